@@ -1,0 +1,24 @@
+# Our own targets: warnings are errors, and every #include starts at the repository's root.
+add_library(hachi_flags INTERFACE)
+target_compile_options(hachi_flags INTERFACE -Wall -Wextra -Wshadow -Werror)
+target_include_directories(hachi_flags INTERFACE ${PROJECT_SOURCE_DIR})
+
+# hachi_library(NAME SOURCES a.cc ... DEPS target ...): one library a folder. A folder of headers only has no SOURCES.
+function(hachi_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  if(ARG_SOURCES)
+    add_library(${name} STATIC ${ARG_SOURCES})
+    target_link_libraries(${name} PUBLIC ${ARG_DEPS} hachi_flags)
+  else()
+    add_library(${name} INTERFACE)
+    target_link_libraries(${name} INTERFACE ${ARG_DEPS} hachi_flags)
+  endif()
+endfunction()
+
+# hachi_test(NAME SOURCES a_test.cc ... DEPS target ...): one test binary a library, one ctest entry a binary.
+function(hachi_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} hachi_flags GTest::gmock GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+endfunction()

@@ -1,0 +1,82 @@
+#include "engine/base/file.h"
+
+#include <openssl/evp.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <system_error>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+
+namespace hachi {
+
+absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t max_bytes) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (!std::filesystem::exists(status))
+    return absl::NotFoundError(absl::StrCat("file '", path.string(), "': not found, expected a file"));
+  if (!std::filesystem::is_regular_file(status))
+    return absl::InvalidArgumentError(
+        absl::StrCat("file '", path.string(), "': not a regular file, expected one"));
+  const auto size = std::filesystem::file_size(path, error);
+  if (error)
+    return absl::UnavailableError(absl::StrCat("file '", path.string(), "': ", error.message()));
+  if (size > max_bytes)
+    return absl::InvalidArgumentError(absl::StrCat("file '", path.string(), "': ", size,
+                                                   " bytes, expected at most ", max_bytes));
+  std::ifstream in(path, std::ios::binary);
+  std::string content(size, '\0');
+  if (!in.read(content.data(), static_cast<std::streamsize>(size)))
+    return absl::UnavailableError(
+        absl::StrCat("file '", path.string(), "': cannot be read: ", std::strerror(errno)));
+  return content;
+}
+
+absl::Status WriteFile(const std::filesystem::path& path, std::string_view content) {
+  std::filesystem::path temporary = path;
+  temporary += absl::StrCat(".", getpid(), ".tmp");
+  {
+    std::ofstream out(temporary, std::ios::binary);
+    out.write(content.data(), static_cast<std::streamsize>(content.size()));
+    out.flush();
+    if (!out)
+      return absl::UnavailableError(
+          absl::StrCat("file '", path.string(), "': cannot be written: ", std::strerror(errno)));
+  }
+  std::error_code error;
+  std::filesystem::rename(temporary, path, error);
+  if (error) {
+    std::error_code ignored;
+    std::filesystem::remove(temporary, ignored);
+    return absl::UnavailableError(
+        absl::StrCat("file '", path.string(), "': cannot be written: ", error.message()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Sha256OfFiles(std::span<const std::filesystem::path> paths) {
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
+  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
+  std::vector<char> block(1 << 20);
+  for (const auto& path : paths) {
+    std::ifstream in(path, std::ios::binary);
+    if (!in)
+      return absl::NotFoundError(absl::StrCat("file '", path.string(), "': not found, expected a file"));
+    while (in) {
+      in.read(block.data(), static_cast<std::streamsize>(block.size()));
+      EVP_DigestUpdate(context.get(), block.data(), static_cast<size_t>(in.gcount()));
+    }
+  }
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
+  unsigned length = 0;
+  EVP_DigestFinal_ex(context.get(), digest.data(), &length);
+  return absl::BytesToHexString(
+      absl::string_view(reinterpret_cast<const char*>(digest.data()), length));
+}
+
+}  // namespace hachi

@@ -1,0 +1,36 @@
+#include "engine/tensor/shape.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace hachi {
+
+int64_t CountOf(std::span<const int64_t> shape) {
+  int64_t count = 1;
+  for (const int64_t dim : shape) count *= dim;
+  return count;
+}
+
+absl::StatusOr<int64_t> CheckedCount(std::span<const int64_t> shape, size_t element_bytes) {
+  const int64_t limit = (int64_t{1} << 62) / static_cast<int64_t>(element_bytes);
+  bool empty = false;
+  for (const int64_t dim : shape) {
+    if (dim < 0)
+      return absl::InvalidArgumentError(
+          absl::StrCat("shape ", ShapeText(shape), " has a negative dimension, expected none"));
+    empty = empty || dim == 0;
+  }
+  if (empty) return 0;
+  int64_t count = 1;
+  for (const int64_t dim : shape) {
+    if (dim > limit / count)
+      return absl::InvalidArgumentError(
+          absl::StrCat("shape ", ShapeText(shape), " is too large, expected at most ", limit, " elements"));
+    count *= dim;
+  }
+  return count;
+}
+
+std::string ShapeText(std::span<const int64_t> shape) { return absl::StrCat("[", absl::StrJoin(shape, ","), "]"); }
+
+}  // namespace hachi
