@@ -22,22 +22,22 @@ enum class Precision { kAuto, kInt8, kBf16, kFp32 };
 // What clients send for one input, where that differs from what the model takes. The engine computes
 // (x - mean[c]) * scale[c] while it gathers; padding inside the model stays zero after that normalisation.
 struct InputOptions {
-  DType dtype = DType::kF32;          // of what clients send: u8 or f32
-  bool channels_last = false;         // clients send nhwc where the model takes nchw
-  std::vector<float> mean;            // one a channel, or one for all; empty: 0
-  std::vector<float> scale;           // one a channel, or one for all; empty: 1
+  DType dtype = DType::kF32;   // of what clients send: u8 or f32
+  bool channels_last = false;  // clients send nhwc where the model takes nchw
+  std::vector<float> mean;     // one a channel, or one for all; empty: 0
+  std::vector<float> scale;    // one a channel, or one for all; empty: 1
 };
 
 struct LoadOptions {
-  std::string name;                                 // for messages
-  std::filesystem::path model;                      // the .onnx file
-  std::filesystem::path table;                      // calibration table; empty: none
-  Precision precision = Precision::kAuto;           // kAuto: int8 with a table, else fp32
-  std::map<std::string, InputOptions> inputs;       // by input name; unknown names are errors
-  std::map<std::string, Precision> layers;          // pins: node name or pattern with '*' -> precision
-  std::string range_method = "auto";                // auto | min_max | percentile | entropy | mse
-  int64_t max_batch_rows = 1;                       // plans are made for batches up to this
-  int threads = 1;                                  // of the team that will run it
+  std::string name;                            // for messages
+  std::filesystem::path model;                 // the .onnx file
+  std::filesystem::path table;                 // calibration table; empty: none
+  Precision precision = Precision::kAuto;      // kAuto: int8 with a table, else fp32
+  std::map<std::string, InputOptions> inputs;  // by input name; unknown names are errors
+  std::map<std::string, Precision> layers;     // pins: node name or pattern with '*' -> precision
+  std::string range_method = "auto";           // auto | min_max | percentile | entropy | mse
+  int64_t max_batch_rows = 1;                  // plans are made for batches up to this
+  int threads = 1;                             // of the team that will run it
 };
 
 // One input or output as clients see it.
@@ -46,7 +46,7 @@ struct TensorSignature {
   DType dtype;
   std::vector<int64_t> dims;  // without the batch dimension when Signature::batched
 
-  size_t row_bytes() const;   // bytes of one row (of the whole tensor when not batched)
+  size_t row_bytes() const;  // bytes of one row (of the whole tensor when not batched)
 };
 
 struct Signature {
@@ -56,21 +56,22 @@ struct Signature {
 
 // Facts of a loaded model for logs and metrics.
 struct ModelInfo {
-  std::string precision;                           // "int8", "fp32"
-  std::string isa;                                 // of the plan's kernels, "avx512_core_vnni"
-  int64_t weights_bytes = 0;                       // packed weights, all copies
-  int64_t weights_copies = 0;                      // packed copies beyond one a weight
-  int64_t arena_bytes = 0;                         // of the largest plan, one for each worker
+  std::string precision;       // "int8", "fp32"
+  std::string isa;             // of the plan's kernels, "avx512_core_vnni"
+  int64_t weights_bytes = 0;   // packed weights, all copies
+  int64_t weights_copies = 0;  // packed copies beyond one a weight
+  int64_t arena_bytes = 0;     // of the largest plan, one for each worker
   std::map<std::string, int64_t> layers_by_precision;
-  double int8_mac_ratio = 0;                       // share of multiply-adds in INT8 steps
-  double vnni_mac_ratio = 0;                       // share of multiply-adds in steps on a VNNI kernel
+  double int8_mac_ratio = 0;  // share of multiply-adds in INT8 steps
+  double vnni_mac_ratio = 0;  // share of multiply-adds in steps on a VNNI kernel
 };
 
-// Consecutive rows of one request. Bytes are dense, row-major, little-endian, in the client's datatype and layout.
-// An input may be scattered over several chunks, split anywhere, as they came from the network.
+// Consecutive rows of one request. Bytes are dense, row-major, little-endian, in the client's datatype and
+// layout. An input may be scattered over several chunks, split anywhere, as they came from the network.
 struct Rows {
   int64_t count = 0;
-  std::vector<std::vector<std::span<const std::byte>>> inputs;  // in the signature's order; count × row_bytes each
+  std::vector<std::vector<std::span<const std::byte>>>
+      inputs;                                 // in the signature's order; count × row_bytes each
   std::vector<std::span<std::byte>> outputs;  // in the signature's order; empty: not wanted
 };
 
@@ -99,10 +100,11 @@ class Model {
   virtual const Signature& signature() const = 0;
   virtual const ModelInfo& info() const = 0;
 
-  // Gathers the rows of all requests into one batch, runs it, and scatters the outputs into memory that the caller
-  // owns. An answer does not depend on the batch it rode in. Does not allocate once the context has run a batch
-  // of that size. REQUIRES: the rows fit the signature (sizes as described at Rows) and their counts add up to at
-  // most max_batch_rows; 1 when not batched. INTERNAL when a kernel fails: no output is valid then.
+  // Gathers the rows of all requests into one batch, runs it, and scatters the outputs into memory that the
+  // caller owns. An answer does not depend on the batch it rode in. Does not allocate once the context has
+  // run a batch of that size. REQUIRES: the rows fit the signature (sizes as described at Rows) and their
+  // counts add up to at most max_batch_rows; 1 when not batched. INTERNAL when a kernel fails: no output is
+  // valid then.
   virtual absl::StatusOr<RunTimes> Run(RunContext& context, std::span<const Rows> requests) const = 0;
 
   // The plan for a batch of `rows` as text: see engine/plan/plan.h.
@@ -110,8 +112,9 @@ class Model {
 };
 
 // Imports, optimises, quantizes, plans and warms up. Slow (up to seconds); call it off the serving threads.
-// Errors: NOT_FOUND no such file; DATA_LOSS damaged file or table; FAILED_PRECONDITION table of another model;
-// UNIMPLEMENTED operator or attribute; INVALID_ARGUMENT contradicting model or options; INTERNAL our bug.
+// Errors: NOT_FOUND no such file; DATA_LOSS damaged file or table; FAILED_PRECONDITION table of another
+// model; UNIMPLEMENTED operator or attribute; INVALID_ARGUMENT contradicting model or options; INTERNAL our
+// bug.
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options);
 
 }  // namespace hachi

@@ -24,11 +24,10 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t m
     return absl::InvalidArgumentError(
         absl::StrCat("file '", path.string(), "': not a regular file, expected one"));
   const auto size = std::filesystem::file_size(path, error);
-  if (error)
-    return absl::UnavailableError(absl::StrCat("file '", path.string(), "': ", error.message()));
+  if (error) return absl::UnavailableError(absl::StrCat("file '", path.string(), "': ", error.message()));
   if (size > max_bytes)
-    return absl::InvalidArgumentError(absl::StrCat("file '", path.string(), "': ", size,
-                                                   " bytes, expected at most ", max_bytes));
+    return absl::InvalidArgumentError(
+        absl::StrCat("file '", path.string(), "': ", size, " bytes, expected at most ", max_bytes));
   std::ifstream in(path, std::ios::binary);
   std::string content(size, '\0');
   if (!in.read(content.data(), static_cast<std::streamsize>(size)))
@@ -75,8 +74,7 @@ absl::StatusOr<std::string> Sha256OfFiles(std::span<const std::filesystem::path>
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
   unsigned length = 0;
   EVP_DigestFinal_ex(context.get(), digest.data(), &length);
-  return absl::BytesToHexString(
-      absl::string_view(reinterpret_cast<const char*>(digest.data()), length));
+  return absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(digest.data()), length));
 }
 
 }  // namespace hachi

@@ -12,12 +12,12 @@
 
 namespace hachi {
 
-// The whole of a regular file. NOT_FOUND when there is none; INVALID_ARGUMENT when it is not a regular file or is
-// longer than `max_bytes`; UNAVAILABLE when the system refuses to read it.
+// The whole of a regular file. NOT_FOUND when there is none; INVALID_ARGUMENT when it is not a regular file
+// or is longer than `max_bytes`; UNAVAILABLE when the system refuses to read it.
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t max_bytes = size_t{2} << 30);
 
-// Replaces `path` by `content` in one step (a temporary file beside it, then rename): a reader sees the old file
-// or the new one, never a part.
+// Replaces `path` by `content` in one step (a temporary file beside it, then rename): a reader sees the old
+// file or the new one, never a part.
 absl::Status WriteFile(const std::filesystem::path& path, std::string_view content);
 
 // SHA-256 (FIPS 180-4) of the files' contents one after the other, as 64 lower-case hexadecimal digits.

@@ -7,7 +7,8 @@
 
 namespace hachi {
 
-// Element types. s8 and u8 are integers; whether they stand for real numbers is said by QuantParams, not here.
+// Element types. s8 and u8 are integers; whether they stand for real numbers is said by QuantParams, not
+// here.
 enum class DType : uint8_t { kF32, kF64, kF16, kBF16, kU8, kU16, kU32, kU64, kS8, kS16, kS32, kS64, kBool };
 
 // Bytes of one element.

@@ -9,8 +9,9 @@
 
 namespace hachi {
 
-// The order in which a tensor's elements lie in memory. Dimensions keep their ONNX order everywhere; a layout only
-// says which axis is outermost in memory, which comes next, and which is innermost. Dense: no padding, no gaps.
+// The order in which a tensor's elements lie in memory. Dimensions keep their ONNX order everywhere; a layout
+// only says which axis is outermost in memory, which comes next, and which is innermost. Dense: no padding,
+// no gaps.
 //
 // Thread-compatible.
 class Layout {
@@ -32,7 +33,8 @@ class Layout {
   // Elements (not bytes) to step for one more along each axis.
   std::vector<int64_t> StridesOf(std::span<const int64_t> shape) const;
 
-  // Whether tensors of this shape lie in memory the same way under both layouts; axes of one element do not count.
+  // Whether tensors of this shape lie in memory the same way under both layouts; axes of one element do not
+  // count.
   bool SameBytes(const Layout& other, std::span<const int64_t> shape) const;
 
   // "row_major", "channels_last" or "order(0,2,1)".

@@ -5,8 +5,8 @@
 
 namespace hachi {
 
-// One operation fused behind a node's own, in real units. A node applies its list in order, before the result is
-// stored (and quantized, where it is): y = op(x); for each post-op: y = post(y).
+// One operation fused behind a node's own, in real units. A node applies its list in order, before the result
+// is stored (and quantized, where it is): y = op(x); for each post-op: y = post(y).
 struct PostOp {
   enum class Kind {
     kClip,         // min(max(y, alpha), beta); Relu is Clip(0, infinity)
@@ -31,7 +31,8 @@ struct PostOp {
 // "clip(0,6)", "add(3)"; the spelling of graph and plan text.
 std::string ToText(const PostOp& post_op);
 
-// y after one post-op; `operand` is the other addend of kAdd and unused elsewhere. The definition of the right answer.
+// y after one post-op; `operand` is the other addend of kAdd and unused elsewhere. The definition of the
+// right answer.
 float ApplyPostOp(const PostOp& post_op, float y, float operand);
 
 }  // namespace hachi

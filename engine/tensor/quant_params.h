@@ -17,7 +17,7 @@ struct QuantParams {
   int axis = -1;                           // -1: per tensor
 
   bool per_tensor() const { return axis < 0; }
-  float scale() const { return scales[0]; }             // REQUIRES: per_tensor()
+  float scale() const { return scales[0]; }              // REQUIRES: per_tensor()
   int32_t zero_point() const { return zero_points[0]; }  // REQUIRES: per_tensor()
 
   // "scale=0.5 zero_point=3"; per axis "axis=0 scales=16".

@@ -31,6 +31,8 @@ absl::StatusOr<int64_t> CheckedCount(std::span<const int64_t> shape, size_t elem
   return count;
 }
 
-std::string ShapeText(std::span<const int64_t> shape) { return absl::StrCat("[", absl::StrJoin(shape, ","), "]"); }
+std::string ShapeText(std::span<const int64_t> shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ","), "]");
+}
 
 }  // namespace hachi

@@ -52,7 +52,9 @@ class Tensor {
 
   // Elements are zero. REQUIRES: no negative dimension.
   Tensor(DType dtype, Shape shape)
-      : dtype_(dtype), shape_(std::move(shape)), buffer_(static_cast<size_t>(CountOf(shape_)) * SizeOf(dtype)) {}
+      : dtype_(dtype),
+        shape_(std::move(shape)),
+        buffer_(static_cast<size_t>(CountOf(shape_)) * SizeOf(dtype)) {}
 
   template <typename T>
   static Tensor Of(Shape shape, std::span<const T> values) {
@@ -88,24 +90,47 @@ class Tensor {
   AlignedBuffer buffer_;
 };
 
-// Calls `fn` with a value of the C++ type that `dtype` names: VisitDType(d, [&](auto zero) { using T = decltype(zero); }).
-// f16 and bf16 have no C++ type here: for them it returns false without a call.
+// Calls `fn` with a value of the C++ type that `dtype` names: VisitDType(d, [&](auto zero) { using T =
+// decltype(zero); }). f16 and bf16 have no C++ type here: for them it returns false without a call.
 template <typename Fn>
 bool VisitDType(DType dtype, Fn&& fn) {
   switch (dtype) {
-    case DType::kF32: fn(float{}); return true;
-    case DType::kF64: fn(double{}); return true;
-    case DType::kU8: fn(uint8_t{}); return true;
-    case DType::kU16: fn(uint16_t{}); return true;
-    case DType::kU32: fn(uint32_t{}); return true;
-    case DType::kU64: fn(uint64_t{}); return true;
-    case DType::kS8: fn(int8_t{}); return true;
-    case DType::kS16: fn(int16_t{}); return true;
-    case DType::kS32: fn(int32_t{}); return true;
-    case DType::kS64: fn(int64_t{}); return true;
-    case DType::kBool: fn(bool{}); return true;
+    case DType::kF32:
+      fn(float{});
+      return true;
+    case DType::kF64:
+      fn(double{});
+      return true;
+    case DType::kU8:
+      fn(uint8_t{});
+      return true;
+    case DType::kU16:
+      fn(uint16_t{});
+      return true;
+    case DType::kU32:
+      fn(uint32_t{});
+      return true;
+    case DType::kU64:
+      fn(uint64_t{});
+      return true;
+    case DType::kS8:
+      fn(int8_t{});
+      return true;
+    case DType::kS16:
+      fn(int16_t{});
+      return true;
+    case DType::kS32:
+      fn(int32_t{});
+      return true;
+    case DType::kS64:
+      fn(int64_t{});
+      return true;
+    case DType::kBool:
+      fn(bool{});
+      return true;
     case DType::kF16:
-    case DType::kBF16: return false;
+    case DType::kBF16:
+      return false;
   }
   return false;
 }

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace hachi::server {
+
+enum class ConfiguredPrecision { kAuto, kInt8, kBf16, kFp32 };
+
+struct InputConfig {
+  enum class DType { kFloat32, kUint8 };
+  enum class Layout { kNchw, kNhwc };
+  DType dtype = DType::kFloat32;
+  Layout layout = Layout::kNchw;
+  std::vector<float> mean;   // one, or one a channel; empty: 0
+  std::vector<float> scale;  // one, or one a channel; empty: 1
+};
+
+struct OutputConfig {
+  std::filesystem::path
+      labels;  // one label a line; empty: none. Relative to the model directory in YAML, resolved here.
+};
+
+struct BatchingConfig {
+  int64_t max_batch_rows = 32;
+  absl::Duration max_delay = absl::Milliseconds(2);  // zero: never wait for company
+  int64_t max_queue_rows = 256;
+};
+
+// One version's files: NAME/<version>/model.onnx, and calibration.txt beside it where there is one.
+struct VersionFiles {
+  int64_t version = 1;
+  std::filesystem::path model;
+  std::filesystem::path table;  // empty: none
+};
+
+// A model directory, read and validated (files exist; their content is the engine's business).
+struct ModelConfig {
+  std::string name;
+  std::filesystem::path dir;
+  ConfiguredPrecision precision = ConfiguredPrecision::kAuto;
+  std::map<std::string, InputConfig> inputs;
+  std::map<std::string, OutputConfig> outputs;
+  BatchingConfig batching;
+  std::optional<int> instances;                       // nullopt: auto, as many as there are workers
+  std::map<std::string, ConfiguredPrecision> layers;  // pins, by node name or pattern
+  std::vector<VersionFiles> versions;                 // ascending, at least one
+};
+
+// Reads `dir`: model.yaml (optional when there is only a model.onnx) and its versions. Errors name file, line
+// and key.
+absl::StatusOr<ModelConfig> ReadModelDirectory(const std::filesystem::path& dir);
+
+}  // namespace hachi::server
