@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/tensor/shape.h"
+
+namespace hachi {
+
+// Values of the symbols in a graph's shapes, e.g. {"N", 8}.
+using Bindings = std::map<std::string, int64_t>;
+
+// A dimension: an integer expression over named symbols, kept as a polynomial in normal form, so that equal
+// expressions compare equal. Its atoms are symbols and floor divisions by a positive number. Arithmetic
+// saturates.
+//
+// Thread-compatible.
+class Dim {
+ public:
+  Dim(int64_t value = 0);  // NOLINT: a number is a dimension
+  static Dim Symbol(std::string name);
+
+  // floor(x / divisor). REQUIRES: divisor > 0.
+  static Dim FloorDiv(const Dim& x, int64_t divisor);
+
+  friend Dim operator+(const Dim& a, const Dim& b);
+  friend Dim operator*(const Dim& a, const Dim& b);
+  friend Dim operator-(const Dim& a, const Dim& b) { return a + Dim(-1) * b; }
+  friend bool operator==(const Dim& a, const Dim& b) { return a.terms_ == b.terms_; }
+
+  // The number, where no symbol is involved.
+  std::optional<int64_t> constant() const;
+
+  // q with q * divisor == *this, where one exists for all values of the symbols.
+  std::optional<Dim> ExactQuotient(const Dim& divisor) const;
+
+  // INVALID_ARGUMENT when a symbol has no value.
+  absl::StatusOr<int64_t> Evaluate(const Bindings& bindings) const;
+
+  // "N", "2*N+1", "floor((N-1)/2)".
+  std::string ToText() const;
+
+  // Reads what ToText writes.
+  static absl::StatusOr<Dim> Parse(std::string_view text);
+
+ private:
+  struct Division;
+  struct Atom {
+    std::string text;                          // identity and order
+    std::shared_ptr<const Division> division;  // null: a symbol
+    friend bool operator==(const Atom& a, const Atom& b) { return a.text == b.text; }
+    friend bool operator<(const Atom& a, const Atom& b) { return a.text < b.text; }
+  };
+  using Monomial = std::vector<Atom>;  // sorted; empty for the constant term
+
+  static Dim FromAtom(Atom atom);
+
+  std::map<Monomial, int64_t> terms_;  // no zero coefficients
+};
+
+using SymbolicShape = std::vector<Dim>;
+
+absl::StatusOr<Shape> Evaluate(const SymbolicShape& shape, const Bindings& bindings);
+
+// "[N,3,224,224]".
+std::string ShapeText(const SymbolicShape& shape);
+
+// The product of all dimensions.
+Dim CountOf(const SymbolicShape& shape);
+
+// The dimensions as numbers, or nullopt when one is symbolic.
+std::optional<Shape> ConstantShape(const SymbolicShape& shape);
+
+}  // namespace hachi

@@ -1,0 +1,100 @@
+#include "engine/graph/graph.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/status_matchers.h"
+
+namespace hachi {
+namespace {
+
+constexpr char kText[] = R"(graph net {
+  input x: f32[N,3,8,8]
+  const b: f32[2] = 1 2.5
+  const w: f32[2,3,3,3] = random 1 -1 1
+  conv1: Conv(x, w, b) {pads=[1,1,1,1], strides=[2,2]} post clip(0,6) -> y: u8[N,2,4,4] channels_last quant(0.5:3)
+  "odd name": Reshape(y, _) {alpha=0.5, mode="a\"b"} -> z: f32[2*N+1,floor((N-1)/2)]
+  output out = z
+}
+)";
+
+TEST(GraphTextTest, PrintedTextParsesToTheSameText) {
+  auto graph = ParseGraph(kText);
+  ASSERT_OK(graph);
+  const std::string text = ToText(*graph, /*max_constant_elements=*/100);
+  auto again = ParseGraph(text);
+  ASSERT_OK(again);
+  EXPECT_EQ(ToText(*again, 100), text);
+}
+
+TEST(GraphTextTest, ErrorsNameTheLine) {
+  EXPECT_THAT(ParseGraph("graph g {\n  input x: f99[1]\n}"),
+              StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("line 2")));
+}
+
+TEST(GraphTextTest, NoPrefixOfAGraphCrashesTheParser) {
+  for (size_t length = 0; length + 2 < sizeof kText; ++length)
+    EXPECT_FALSE(ParseGraph(std::string_view(kText, length)).ok()) << length;
+}
+
+TEST(DimTest, EqualExpressionsCompareEqual) {
+  const Dim n = Dim::Symbol("N"), m = Dim::Symbol("M");
+  EXPECT_EQ((n + 1) * m - m, m * n);
+  EXPECT_EQ(Dim::FloorDiv(n * 4, 2), n * 2);
+}
+
+TEST(DimTest, TextParsesToTheSameDimension) {
+  const Dim dim = Dim::FloorDiv(Dim::Symbol("N") * 3 - 1, 2) * Dim::Symbol("M") + 7;
+  auto parsed = Dim::Parse(dim.ToText());
+  ASSERT_OK(parsed);
+  EXPECT_EQ(*parsed, dim);
+}
+
+TEST(DimTest, FloorDivisionRoundsDown) {
+  const Dim dim = Dim::FloorDiv(Dim::Symbol("N") - 4, 3);
+  EXPECT_THAT(dim.Evaluate({{"N", 2}}), IsOkAndHolds(-1));
+  EXPECT_THAT(dim.Evaluate({}), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(DimTest, QuotientExistsOnlyWhereItIsExact) {
+  const Dim n = Dim::Symbol("N");
+  EXPECT_EQ((n * 512).ExactQuotient(n * 64), Dim(8));
+  EXPECT_FALSE((n * 512 + 1).ExactQuotient(n).has_value());
+}
+
+TEST(DimTest, HugeProductsSaturate) {
+  const Dim big = Dim(int64_t{1} << 62) * Dim::Symbol("N");
+  EXPECT_THAT(big.Evaluate({{"N", 8}}), IsOkAndHolds(std::numeric_limits<int64_t>::max()));
+}
+
+TEST(GraphTest, SortPutsProducersFirst) {
+  Graph graph;
+  Value* x = graph.AddInput("x", DType::kF32, {1});
+  Node* late = graph.AddNode("Relu", "late", {x}, {"late_out"});
+  Node* early = graph.AddNode("Relu", "early", {x}, {"early_out"});
+  graph.SetInput(late, 0, early->output());
+  ASSERT_OK(graph.Sort());
+  EXPECT_EQ(graph.NodeList(), (std::vector<Node*>{early, late}));
+  ASSERT_OK(graph.Verify());
+}
+
+TEST(GraphTest, CycleIsRefused) {
+  Graph graph;
+  Value* x = graph.AddInput("x", DType::kF32, {1});
+  Node* a = graph.AddNode("Relu", "a", {x}, {"a_out"});
+  Node* b = graph.AddNode("Relu", "b", {a->output()}, {"b_out"});
+  graph.SetInput(a, 0, b->output());
+  EXPECT_THAT(graph.Sort(), StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("cycle")));
+}
+
+TEST(GraphTest, DeadNodesAndConstantsGo) {
+  auto graph = ParseGraph(
+      "graph g { input x: f32[1] const c: f32[1] = 1 a: Add(x, c) -> y: f32[1] b: Relu(x) -> z: f32[1] "
+      "output o = z }");
+  ASSERT_OK(graph);
+  graph->RemoveDead();
+  EXPECT_EQ(graph->nodes().size(), 1u);
+  EXPECT_EQ(graph->FindValue("c"), nullptr);
+}
+
+}  // namespace
+}  // namespace hachi
