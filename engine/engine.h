@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/tensor/dtype.h"
+#include "engine/tensor/shape.h"
 
 // The engine's door: what a server (or a tool) needs to load a model and run it.
 namespace hachi {
@@ -46,7 +47,8 @@ struct TensorSignature {
   DType dtype;
   std::vector<int64_t> dims;  // without the batch dimension when Signature::batched
 
-  size_t row_bytes() const;  // bytes of one row (of the whole tensor when not batched)
+  // Bytes of one row (of the whole tensor when not batched).
+  size_t row_bytes() const { return static_cast<size_t>(CountOf(dims)) * SizeOf(dtype); }
 };
 
 struct Signature {
