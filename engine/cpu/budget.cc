@@ -1,0 +1,100 @@
+#include "engine/cpu/budget.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <string_view>
+
+namespace hachi {
+namespace {
+
+namespace fs = std::filesystem;
+
+// cpu.max of version 2: "QUOTA PERIOD" or "max PERIOD".
+std::optional<double> QuotaOfV2(const fs::path& folder) {
+  std::ifstream in(folder / "cpu.max");
+  double quota = 0, period = 0;
+  if (!(in >> quota >> period) || quota <= 0 || period <= 0) return std::nullopt;
+  return quota / period;
+}
+
+// Two files in version 1; a quota of -1 is none.
+std::optional<double> QuotaOfV1(const fs::path& folder) {
+  std::ifstream quota_in(folder / "cpu.cfs_quota_us"), period_in(folder / "cpu.cfs_period_us");
+  double quota = 0, period = 0;
+  if (!(quota_in >> quota) || !(period_in >> period) || quota <= 0 || period <= 0) return std::nullopt;
+  return quota / period;
+}
+
+// The smallest over `mount`/`path` and every folder between them, `mount` included.
+template <typename QuotaOf>
+void Walk(const fs::path& mount, const std::string& path, QuotaOf quota_of, std::optional<double>& smallest) {
+  // A path outside our cgroup namespace begins with "/..": what is above the mount can't be seen.
+  fs::path below = fs::path("/" + path).lexically_normal();
+  while (true) {
+    if (const auto quota = quota_of(mount / below.relative_path()); quota)
+      smallest = std::min(smallest.value_or(*quota), *quota);
+    if (!below.has_relative_path()) return;
+    below = below.parent_path();
+  }
+}
+
+bool HasController(std::string_view list, std::string_view wanted) {
+  while (!list.empty()) {
+    const size_t comma = list.find(',');
+    if (list.substr(0, comma) == wanted) return true;
+    if (comma == std::string_view::npos) return false;
+    list.remove_prefix(comma + 1);
+  }
+  return false;
+}
+
+}  // namespace
+
+std::vector<int> AllowedCpus() {
+  // The kernel refuses a mask smaller than its own; 2^16 CPUs is more than it supports.
+  for (int max_cpus = 1024; max_cpus <= 1 << 16; max_cpus *= 2) {
+    std::vector<cpu_set_t> mask(static_cast<size_t>(max_cpus) / CPU_SETSIZE);
+    const size_t bytes = mask.size() * sizeof(cpu_set_t);
+    if (sched_getaffinity(0, bytes, mask.data()) != 0) continue;
+    std::vector<int> cpus;
+    for (int cpu = 0; cpu < max_cpus; ++cpu)
+      if (CPU_ISSET_S(cpu, bytes, mask.data())) cpus.push_back(cpu);
+    return cpus;
+  }
+  return {0};
+}
+
+std::optional<double> CgroupCpuQuota(const fs::path& root) {
+  const fs::path mounts = root / "sys/fs/cgroup";
+  std::optional<double> smallest;
+  std::ifstream in(root / "proc/self/cgroup");
+  // Lines "ID:CONTROLLERS:PATH"; version 2 is "0::PATH".
+  for (std::string line; std::getline(in, line);) {
+    const size_t first = line.find(':');
+    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const std::string path = line.substr(second + 1);
+    if (controllers.empty()) {
+      Walk(mounts, path, QuotaOfV2, smallest);
+      Walk(mounts / "unified", path, QuotaOfV2, smallest);
+    } else if (HasController(controllers, "cpu")) {
+      Walk(mounts / controllers, path, QuotaOfV1, smallest);
+      if (controllers != "cpu") Walk(mounts / "cpu", path, QuotaOfV1, smallest);
+    }
+  }
+  return smallest;
+}
+
+int CpuBudgetOf(int allowed_cpus, std::optional<double> quota) {
+  const double limit = quota ? std::min<double>(allowed_cpus, *quota) : allowed_cpus;
+  return std::max(1, static_cast<int>(limit));
+}
+
+int CpuBudget() { return CpuBudgetOf(static_cast<int>(AllowedCpus().size()), CgroupCpuQuota()); }
+
+}  // namespace hachi

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+namespace hachi {
+
+// Numbers of the CPUs that the calling thread may run on, ascending.
+std::vector<int> AllowedCpus();
+
+// The smallest CPU quota, in CPUs, of this process's cgroup and its ancestors, versions 1 and 2; nothing when
+// none is set. `root` stands for "/": proc/self/cgroup and sys/fs/cgroup are read below it. In a container
+// whose own path is not visible there, what is mounted is its own cgroup.
+std::optional<double> CgroupCpuQuota(const std::filesystem::path& root = "/");
+
+// CPUs that this process may keep busy: the smaller of `allowed_cpus` and the quota rounded down, at least 1.
+int CpuBudgetOf(int allowed_cpus, std::optional<double> quota);
+
+// The budget of this process, from the calling thread's affinity. REQUIRES: the thread has not been pinned.
+int CpuBudget();
+
+}  // namespace hachi

@@ -1,0 +1,47 @@
+#include "engine/cpu/team.h"
+
+#include <sched.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace hachi {
+namespace {
+
+// 0, or the error number.
+int PinCallingThread(int cpu) {
+  if (cpu < 0) return EINVAL;
+  std::vector<cpu_set_t> mask(static_cast<size_t>(cpu) / CPU_SETSIZE + 1);
+  const size_t bytes = mask.size() * sizeof(cpu_set_t);
+  CPU_SET_S(cpu, bytes, mask.data());
+  return sched_setaffinity(0, bytes, mask.data()) == 0 ? 0 : errno;
+}
+
+}  // namespace
+
+void SetTeam(int threads) { omp_set_num_threads(threads); }
+
+int TeamSize() { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
+
+absl::Status PinTeam(std::span<const int> cpus) {
+  if (cpus.empty()) return absl::OkStatus();
+  // The last failure wins; which one does not matter.
+  std::atomic<int> refused_cpu{-1}, error{0};
+#pragma omp parallel
+  {
+    const int cpu = cpus[static_cast<size_t>(omp_get_thread_num()) % cpus.size()];
+    if (const int code = PinCallingThread(cpu); code != 0) {
+      refused_cpu = cpu;
+      error = code;
+    }
+  }
+  if (error == 0) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("a thread cannot be pinned to CPU ", refused_cpu.load(), ": ", std::strerror(error)));
+}
+
+}  // namespace hachi

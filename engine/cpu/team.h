@@ -1,0 +1,49 @@
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include "absl/status/status.h"
+
+namespace hachi {
+
+// Each thread that runs plans owns an OpenMP team; oneDNN and our own kernels share it.
+
+// Makes the calling thread's team `threads` strong; a new thread's is as strong as the machine. Call it at
+// the top of the thread. REQUIRES: threads >= 1.
+void SetTeam(int threads);
+
+// Threads of the calling thread's team; 1 inside a parallel region.
+int TeamSize();
+
+// Pins each thread of the calling thread's team, the caller included, to one CPU: thread i to
+// cpus[i % cpus.size()]. It holds until the team's size changes. UNAVAILABLE when the system refuses a CPU:
+// the other threads are pinned, and all work as before.
+absl::Status PinTeam(std::span<const int> cpus);
+
+// Calls fn(begin, end) on the calling thread's team so that the ranges make up [0, count) without overlap,
+// and returns when all have. Ranges are contiguous, as equal as multiples of `grain` allow, and depend on
+// nothing but count, grain and the team's size. Does not allocate. Runs inline where one range is enough, in
+// a team of one, and inside another parallel region. REQUIRES: grain >= 1; fn does not throw.
+template <typename Fn>
+void ParallelFor(int64_t count, int64_t grain, const Fn& fn) {
+  if (count <= 0) return;
+  const int64_t grains = (count - 1) / grain + 1;
+  if (grains == 1 || TeamSize() == 1) {
+    fn(int64_t{0}, count);
+    return;
+  }
+  // Always the whole team: a region with fewer threads would end the surplus ones, and their pins with them.
+#pragma omp parallel
+  {
+    const int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
+    const int64_t begin = grains * thread / threads * grain;
+    const int64_t end = std::min(count, grains * (thread + 1) / threads * grain);
+    if (begin < end) fn(begin, end);
+  }
+}
+
+}  // namespace hachi
