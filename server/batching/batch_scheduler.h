@@ -1,0 +1,134 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "engine/base/clock.h"
+#include "engine/base/mutex.h"
+#include "server/batching/batch_policy.h"
+#include "server/batching/request.h"
+#include "server/metrics/metrics.h"
+
+namespace hachi::server {
+
+// A payload of every RESOURCE_EXHAUSTED: in decimal, the milliseconds after which a retry has a chance.
+inline constexpr std::string_view kPushbackPayloadUrl = "hachi/retry-pushback-ms";
+
+// Requests of one model version that run together. Whoever takes one passes it to Finish.
+struct Batch {
+  ModelHandle model;
+  std::vector<std::shared_ptr<Request>> requests;
+  int64_t rows = 0;
+};
+
+// Groups waiting requests of the same model version into batches and hands them to executor workers.
+//
+// Owned by Daemon; outlives the gRPC server and the Executor. Stop() is final: Push then answers UNAVAILABLE,
+// and Take drains what is queued, without waiting for company, before it returns nothing.
+//
+// Ends requests itself with: INVALID_ARGUMENT no rows, or more than the model's largest batch;
+// RESOURCE_EXHAUSTED the model's queue or the server's bytes in flight are full; DEADLINE_EXCEEDED the
+// deadline passed before the run, or is nearer than the model's fastest run so far; CANCELLED; UNAVAILABLE
+// stopped. They are never computed then. Their metrics and statistics are recorded here.
+//
+// Thread-safe. Push and Cancel never block. Take blocks until a batch is due or the scheduler has stopped. A
+// request's done is called without locks.
+class BatchScheduler {
+ public:
+  struct Options {
+    int64_t inflight_bytes = int64_t{256} << 20;
+    ServerMetrics* metrics = nullptr;  // required
+    const Clock* clock = &Clock::Real();
+  };
+
+  explicit BatchScheduler(const Options& options);
+
+  // Ends what still waits: UNAVAILABLE.
+  ~BatchScheduler();
+
+  // REQUIRES: a filled request (see there) that was not pushed before.
+  void Push(std::shared_ptr<Request> request);
+
+  // Marks the request and, if it still waits, ends it now: CANCELLED, or DEADLINE_EXCEEDED if that has
+  // passed. If a worker has it already, it ends as it would have, or CANCELLED if it does not run yet.
+  // Harmless when it has ended. This is how a deadline is kept while every worker is busy: gRPC reports it as
+  // a cancellation.
+  void Cancel(const std::shared_ptr<Request>& request);
+
+  // The batch that is due longest, among models with fewer batches running than their `instances`.
+  std::optional<Batch> Take();
+
+  // Take, if there is something to take now.
+  std::optional<Batch> TryTake();
+
+  // Just before the run: ends the requests of `batch` whose deadline has passed or which were cancelled, and
+  // removes them. Returns the time that it compared deadlines with.
+  absl::Time DropDead(Batch& batch);
+
+  // After the run, before its requests' done; or instead of a run when DropDead left nothing, with a zero
+  // `run_time`. Frees the model for its next batch.
+  void Finish(const Batch& batch, absl::Duration run_time);
+
+  // There are no workers: Push runs what it queued, at once, through this. REQUIRES: nothing was pushed yet.
+  void SetInlineRunner(std::function<void(Batch)> run_inline);
+
+  void Stop();
+
+ private:
+  struct Queue {
+    std::deque<std::shared_ptr<Request>> waiting;
+    int64_t rows = 0;
+    int running_batches = 0;
+    absl::Time nearest_deadline = absl::InfiniteFuture();   // of those waiting, or earlier
+    absl::Duration fastest_run = absl::InfiniteDuration();  // until the first run
+    absl::Duration usual_run = absl::ZeroDuration();        // moving average; zero until the first run
+  };
+  struct Ended {
+    std::shared_ptr<Request> request;
+    Refusal why;
+  };
+
+  // OK, and the request's bytes are taken; or the refusal that `why` then names.
+  absl::Status Admit(Request& request, const Queue& queue, absl::Time now, Refusal& why) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  Queue& QueueOf(const ModelHandle& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Moves the waiting requests whose deadline has passed, or which were cancelled, to `ended`.
+  void RemoveDead(Queue& queue, absl::Time now, std::vector<Ended>& ended)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  BatchDecision Decide(const Queue& queue, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Takes the batch that is due longest, and whoever died waiting. Returns when to look again if it took
+  // nothing.
+  absl::Time Select(std::optional<Batch>& batch, std::vector<Ended>& ended)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  bool NothingWaits() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Records the request's end and calls its done.
+  void End(Request& request, Refusal why, const absl::Status& status) const;
+  void End(const std::vector<Ended>& ended) const;
+
+  const Clock& clock_;
+  const std::shared_ptr<ByteBudget> budget_;
+  std::function<void(Batch)> run_inline_;
+
+  Mutex mutex_;
+  CondVar changed_;
+  // By version: the weak pointers keep an address from being taken for a later version's.
+  std::map<std::weak_ptr<const ModelVersion>, Queue, std::owner_less<>> queues_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Waiting> view_ ABSL_GUARDED_BY(mutex_);  // Decide's memory, kept
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace hachi::server

@@ -1,0 +1,158 @@
+#include "server/metrics/metrics.h"
+
+#include <prometheus/text_serializer.h>
+
+#include <sstream>
+
+namespace hachi::server {
+namespace {
+
+using prometheus::BuildCounter;
+using prometheus::BuildGauge;
+using prometheus::BuildHistogram;
+using prometheus::Counter;
+using prometheus::Family;
+using prometheus::Gauge;
+using prometheus::Histogram;
+using prometheus::Labels;
+using prometheus::Registry;
+
+// From a fast model's gather to a slow model's queue, two steps an octave where most requests end.
+const Histogram::BucketBoundaries kSeconds = {0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005,
+                                              0.0075,  0.01,   0.015,   0.02,   0.03,  0.05,  0.075, 0.1,
+                                              0.2,     0.5,    1,       2,      5,     10};
+const Histogram::BucketBoundaries kRows = {1, 2, 4, 8, 16, 32, 64, 128, 256};
+
+// Asking again for a family that is there gives the same one.
+Counter& CounterOf(Registry& registry, const char* name, const char* help, const Labels& labels) {
+  return BuildCounter().Name(name).Help(help).Register(registry).Add(labels);
+}
+Gauge& GaugeOf(Registry& registry, const char* name, const char* help, const Labels& labels) {
+  return BuildGauge().Name(name).Help(help).Register(registry).Add(labels);
+}
+Histogram& HistogramOf(Registry& registry, const char* name, const char* help, const Labels& labels,
+                       const Histogram::BucketBoundaries& buckets = kSeconds) {
+  return BuildHistogram().Name(name).Help(help).Register(registry).Add(labels, buckets);
+}
+
+Labels With(Labels labels, const std::string& name, std::string_view value) {
+  labels[name] = value;
+  return labels;
+}
+
+Labels LabelsOf(const std::string& model, const std::string& version) {
+  return {{"model", model}, {"version", version}};
+}
+
+}  // namespace
+
+std::string_view NameOf(Refusal refusal) {
+  switch (refusal) {
+    case Refusal::kQueueFull:
+      return "queue_full";
+    case Refusal::kInflightBytes:
+      return "inflight_bytes";
+    case Refusal::kDeadline:
+      return "deadline";
+    case Refusal::kCancelled:
+      return "cancelled";
+    case Refusal::kDraining:
+      return "draining";
+    case Refusal::kTooLarge:
+      return "too_large";
+  }
+  return "";
+}
+
+RequestCounters::RequestCounters(Registry& registry, const std::string& model, const std::string& version) {
+  const auto add = [&](absl::StatusCode code) -> Counter& {
+    return CounterOf(registry, "hachi_requests_total", "Inference requests answered, by gRPC status code.",
+                     With(LabelsOf(model, version), "code", absl::StatusCodeToString(code)));
+  };
+  by_code_.fill(&add(absl::StatusCode::kUnknown));
+  for (absl::StatusCode code :
+       {absl::StatusCode::kOk, absl::StatusCode::kCancelled, absl::StatusCode::kInvalidArgument,
+        absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kNotFound,
+        absl::StatusCode::kResourceExhausted, absl::StatusCode::kUnimplemented, absl::StatusCode::kInternal,
+        absl::StatusCode::kUnavailable}) {
+    by_code_[static_cast<size_t>(code)] = &add(code);
+  }
+}
+
+Counter& RequestCounters::operator[](absl::StatusCode code) const {
+  const auto index = static_cast<size_t>(code);
+  return *by_code_[index < by_code_.size() ? index : static_cast<size_t>(absl::StatusCode::kUnknown)];
+}
+
+ModelMetrics::ModelMetrics(Registry& registry, const std::string& model, int64_t version)
+    : registry_(registry),
+      labels_(LabelsOf(model, std::to_string(version))),
+      requests_total(registry, model, std::to_string(version)),
+      request_duration_seconds(HistogramOf(registry, "hachi_request_duration_seconds",
+                                           "Time from a request's arrival to its answer.", labels_)),
+      queue_rows(GaugeOf(registry, "hachi_queue_rows", "Rows that wait for a batch.", labels_)),
+      queue_duration_seconds(HistogramOf(registry, "hachi_queue_duration_seconds",
+                                         "Time a computed request waited for its batch to run.", labels_)),
+      batch_rows(HistogramOf(registry, "hachi_batch_rows", "Rows of each batch that ran.", labels_, kRows)),
+      gather_duration_seconds(HistogramOf(registry, "hachi_gather_duration_seconds",
+                                          "Time to gather, convert and quantize a batch's inputs.", labels_)),
+      compute_duration_seconds(HistogramOf(registry, "hachi_compute_duration_seconds",
+                                           "Time to compute a batch, after its gather.", labels_)),
+      scatter_duration_seconds(HistogramOf(registry, "hachi_scatter_duration_seconds",
+                                           "Time to write a batch's outputs to its requests.", labels_)),
+      expired_rows_computed_total(CounterOf(registry, "hachi_expired_rows_computed_total",
+                                            "Rows computed although their deadline had passed when the run "
+                                            "began; always 0.",
+                                            labels_)),
+      load_seconds(
+          GaugeOf(registry, "hachi_model_load_seconds", "Time the last load took, failed or not.", labels_)),
+      weights_bytes(
+          GaugeOf(registry, "hachi_model_weights_bytes", "Packed weights in memory, all copies.", labels_)),
+      weights_copies(GaugeOf(registry, "hachi_model_weights_copies",
+                             "Packed copies of weights beyond one a weight.", labels_)),
+      arena_bytes(GaugeOf(registry, "hachi_model_arena_bytes",
+                          "Working memory of the largest plan; each worker has its own.", labels_)),
+      vnni_mac_ratio(GaugeOf(registry, "hachi_model_vnni_mac_ratio",
+                             "Share of multiply-adds in steps on a VNNI kernel, 0 to 1.", labels_)) {
+  for (size_t i = 0; i < kRefusals; ++i) {
+    refused_[i] = &CounterOf(registry, "hachi_rows_refused_total",
+                             "Rows answered with an error instead of being computed, by reason.",
+                             With(labels_, "reason", NameOf(static_cast<Refusal>(i))));
+  }
+}
+
+void ModelMetrics::SetState(std::string_view state, bool is_current) {
+  GaugeOf(registry_, "hachi_model_state", "1 for the state that the model version is in, 0 for the others.",
+          With(labels_, "state", state))
+      .Set(is_current);
+}
+
+void ModelMetrics::SetLayers(std::string_view precision, int64_t count) {
+  GaugeOf(registry_, "hachi_model_layers", "Steps of the plan, by the precision they compute in.",
+          With(labels_, "precision", precision))
+      .Set(static_cast<double>(count));
+}
+
+ServerMetrics::ServerMetrics(Registry& registry)
+    : cpu_budget(GaugeOf(registry, "hachi_cpu_budget", "Cores that all workers together may use.", {})),
+      inflight_bytes(
+          GaugeOf(registry, "hachi_inflight_bytes", "Memory of requests between admission and answer.", {})),
+      requests_without_model_total(registry, "", "") {
+  GaugeOf(registry, "hachi_build_info", "1, labelled with the version that runs.",
+          {{"version", HACHI_VERSION}})
+      .Set(1);
+}
+
+Metrics::Metrics() : registry_(std::make_shared<Registry>()), server_(*registry_) {}
+
+std::unique_ptr<ModelMetrics> Metrics::ForModel(const std::string& model, int64_t version) {
+  return std::make_unique<ModelMetrics>(*registry_, model, version);
+}
+
+std::string Metrics::Text() const {
+  std::ostringstream page;
+  prometheus::TextSerializer().Serialize(page, registry_->Collect());
+  return page.str();
+}
+
+}  // namespace hachi::server

@@ -1,0 +1,116 @@
+#pragma once
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace hachi::server {
+
+// hachi_requests_total of one model version: a counter for each code that a request can end with.
+//
+// Thread-safe.
+class RequestCounters {
+ public:
+  RequestCounters(prometheus::Registry& registry, const std::string& model, const std::string& version);
+
+  // Codes that no request should end with are counted as UNKNOWN.
+  prometheus::Counter& operator[](absl::StatusCode code) const;
+
+ private:
+  std::array<prometheus::Counter*, 17> by_code_;
+};
+
+// Why rows were answered without being computed; NameOf gives the label.
+enum class Refusal { kQueueFull, kInflightBytes, kDeadline, kCancelled, kDraining, kTooLarge };
+inline constexpr size_t kRefusals = 6;
+std::string_view NameOf(Refusal refusal);
+
+// What one version of a model reports. Labels are resolved here, once; a request only adds.
+//
+// Thread-safe.
+struct ModelMetrics {
+ private:
+  prometheus::Registry& registry_;
+  const prometheus::Labels labels_;
+
+ public:
+  ModelMetrics(prometheus::Registry& registry, const std::string& model, int64_t version);
+
+  // Of the call, counted where its answer is made (server/rpc).
+  const RequestCounters requests_total;
+  prometheus::Histogram& request_duration_seconds;
+
+  // Of the queue (server/batching).
+  prometheus::Gauge& queue_rows;
+  prometheus::Histogram& queue_duration_seconds;
+  prometheus::Counter& rows_refused_total(Refusal refusal) const {
+    return *refused_[static_cast<size_t>(refusal)];
+  }
+
+  // Of the run (server/executor).
+  prometheus::Histogram& batch_rows;
+  prometheus::Histogram& gather_duration_seconds;
+  prometheus::Histogram& compute_duration_seconds;
+  prometheus::Histogram& scatter_duration_seconds;
+  prometheus::Counter& expired_rows_computed_total;
+
+  // Of the load (server/models).
+  prometheus::Gauge& load_seconds;
+  prometheus::Gauge& weights_bytes;
+  prometheus::Gauge& weights_copies;
+  prometheus::Gauge& arena_bytes;
+  prometheus::Gauge& vnni_mac_ratio;
+  void SetState(std::string_view state, bool is_current);
+  void SetLayers(std::string_view precision, int64_t count);
+
+ private:
+  std::array<prometheus::Counter*, kRefusals> refused_;
+};
+
+// What the process reports beside its models.
+//
+// Thread-safe.
+struct ServerMetrics {
+  explicit ServerMetrics(prometheus::Registry& registry);
+
+  prometheus::Gauge& cpu_budget;
+  prometheus::Gauge& inflight_bytes;
+  const RequestCounters requests_without_model_total;  // model and version are empty: none was found
+};
+
+// Owns every metric. Outlives whoever holds one of its structs.
+//
+// Thread-safe.
+class Metrics {
+ public:
+  Metrics();
+
+  ServerMetrics& server() { return server_; }
+  std::unique_ptr<ModelMetrics> ForModel(const std::string& model, int64_t version);
+
+  // The page as Prometheus reads it.
+  std::string Text() const;
+
+  const std::shared_ptr<prometheus::Registry>& registry() const { return registry_; }
+
+ private:
+  const std::shared_ptr<prometheus::Registry> registry_;
+  ServerMetrics server_;
+};
+
+inline void Observe(prometheus::Histogram& histogram, absl::Duration duration) {
+  histogram.Observe(absl::ToDoubleSeconds(duration));
+}
+
+}  // namespace hachi::server

@@ -1,0 +1,110 @@
+#include "server/models/model_registry.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/base/log.h"
+#include "engine/base/status_macros.h"
+#include "server/models/load_options.h"
+
+namespace hachi::server {
+
+ModelRegistry::ModelRegistry(Options options) : options_(std::move(options)) {
+  for (const ModelConfig& model : options_.models) {
+    const auto config = std::make_shared<const ModelConfig>(model);
+    Versions& versions = models_[model.name];
+    for (const VersionFiles& files : model.versions) {
+      versions.push_back(std::make_shared<ModelVersion>(
+          config, files, options_.metrics->ForModel(model.name, files.version)));
+    }
+  }
+}
+
+ModelRegistry::~ModelRegistry() {
+  stopping_ = true;
+  if (loader_thread_.joinable()) loader_thread_.join();
+}
+
+void ModelRegistry::Start() {
+  loader_thread_ = std::thread([this] { LoadAll(); });
+}
+
+void ModelRegistry::LoadAll() {
+  for (const auto& [name, versions] : models_) {
+    for (const auto& version : versions) {
+      if (stopping_) return;
+      Load(*version);
+    }
+  }
+}
+
+void ModelRegistry::Load(ModelVersion& version) {
+  const auto changed = [&] {
+    if (options_.on_change) options_.on_change(version);
+  };
+  version.StartLoading();
+  changed();
+
+  const absl::Time start = options_.clock->Now();
+  absl::StatusOr<std::unique_ptr<Model>> model =
+      options_.loader(LoadOptionsOf(version.config(), version.files(), options_.threads));
+  const absl::Duration load_time = options_.clock->Now() - start;
+  const std::string what = absl::StrFormat("model '%s' version %d", version.name(), version.version());
+  if (model.ok()) {
+    version.FinishLoading(*std::move(model), load_time);
+    const ModelInfo& info = version.model().info();
+    LogInfo(absl::StrFormat("%s: loaded, precision %s, isa %s, %.3f s", what, info.precision, info.isa,
+                            absl::ToDoubleSeconds(load_time)));
+  } else {
+    LogError(WithContext(model.status(), what).ToString());
+    version.FailLoading(std::move(model).status(), load_time);
+  }
+  changed();
+}
+
+absl::StatusOr<const ModelRegistry::Versions*> ModelRegistry::FindModel(std::string_view name) const {
+  const auto found = models_.find(name);
+  if (found == models_.end()) {
+    return absl::NotFoundError(absl::StrFormat("model: '%s', expected the name of a configured model", name));
+  }
+  return &found->second;
+}
+
+absl::StatusOr<ModelHandle> ModelRegistry::Find(std::string_view name, std::optional<int64_t> version) const {
+  ASSIGN_OR_RETURN(const Versions* versions, FindModel(name));
+  for (auto it = versions->rbegin(); it != versions->rend(); ++it) {
+    const ModelVersion& candidate = **it;
+    if (version.has_value() && candidate.version() != *version) continue;
+    if (candidate.state() == ModelState::kReady) return *it;
+    if (version.has_value()) return candidate.ReadyStatus();
+  }
+  if (version.has_value()) {
+    return absl::NotFoundError(
+        absl::StrFormat("model '%s': version %d, expected a configured one", name, *version));
+  }
+  // None was READY when looked at. Report on the newest; should it have become READY since, take it.
+  RETURN_IF_ERROR(versions->back()->ReadyStatus());
+  return versions->back();
+}
+
+absl::StatusOr<std::vector<std::shared_ptr<const ModelVersion>>> ModelRegistry::VersionsOf(
+    std::string_view name) const {
+  ASSIGN_OR_RETURN(const Versions* versions, FindModel(name));
+  return std::vector<std::shared_ptr<const ModelVersion>>(versions->begin(), versions->end());
+}
+
+std::vector<std::shared_ptr<const ModelVersion>> ModelRegistry::AllVersions() const {
+  std::vector<std::shared_ptr<const ModelVersion>> all;
+  for (const auto& [name, versions] : models_) all.insert(all.end(), versions.begin(), versions.end());
+  return all;
+}
+
+bool ModelRegistry::AllReady() const {
+  for (const auto& version : AllVersions()) {
+    if (version->state() != ModelState::kReady) return false;
+  }
+  return true;
+}
+
+}  // namespace hachi::server

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "config/model_config.h"
+#include "engine/base/mutex.h"
+#include "engine/engine.h"
+#include "server/metrics/metrics.h"
+#include "server/models/model_state.h"
+#include "server/models/model_statistics.h"
+
+namespace hachi::server {
+
+// One version of a configured model: what was configured, how the load fares, what its requests came to, and
+// the engine's Model once it is READY.
+//
+// Thread-safe.
+class ModelVersion {
+ public:
+  ModelVersion(std::shared_ptr<const ModelConfig> config, VersionFiles files,
+               std::unique_ptr<ModelMetrics> metrics);
+
+  const std::string& name() const { return config_->name; }
+  int64_t version() const { return files_.version; }
+  const ModelConfig& config() const { return *config_; }
+  const VersionFiles& files() const { return files_; }
+  ModelMetrics& metrics() const { return *metrics_; }
+  ModelStatistics& statistics() const { return statistics_; }
+
+  ModelState state() const { return state_.load(std::memory_order_acquire); }
+
+  // OK when READY; UNAVAILABLE, with the load's error if it failed, otherwise.
+  absl::Status ReadyStatus() const;
+
+  // REQUIRES: READY, for these two.
+  const Model& model() const { return *model_; }
+  int64_t max_batch_rows() const {
+    return model_->signature().batched ? config_->batching.max_batch_rows : int64_t{1};
+  }
+
+  // The load, step by step; the loader calls them. REQUIRES: the order that ModelState allows.
+  void StartLoading();
+  void FinishLoading(std::unique_ptr<const Model> model, absl::Duration load_time);
+  void FailLoading(absl::Status error, absl::Duration load_time);
+
+ private:
+  void TransitionTo(ModelState to);
+
+  const std::shared_ptr<const ModelConfig> config_;
+  const VersionFiles files_;
+  const std::unique_ptr<ModelMetrics> metrics_;
+  mutable ModelStatistics statistics_;
+
+  // Written by the loader only. Atomic, so that a request finds its model without a lock: the release store
+  // of kReady or kFailed publishes model_ or error_, which never change after it.
+  std::atomic<ModelState> state_ = ModelState::kWaiting;
+  std::unique_ptr<const Model> model_;
+  absl::Status error_;
+};
+
+// A READY version; holding one keeps the version alive. A request has one from admission to completion, so
+// that it sees one version throughout. Nothing else keeps one.
+using ModelHandle = std::shared_ptr<const ModelVersion>;
+
+}  // namespace hachi::server
