@@ -1,0 +1,77 @@
+#pragma once
+
+// Shared by the files of this folder; nobody else includes it.
+
+#include <oneapi/dnnl/dnnl.hpp>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "engine/onednn/primitive.h"
+#include "engine/onednn/weight_cache.h"
+#include "engine/tensor/post_op.h"
+#include "engine/tensor/tensor.h"
+#include "engine/tensor/tensor_spec.h"
+
+namespace hachi {
+
+// Runs `make`, which calls oneDNN and returns a StatusOr<T>; its exceptions become INTERNAL.
+template <typename Make>
+auto CatchDnnl(const char* what, Make&& make) -> decltype(make()) {
+  try {
+    return make();
+  } catch (const dnnl::error& error) {
+    return absl::InternalError(
+        absl::StrCat("oneDNN ", what, ": status ", static_cast<int>(error.status), ", expected success"));
+  }
+}
+
+const dnnl::engine& CpuEngine();
+
+// UNIMPLEMENTED for types that oneDNN does not have.
+absl::StatusOr<dnnl::memory::data_type> ToDnnl(DType dtype);
+
+// Dense in the spec's layout.
+absl::StatusOr<dnnl::memory::desc> ToDnnl(const TensorSpec& spec);
+
+struct Primitive::Impl {
+  dnnl::primitive primitive;
+  std::string kernel;
+  dnnl::memory::desc src, src1, dst, scratch;  // src1: zero when unused
+  int src1_argument = DNNL_ARG_SRC_1;
+  std::unordered_map<int, dnnl::memory> fixed;  // weights, bias
+  std::vector<std::shared_ptr<const void>> keep_alive;
+};
+
+// Scales on the accumulator, zero points and fused operations, from real units to the library's arithmetic:
+//   f = (accumulator + bias) * output_scale[channel]; post-ops; + destination zero point; saturate and round.
+struct Requantization {
+  std::vector<float> output_scales;  // one, or one for each output channel
+  std::vector<float> bias;           // in accumulator units; empty: none
+  dnnl::primitive_attr attr;
+  bool has_residual = false;  // a sum over what lies in dst
+};
+
+// `weight_scales` has one entry or one for each output channel (empty: f32 weights). `residual` describes the
+// tensor that a kAdd post-op reads, which lies in dst. `scale_mask` is oneDNN's for per-channel output
+// scales. UNIMPLEMENTED for combinations that the library gets wrong or refuses.
+absl::StatusOr<Requantization> MakeRequantization(const TensorSpec& src, const TensorSpec& dst,
+                                                  const std::vector<float>& weight_scales, const Tensor* bias,
+                                                  const std::vector<PostOp>& post_ops,
+                                                  const TensorSpec* residual, int64_t channels,
+                                                  int scale_mask);
+
+// Appends a post-op (kAdd excluded) in units where a real number r is r / unit, and multiplies its result by
+// `scale`.
+absl::Status AppendEltwise(const PostOp& post_op, float unit, float scale, dnnl::post_ops& ops);
+
+// True when saturating to dst's type does what the last post-op, a clip, would.
+bool SaturationClips(const PostOp& post_op, const TensorSpec& dst);
+
+// A memory that holds a copy of `values`; the copy is kept alive by `impl`.
+dnnl::memory FixedMemory(Primitive::Impl& impl, const dnnl::memory::desc& desc,
+                         const std::vector<float>& values);
+
+}  // namespace hachi

@@ -1,0 +1,78 @@
+#include "engine/onednn/matmul.h"
+
+#include "engine/base/status_macros.h"
+#include "engine/onednn/internal.h"
+#include "engine/onednn/packing.h"
+
+namespace hachi {
+
+absl::StatusOr<std::unique_ptr<Primitive>> MakeMatMul(const MatMulSpec& spec, WeightCache& cache) {
+  const Shape& shape = spec.weights->shape();
+  const int64_t depth = spec.transposed ? shape[1] : shape[0],
+                columns = spec.transposed ? shape[0] : shape[1];
+  std::vector<float> weight_scales;
+  if (spec.weight_quant) weight_scales = spec.weight_quant->scales;
+  ASSIGN_OR_RETURN(Requantization requantization,
+                   MakeRequantization(spec.src, spec.dst, weight_scales, spec.bias.get(), spec.post_ops,
+                                      spec.residual ? &*spec.residual : nullptr, columns, 1 << 1));
+  ASSIGN_OR_RETURN(const auto src, ToDnnl(spec.src));
+  ASSIGN_OR_RETURN(const auto dst, ToDnnl(spec.dst));
+  ASSIGN_OR_RETURN(const auto weight_type, ToDnnl(spec.weights->dtype()));
+
+  return CatchDnnl("matmul", [&]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
+    using dnnl::memory;
+    const memory::desc bias = requantization.bias.empty() ? memory::desc()
+                                                          : memory::desc({1, columns}, memory::data_type::f32,
+                                                                         memory::format_tag::ab);
+    const auto describe = [&](const memory::desc& weights) {
+      const dnnl::matmul::desc desc = requantization.bias.empty()
+                                          ? dnnl::matmul::desc(src, weights, dst)
+                                          : dnnl::matmul::desc(src, weights, bias, dst);
+      return dnnl::matmul::primitive_desc(desc, requantization.attr, CpuEngine(), /*allow_empty=*/true);
+    };
+    auto impl = std::make_unique<Primitive::Impl>();
+    const memory::dims dims{depth, columns};
+    const memory::desc plain(dims, weight_type,
+                             spec.transposed ? memory::format_tag::ba : memory::format_tag::ab);
+    ASSIGN_OR_RETURN(const auto chosen,
+                     ChooseAndPack(describe, plain, memory::desc(dims, weight_type, memory::format_tag::any),
+                                   spec.weights, cache, *impl));
+    impl->primitive = dnnl::matmul(chosen);
+    impl->src = src;
+    impl->dst = dst;
+    if (!requantization.bias.empty())
+      impl->fixed[DNNL_ARG_BIAS] = FixedMemory(*impl, bias, requantization.bias);
+    return std::make_unique<Primitive>(std::move(impl));
+  });
+}
+
+absl::StatusOr<std::unique_ptr<Primitive>> MakeBatchedMatMul(const BatchedMatMulSpec& spec) {
+  std::vector<float> weight_scales;
+  if (spec.src1.quant) weight_scales = {spec.src1.quant->scale()};
+  ASSIGN_OR_RETURN(Requantization requantization,
+                   MakeRequantization(spec.src, spec.dst, weight_scales, /*bias=*/nullptr, spec.post_ops,
+                                      /*residual=*/nullptr, /*channels=*/1, /*scale_mask=*/0));
+  if (spec.src1.quant && spec.src1.quant->zero_point() != 0)
+    requantization.attr.set_zero_points(DNNL_ARG_WEIGHTS, 0, {spec.src1.quant->zero_point()});
+  ASSIGN_OR_RETURN(const auto src, ToDnnl(spec.src));
+  ASSIGN_OR_RETURN(const auto src1, ToDnnl(spec.src1));
+  ASSIGN_OR_RETURN(const auto dst, ToDnnl(spec.dst));
+  return CatchDnnl("matmul", [&]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
+    const dnnl::matmul::primitive_desc chosen(dnnl::matmul::desc(src, src1, dst), requantization.attr,
+                                              CpuEngine(),
+                                              /*allow_empty=*/true);
+    if (!chosen)
+      return absl::UnimplementedError("oneDNN has no matmul for this combination of types and layouts");
+    auto impl = std::make_unique<Primitive::Impl>();
+    impl->primitive = dnnl::matmul(chosen);
+    impl->kernel = chosen.impl_info_str();
+    impl->src = src;
+    impl->src1 = src1;
+    impl->src1_argument = DNNL_ARG_WEIGHTS;
+    impl->dst = dst;
+    impl->scratch = chosen.scratchpad_desc();
+    return std::make_unique<Primitive>(std::move(impl));
+  });
+}
+
+}  // namespace hachi

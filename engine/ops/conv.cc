@@ -1,0 +1,152 @@
+// Conv (ONNX opset 11), with an optional residual as a further input and post-ops fused.
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/onednn/convolution.h"
+#include "engine/ops/infer.h"
+#include "engine/ops/onednn_step.h"
+#include "engine/ops/op.h"
+#include "engine/ops/quantized.h"
+#include "engine/ops/window.h"
+
+namespace hachi {
+namespace {
+
+absl::StatusOr<Window> WindowOf(const Node& node) {
+  const Value& weights = *node.inputs[1];
+  const auto shape = ConstantShape(*weights.dims);
+  if (!shape) return absl::UnimplementedError("weights have symbolic dimensions, expected numbers");
+  return Window::Read(node, weights.rank() - 2, std::vector<int64_t>(shape->begin() + 2, shape->end()));
+}
+
+absl::Status Infer(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 2, 4));
+  RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kF32, DType::kU8, DType::kS8}));
+  RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kF32, DType::kS8}));
+  RETURN_IF_ERROR(CheckRank(node, 0, 3, 5));
+  const SymbolicShape& input = *node.inputs[0]->dims;
+  RETURN_IF_ERROR(CheckRank(node, 1, input.size(), input.size()));
+  ASSIGN_OR_RETURN(const int64_t groups, node.Int("group", 1));
+  ASSIGN_OR_RETURN(const Window window, WindowOf(node));
+  const Shape weights = *ConstantShape(*node.inputs[1]->dims);
+  if (groups < 1 || weights[0] % groups != 0)
+    return absl::InvalidArgumentError(
+        absl::StrCat("group is ", groups, ", expected a divisor of ", weights[0]));
+  if (input[1] != Dim(weights[1]) * Dim(groups))
+    return absl::InvalidArgumentError(absl::StrCat("input has ", input[1].ToText(), " channels, expected ",
+                                                   weights[1], " for each of ", groups, " groups"));
+  if (!std::equal(window.kernel.begin(), window.kernel.end(), weights.begin() + 2, weights.end()))
+    return absl::InvalidArgumentError(absl::StrCat("kernel_shape is ", ShapeText(window.kernel),
+                                                   ", expected that of the weights ", ShapeText(weights)));
+  if (const Value* bias = node.input(2); bias != nullptr && bias->dims != SymbolicShape{Dim(weights[0])})
+    return absl::InvalidArgumentError(
+        absl::StrCat("bias has shape ", ShapeText(*bias->dims), ", expected [", weights[0], "]"));
+  ASSIGN_OR_RETURN(SymbolicShape dims, window.OutputDims(std::span<const Dim>(input).subspan(2)));
+  dims.insert(dims.begin(), {input[0], Dim(weights[0])});
+  return SetOutput(node, node.outputs[0]->quant ? node.outputs[0]->dtype : DType::kF32, std::move(dims));
+}
+
+// Sizes along three spatial axes, with 1 (or `fill`) in front where there are fewer.
+std::array<int64_t, 3> Three(std::span<const int64_t> values, int64_t fill) {
+  std::array<int64_t, 3> three{fill, fill, fill};
+  std::copy(values.begin(), values.end(), three.end() - static_cast<std::ptrdiff_t>(values.size()));
+  return three;
+}
+
+absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+  const TensorView& x = inputs[0];
+  const TensorView& w = inputs[1];
+  Tensor& y = outputs[0];
+  ASSIGN_OR_RETURN(const int64_t groups, node.Int("group", 1));
+  ASSIGN_OR_RETURN(Window window, WindowOf(node));
+  window = window.For(x.shape.subspan(2), std::span(y.shape()).subspan(2));
+  const auto in = Three(x.shape.subspan(2), 1), out = Three(std::span(y.shape()).subspan(2), 1);
+  const auto kernel = Three(window.kernel, 1), stride = Three(window.strides, 1),
+             dilation = Three(window.dilations, 1), pad = Three(window.pads_begin, 0);
+  const int64_t channels = x.shape[1], out_channels = y.shape()[1];
+  const int64_t group_in = channels / groups, group_out = out_channels / groups;
+  const auto& x_quant = node.inputs[0]->quant;
+  const auto& w_quant = node.inputs[1]->quant;
+  const bool has_bias = node.input(2) != nullptr;
+
+  int64_t at = 0;
+  for (int64_t n = 0; n < y.shape()[0]; ++n)
+    for (int64_t oc = 0; oc < out_channels; ++oc)
+      for (int64_t od = 0; od < out[0]; ++od)
+        for (int64_t oh = 0; oh < out[1]; ++oh)
+          for (int64_t ow = 0; ow < out[2]; ++ow, ++at) {
+            double real_sum = 0;
+            int64_t integer_sum = 0;
+            for (int64_t ic = 0; ic < group_in; ++ic)
+              for (int64_t kd = 0; kd < kernel[0]; ++kd)
+                for (int64_t kh = 0; kh < kernel[1]; ++kh)
+                  for (int64_t kw = 0; kw < kernel[2]; ++kw) {
+                    const int64_t d = od * stride[0] - pad[0] + kd * dilation[0];
+                    const int64_t h = oh * stride[1] - pad[1] + kh * dilation[1];
+                    const int64_t column = ow * stride[2] - pad[2] + kw * dilation[2];
+                    if (d < 0 || d >= in[0] || h < 0 || h >= in[1] || column < 0 || column >= in[2]) continue;
+                    const int64_t c = oc / group_out * group_in + ic;
+                    const int64_t xi = (((n * channels + c) * in[0] + d) * in[1] + h) * in[2] + column;
+                    const int64_t wi =
+                        (((oc * group_in + ic) * kernel[0] + kd) * kernel[1] + kh) * kernel[2] + kw;
+                    if (x_quant) {
+                      integer_sum += (IntegerAt(x, xi) - x_quant->zero_point()) * IntegerAt(w, wi);
+                    } else {
+                      real_sum +=
+                          static_cast<double>(x.As<float>()[xi]) * static_cast<double>(w.As<float>()[wi]);
+                    }
+                  }
+            if (x_quant)
+              real_sum = static_cast<double>(integer_sum) * static_cast<double>(x_quant->scale()) *
+                         static_cast<double>(w_quant->scales[w_quant->per_tensor() ? 0 : oc]);
+            if (has_bias) real_sum += static_cast<double>(inputs[2].As<float>()[oc]);
+            StoreReal(y, at, ApplyPostOps(node, inputs, at, static_cast<float>(real_sum)),
+                      node.outputs[0]->quant);
+          }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+  const Node& node = context.node;
+  if (!node.inputs[1]->is_constant() || (node.input(2) != nullptr && !node.inputs[2]->is_constant()))
+    return absl::UnimplementedError("weights are computed, expected constants");
+  ConvolutionSpec spec{.src = context.Input(0), .dst = context.Output()};
+  spec.weights = node.inputs[1]->constant;
+  spec.weight_quant = node.inputs[1]->quant;
+  if (node.input(2) != nullptr) spec.bias = node.inputs[2]->constant;
+  ASSIGN_OR_RETURN(spec.groups, node.Int("group", 1));
+  ASSIGN_OR_RETURN(Window window, WindowOf(node));
+  window = window.For(std::span(spec.src.shape).subspan(2), std::span(spec.dst.shape).subspan(2));
+  spec.strides = window.strides;
+  spec.dilations = window.dilations;
+  spec.pads_begin = window.pads_begin;
+  spec.pads_end = window.pads_end;
+  spec.post_ops = node.post_ops;
+  OnednnStep::Operands operands;
+  for (const PostOp& post_op : node.post_ops)
+    if (post_op.kind == PostOp::Kind::kAdd) {
+      operands.residual = post_op.operand;
+      spec.residual = context.Input(static_cast<size_t>(post_op.operand));
+    }
+  ASSIGN_OR_RETURN(auto primitive, MakeConvolution(spec, context.weights));
+  return std::make_unique<OnednnStep>(std::move(primitive), operands);
+}
+
+int64_t Macs(const LowerContext& context) {
+  const Shape weights = context.Input(1).shape;
+  return context.Output().count() * CountOf(std::span(weights).subspan(1));
+}
+
+}  // namespace
+
+const OpDef& conv_op() {
+  static const OpDef def = {.name = "Conv",
+                            .infer = Infer,
+                            .quantize = QuantRule::kWeighted,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .channels_last = true,
+                            .macs = Macs};
+  return def;
+}
+
+}  // namespace hachi

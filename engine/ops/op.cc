@@ -1,0 +1,167 @@
+#include "engine/ops/op.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+
+namespace hachi {
+
+#define HACHI_OP(name) const OpDef& name##_op();
+#include "op_list.inc"
+#undef HACHI_OP
+
+namespace {
+
+std::vector<const OpDef*> SortedOps() {
+  std::vector<const OpDef*> ops = {
+#define HACHI_OP(name) &name##_op(),
+#include "op_list.inc"
+#undef HACHI_OP
+  };
+  std::sort(ops.begin(), ops.end(), [](const OpDef* a, const OpDef* b) { return a->name < b->name; });
+  return ops;
+}
+
+// Copies between a dense row-major tensor and the same elements in another layout.
+void CopyElements(const std::byte* from, const std::vector<int64_t>& from_strides, std::byte* to,
+                  const std::vector<int64_t>& to_strides, std::span<const int64_t> shape,
+                  size_t element_bytes) {
+  if (CountOf(shape) == 0) return;
+  std::vector<int64_t> index(shape.size(), 0);
+  int64_t from_at = 0, to_at = 0;
+  for (;;) {
+    std::memcpy(to + to_at * static_cast<int64_t>(element_bytes),
+                from + from_at * static_cast<int64_t>(element_bytes), element_bytes);
+    size_t axis = shape.size();
+    while (axis-- > 0) {
+      from_at += from_strides[axis];
+      to_at += to_strides[axis];
+      if (++index[axis] < shape[axis]) break;
+      from_at -= from_strides[axis] * shape[axis];
+      to_at -= to_strides[axis] * shape[axis];
+      index[axis] = 0;
+    }
+    if (axis == static_cast<size_t>(-1)) return;
+  }
+}
+
+// The definition of an operator as a step: correct, slow, allocating. For leftovers off the hot path.
+class ReferenceStep final : public KernelStep {
+ public:
+  ReferenceStep(const LowerContext& context, const OpDef& op) : KernelStep({.kernel = "ref"}), op_(op) {
+    node_.name = context.node.name;
+    node_.op = context.node.op;
+    node_.attrs = context.node.attrs;
+    node_.post_ops = context.node.post_ops;
+    // The step outlives the graph, so it keeps values of its own.
+    const auto keep = [&](const Value* value) -> Value* {
+      if (value == nullptr) return nullptr;
+      auto copy = std::make_unique<Value>();
+      copy->name = value->name;
+      copy->dtype = value->dtype;
+      copy->dims = value->dims;
+      copy->quant = value->quant;
+      copy->constant = value->constant;
+      specs_.push_back(context.Spec(value));
+      values_.push_back(std::move(copy));
+      return values_.back().get();
+    };
+    for (const Value* input : context.node.inputs) node_.inputs.push_back(keep(input));
+    for (const Value* output : context.node.outputs) node_.outputs.push_back(keep(output));
+  }
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    std::vector<Tensor> dense;
+    dense.reserve(buffers.inputs.size());
+    std::vector<TensorView> views;
+    size_t spec_index = 0;
+    for (size_t i = 0; i < node_.inputs.size(); ++i) {
+      if (node_.inputs[i] == nullptr) {
+        views.emplace_back();
+        continue;
+      }
+      const TensorSpec& spec = specs_[spec_index++];
+      dense.emplace_back(spec.dtype, spec.shape);
+      CopyElements(buffers.inputs[i], spec.layout.StridesOf(spec.shape), dense.back().bytes().data(),
+                   Layout().StridesOf(spec.shape), spec.shape, SizeOf(spec.dtype));
+      views.push_back(dense.back().view());
+    }
+    std::vector<Tensor> outputs;
+    for (size_t i = 0; i < node_.outputs.size(); ++i)
+      outputs.emplace_back(specs_[spec_index + i].dtype, specs_[spec_index + i].shape);
+    RETURN_IF_ERROR(op_.reference(node_, views, outputs));
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const TensorSpec& spec = specs_[spec_index + i];
+      CopyElements(outputs[i].bytes().data(), Layout().StridesOf(spec.shape), buffers.outputs[i],
+                   spec.layout.StridesOf(spec.shape), spec.shape, SizeOf(spec.dtype));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const OpDef& op_;
+  Node node_;
+  std::vector<std::unique_ptr<Value>> values_;
+  std::vector<TensorSpec> specs_;  // of the inputs that are there, then of the outputs
+};
+
+absl::Status UnknownOperator(const Node& node) {
+  return absl::UnimplementedError(
+      absl::StrCat("node '", node.name, "': operator '", node.op, "' is not supported"));
+}
+
+}  // namespace
+
+std::span<const OpDef* const> AllOps() {
+  static const std::vector<const OpDef*>* ops = new std::vector<const OpDef*>(SortedOps());
+  return *ops;
+}
+
+const OpDef* FindOp(std::string_view name) {
+  const auto ops = AllOps();
+  const auto found = std::lower_bound(ops.begin(), ops.end(), name,
+                                      [](const OpDef* op, std::string_view n) { return op->name < n; });
+  return found != ops.end() && (*found)->name == name ? *found : nullptr;
+}
+
+TensorSpec LowerContext::Spec(const Value* value) const {
+  TensorSpec spec{value->dtype, {}, value->layout, value->quant};
+  for (const Dim& dim : *value->dims) spec.shape.push_back(dim.Evaluate(bindings).value());
+  return spec;
+}
+
+absl::Status InferNode(Node& node) {
+  const OpDef* op = FindOp(node.op);
+  if (op == nullptr) return UnknownOperator(node);
+  return WithContext(op->infer(node), absl::StrCat("node '", node.name, "' (", node.op, ")"));
+}
+
+absl::StatusOr<std::vector<Tensor>> RunReference(const Node& node, std::span<const TensorView> inputs,
+                                                 const Bindings& bindings) {
+  const OpDef* op = FindOp(node.op);
+  if (op == nullptr) return UnknownOperator(node);
+  std::vector<Tensor> outputs;
+  for (const Value* output : node.outputs) {
+    ASSIGN_OR_RETURN(Shape shape, Evaluate(*output->dims, bindings));
+    RETURN_IF_ERROR(CheckedCount(shape, SizeOf(output->dtype)).status());
+    outputs.emplace_back(output->dtype, std::move(shape));
+  }
+  RETURN_IF_ERROR(WithContext(op->reference(node, inputs, outputs),
+                              absl::StrCat("node '", node.name, "' (", node.op, ")")));
+  return outputs;
+}
+
+absl::StatusOr<std::unique_ptr<Step>> LowerNode(const LowerContext& context) {
+  const OpDef* op = FindOp(context.node.op);
+  if (op == nullptr) return UnknownOperator(context.node);
+  if (op->lower != nullptr) {
+    auto step = op->lower(context);
+    if (step.ok() || !absl::IsUnimplemented(step.status())) return step;
+  }
+  return std::make_unique<ReferenceStep>(context, *op);
+}
+
+}  // namespace hachi

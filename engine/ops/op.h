@@ -1,0 +1,88 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/graph/graph.h"
+#include "engine/onednn/weight_cache.h"
+#include "engine/ops/step.h"
+#include "engine/tensor/tensor.h"
+#include "engine/tensor/tensor_spec.h"
+
+namespace hachi {
+
+// What a node is lowered for.
+struct LowerContext {
+  const Node& node;
+  const Bindings& bindings;  // of every symbol
+  int threads;
+  WeightCache& weights;
+
+  // A value of the node, with its shape made concrete.
+  TensorSpec Spec(const Value* value) const;
+  TensorSpec Input(size_t i) const { return Spec(node.inputs[i]); }
+  TensorSpec Output() const { return Spec(node.outputs[0]); }
+};
+
+// How an operator takes part in quantization.
+enum class QuantRule {
+  kNone,       // stays FP32
+  kWeighted,   // u8/s8 activations × s8 weights, any output quantizer: Conv, Gemm, MatMul
+  kKeepScale,  // output integers mean what the input's mean: MaxPool, Reshape, Transpose
+  kRescale,    // computes on integers with the scales of its inputs and output: Add, AveragePool
+};
+
+// An operator as data: one file, one word in CMakeLists.txt, one test.
+struct OpDef {
+  std::string_view name;  // the ONNX operator, newest form as engine/onnx/upgrade leaves it; or one of ours
+
+  // Checks attributes and inputs; sets dtype, dims (and content, where known) of the outputs.
+  // INVALID_ARGUMENT or UNIMPLEMENTED; the caller adds model and node to the message. Inputs are inferred
+  // already.
+  absl::Status (*infer)(Node& node);
+
+  QuantRule quantize = QuantRule::kNone;
+
+  // The definition of the right answer: plain loops on dense row-major tensors, for real and (where
+  // `quantize` says so) quantized values. The node's values say the quantization; post_ops are applied. Also
+  // folds constants. Outputs come allocated with dtype and shape. Shares no code with `lower`.
+  absl::Status (*reference)(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs);
+
+  // Prepares the fast kernel; null: the reference runs as a step (kernel "ref"). UNIMPLEMENTED when there is
+  // none for these types or layouts.
+  absl::StatusOr<std::unique_ptr<Step>> (*lower)(const LowerContext& context) = nullptr;
+
+  // Whether the operator takes activations channels-last (rank 3 and up): it then wants them so.
+  bool channels_last = false;
+
+  // Whether elements map one to one or along axes, so that any layout will do as long as input and output
+  // share it.
+  bool layout_agnostic = false;
+
+  // Multiply-adds for concrete shapes; null: none.
+  int64_t (*macs)(const LowerContext& context) = nullptr;
+};
+
+// The operator of that name, or null.
+const OpDef* FindOp(std::string_view name);
+
+// Every operator that is built in, sorted by name.
+std::span<const OpDef* const> AllOps();
+
+// Runs infer over the node through its OpDef, with the node named in errors. UNIMPLEMENTED for unknown
+// operators.
+absl::Status InferNode(Node& node);
+
+// Runs the reference; allocates the outputs. REQUIRES: outputs' dims evaluate with `bindings`.
+absl::StatusOr<std::vector<Tensor>> RunReference(const Node& node, std::span<const TensorView> inputs,
+                                                 const Bindings& bindings);
+
+// Lowers through the OpDef, falling back to the reference as a step.
+absl::StatusOr<std::unique_ptr<Step>> LowerNode(const LowerContext& context);
+
+}  // namespace hachi

@@ -1,0 +1,133 @@
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "engine/graph/graph.h"
+#include "engine/ops/op.h"
+#include "tests/ops/op_tester.h"
+#include "tests/support/status_matchers.h"
+
+namespace hachi {
+namespace {
+
+struct Geometry {
+  int batch, channels, out_channels, size, kernel, groups;
+  const char* attrs;
+};
+
+const Geometry kGeometries[] = {
+    {1, 3, 16, 9, 3, 1, "pads=[1,1,1,1]"},
+    {2, 16, 32, 8, 1, 1, ""},
+    {3, 17, 19, 7, 3, 1, "pads=[0,1,2,1], strides=[2,2]"},
+    {1, 32, 48, 6, 3, 1, "pads=[2,2,2,2], dilations=[2,2]"},
+    {2, 32, 32, 8, 3, 32, "pads=[1,1,1,1], strides=[2,1]"},
+    {2, 21, 21, 7, 3, 21, "pads=[1,1,1,1]"},
+    {1, 8, 12, 7, 3, 4, "pads=[1,1,1,1]"},
+    {4, 1, 16, 12, 5, 1, "auto_pad=\"SAME_UPPER\", strides=[2,2]"},
+    {1, 128, 64, 5, 1, 1, ""},
+};
+
+std::string GraphText(const Geometry& g, std::string x_type, std::string w_type, std::string w_quant,
+                      std::string tail, std::string extra_input = "") {
+  const std::string w_range = w_type == "s8" ? "-127 127" : "-1 1";
+  return absl::StrCat("graph g {\n input x: ", x_type, "\n", extra_input, " const w: ", w_type, "[",
+                      g.out_channels, ",", g.channels / g.groups, ",", g.kernel, ",", g.kernel, "]", w_quant,
+                      " = random 5 ", w_range, "\n const b: f32[", g.out_channels,
+                      "] = random 7 -1 1\n conv: Conv(x, w, b", extra_input.empty() ? "" : ", r",
+                      ") {group=", g.groups, g.attrs[0] ? ", " : "", g.attrs, "}", tail,
+                      "\n output o = y\n}");
+}
+
+std::string ShapeOf(const Geometry& g) {
+  return absl::StrCat("[", g.batch, ",", g.channels, ",", g.size, ",", g.size, "]");
+}
+
+// The inferred output shape, so that a layout can be asked for.
+std::string OutputShape(const Geometry& g) {
+  auto graph = ParseGraph(GraphText(g, "f32" + ShapeOf(g), "f32", "", " -> y: f32[?]"));
+  EXPECT_OK(graph.status());
+  EXPECT_OK(InferNode(*graph->nodes().front()));
+  return ShapeText(*graph->outputs()[0].value->dims);
+}
+
+std::string PerChannel(int channels) {
+  std::string quant = " quant(axis=0";
+  for (int c = 0; c < channels; ++c) absl::StrAppend(&quant, ",", 0.001 * (1 + c % 5), ":0");
+  return quant + ")";
+}
+
+TEST(ConvTest, Fp32AgreesWithTheReference) {
+  for (const Geometry& g : kGeometries)
+    EXPECT_OK(RunOpCase(
+        {.graph = GraphText(g, absl::StrCat("f32", ShapeOf(g), " channels_last"), "f32", "",
+                            absl::StrCat(" post clip(0,6) -> y: f32", OutputShape(g), " channels_last"))}))
+        << g.attrs << g.channels;
+}
+
+TEST(ConvTest, Int8AgreesWithTheReferenceWithAnyZeroPoint) {
+  for (const char* x_quant : {"u8 quant(0.02:0)", "u8 quant(0.02:119)", "s8 quant(0.02:0)"})
+    for (const char* y_quant : {"u8 quant(0.05:0)", "u8 quant(0.05:100)", "s8 quant(0.05:-3)"})
+      for (const Geometry& g : kGeometries) {
+        const std::string x(x_quant), y(y_quant);
+        EXPECT_OK(RunOpCase(
+            {.graph = GraphText(g, absl::StrCat(x.substr(0, 2), ShapeOf(g), " channels_last", x.substr(2)),
+                                "s8", PerChannel(g.out_channels),
+                                absl::StrCat(" post clip(-1,3) -> y: ", y.substr(0, 2), OutputShape(g),
+                                             " channels_last", y.substr(2)))}))
+            << x_quant << y_quant << g.attrs << g.channels;
+      }
+}
+
+TEST(ConvTest, Int8ResidualIsAddedBeforeTheClip) {
+  for (const char* r_quant : {"u8 quant(0.03:0)", "u8 quant(0.03:77)", "s8 quant(0.03:0)"})
+    for (const Geometry& g : kGeometries) {
+      const std::string r(r_quant), shape = OutputShape(g);
+      EXPECT_OK(RunOpCase(
+          {.graph = GraphText(
+               g, absl::StrCat("u8", ShapeOf(g), " channels_last quant(0.02:0)"), "s8",
+               PerChannel(g.out_channels),
+               absl::StrCat(" post add(3) clip(0,inf) -> y: u8", shape, " channels_last quant(0.04:0)"),
+               absl::StrCat(" input r: ", r.substr(0, 2), shape, " channels_last", r.substr(2), "\n"))}))
+          << r_quant << g.attrs << g.channels;
+    }
+}
+
+TEST(ConvTest, Int8WithFp32ResultAndEveryActivationAgrees) {
+  const Geometry& g = kGeometries[2];
+  for (const char* post : {"leaky_relu(0.1)", "sigmoid()", "tanh()", "hard_sigmoid(0.2,0.5)", "hard_swish()",
+                           "swish(1)", "gelu()", "elu(1)", "hard_swish() clip(0,2)"}) {
+    EXPECT_OK(RunOpCase(
+        {.graph = GraphText(g, absl::StrCat("u8", ShapeOf(g), " channels_last quant(0.02:0)"), "s8",
+                            PerChannel(g.out_channels),
+                            absl::StrCat(" post ", post, " -> y: f32", OutputShape(g), " channels_last"))}))
+        << post;
+    EXPECT_OK(RunOpCase({.graph = GraphText(g, absl::StrCat("u8", ShapeOf(g), " channels_last quant(0.02:0)"),
+                                            "s8", PerChannel(g.out_channels),
+                                            absl::StrCat(" post ", post, " -> y: u8", OutputShape(g),
+                                                         " channels_last quant(0.01:50)"))}))
+        << post;
+  }
+}
+
+TEST(ConvTest, ContradictionsAreRefused) {
+  const auto infer = [](const char* text) {
+    auto graph = ParseGraph(text);
+    EXPECT_OK(graph.status());
+    return InferNode(*graph->nodes().front());
+  };
+  using testing::HasSubstr;
+  EXPECT_THAT(
+      infer("graph g { input x: f32[1,3,8,8] const w: f32[4,2,3,3] = splat 1 c: Conv(x, w) -> y: f32[?] }"),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("3 channels, expected 2")));
+  EXPECT_THAT(infer("graph g { input x: f32[1,4,8,8] const w: f32[3,2,3,3] = splat 1 c: Conv(x, w) {group=2} "
+                    "-> y: f32[?] }"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("group is 2, expected a divisor of 3")));
+  EXPECT_THAT(infer("graph g { input x: f32[1,2,8,8] const w: f32[3,2,3,3] = splat 1 c: Conv(x, w) "
+                    "{strides=[0,1]} -> y: f32[?] }"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'strides' has 0")));
+  EXPECT_THAT(
+      infer("graph g { input x: f32[1,2,2,8] const w: f32[3,2,3,3] = splat 1 c: Conv(x, w) -> y: f32[?] }"),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("reaches over 3 of 2")));
+}
+
+}  // namespace
+}  // namespace hachi

@@ -1,0 +1,164 @@
+#include "tests/ops/op_tester.h"
+
+#include <omp.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/graph/graph.h"
+#include "engine/ops/op.h"
+#include "engine/ops/quantized.h"
+
+namespace hachi {
+namespace {
+
+Tensor RandomTensor(const TensorSpec& spec, double low, double high, std::mt19937& generator) {
+  Tensor tensor(spec.dtype, spec.shape);
+  VisitDType(spec.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for (T& element : tensor.As<T>()) {
+      if constexpr (std::is_floating_point_v<T>) {
+        element = static_cast<T>(std::uniform_real_distribution<double>(low, high)(generator));
+      } else if constexpr (sizeof(T) == 1 && !std::is_same_v<T, bool>) {
+        element = static_cast<T>(generator());
+      } else {
+        element = static_cast<T>(std::uniform_int_distribution<int64_t>(
+            static_cast<int64_t>(std::ceil(low)), static_cast<int64_t>(high))(generator));
+      }
+    }
+  });
+  return tensor;
+}
+
+// The tensor's elements in the layout of `spec`, or back from it.
+void Permute(const TensorSpec& spec, const std::byte* dense, std::byte* stored, bool to_stored) {
+  const auto strides = spec.layout.StridesOf(spec.shape);
+  const size_t bytes = SizeOf(spec.dtype);
+  std::vector<int64_t> index(spec.shape.size(), 0);
+  for (int64_t i = 0; i < spec.count(); ++i) {
+    int64_t at = 0, rest = i;
+    for (size_t axis = spec.shape.size(); axis-- > 0;) {
+      at += rest % spec.shape[axis] * strides[axis];
+      rest /= spec.shape[axis];
+    }
+    const std::byte* from =
+        to_stored ? dense + i * static_cast<int64_t>(bytes) : stored + at * static_cast<int64_t>(bytes);
+    std::byte* to = to_stored ? stored + at * static_cast<int64_t>(bytes)
+                              : const_cast<std::byte*>(dense) + i * static_cast<int64_t>(bytes);
+    std::memcpy(to, from, bytes);
+  }
+}
+
+absl::Status Compare(const OpCase& op_case, const Tensor& got, const Tensor& want) {
+  int64_t steps = 0;
+  for (int64_t i = 0; i < want.count(); ++i) {
+    const auto error = [&](double found, double expected) {
+      return absl::InternalError(absl::StrCat("element ", i, " is ", found, ", expected ", expected));
+    };
+    if (want.dtype() == DType::kF32) {
+      const double found = got.As<float>()[i], expected = want.As<float>()[i];
+      if (!(std::abs(found - expected) <= op_case.tolerance * (1 + std::abs(expected))) && found != expected)
+        return error(found, expected);
+    } else {
+      const int64_t found = IntegerAt(got.view(), i), expected = IntegerAt(want.view(), i);
+      if (std::abs(found - expected) > 1)
+        return error(static_cast<double>(found), static_cast<double>(expected));
+      steps += found != expected;
+    }
+  }
+  if (static_cast<double>(steps) > (1 - op_case.tie_share) * static_cast<double>(want.count()))
+    return absl::InternalError(
+        absl::StrCat(steps, " of ", want.count(), " elements are one step off, expected fewer"));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RunOpCase(const OpCase& op_case) {
+  omp_set_num_threads(op_case.threads);
+  ASSIGN_OR_RETURN(Graph graph, ParseGraph(op_case.graph));
+  Node& node = *graph.nodes().front();
+  const std::vector<std::optional<SymbolicShape>> declared = [&] {
+    std::vector<std::optional<SymbolicShape>> dims;
+    for (const Value* output : node.outputs) dims.push_back(output->dims);
+    return dims;
+  }();
+  RETURN_IF_ERROR(InferNode(node));
+  for (size_t i = 0; i < declared.size(); ++i)
+    if (declared[i] && declared[i] != node.outputs[i]->dims)
+      return absl::InternalError(absl::StrCat("output ", i, " has shape ", ShapeText(*node.outputs[i]->dims),
+                                              ", expected ", ShapeText(*declared[i])));
+  // The text gives [?] no rank, so a layout can be asked for only where dims are declared.
+  WeightCache cache;
+  const Bindings bindings;
+  const LowerContext context{node, bindings, op_case.threads, cache};
+  ASSIGN_OR_RETURN(const auto step, LowerNode(context));
+  if (op_case.kernel.empty() ? step->info().kernel.find("ref") != std::string::npos
+                             : step->info().kernel.find(op_case.kernel) == std::string::npos)
+    return absl::InternalError(
+        absl::StrCat("kernel is '", step->info().kernel, "', expected ",
+                     op_case.kernel.empty() ? "another" : std::string(op_case.kernel)));
+
+  std::mt19937 generator(1);
+  std::vector<Tensor> dense, stored;
+  std::vector<TensorView> views;
+  StepBuffers buffers;
+  dense.reserve(node.inputs.size());
+  stored.reserve(node.inputs.size() + node.outputs.size());
+  for (const Value* input : node.inputs) {
+    if (input == nullptr) {
+      views.emplace_back();
+      buffers.inputs.push_back(nullptr);
+      continue;
+    }
+    const TensorSpec spec = context.Spec(input);
+    if (input->is_constant()) {
+      views.push_back(input->constant->view());
+      buffers.inputs.push_back(input->constant->bytes().data());
+      continue;
+    }
+    dense.push_back(RandomTensor(spec, op_case.low, op_case.high, generator));
+    views.push_back(dense.back().view());
+    stored.emplace_back(spec.dtype, spec.shape);
+    Permute(spec, dense.back().bytes().data(), stored.back().bytes().data(), /*to_stored=*/true);
+    buffers.inputs.push_back(stored.back().bytes().data());
+  }
+  constexpr size_t kGuard = 256;
+  constexpr std::byte kMark{0xA5};
+  std::vector<AlignedBuffer> results;
+  for (const Value* output : node.outputs) {
+    const size_t bytes = static_cast<size_t>(context.Spec(output).bytes());
+    results.emplace_back(bytes + 2 * kGuard);
+    std::memset(results.back().data(), static_cast<int>(kMark), results.back().size());
+    buffers.outputs.push_back(results.back().data() + kGuard);
+  }
+  if (const int residual = step->info().in_place_input; residual >= 0) {
+    std::memcpy(buffers.outputs[0], buffers.inputs[residual],
+                static_cast<size_t>(context.Input(static_cast<size_t>(residual)).bytes()));
+    buffers.inputs[residual] = buffers.outputs[0];
+  }
+  AlignedBuffer scratch(step->info().scratch_bytes);
+  buffers.scratch = scratch.data();
+
+  ASSIGN_OR_RETURN(const std::vector<Tensor> want, RunReference(node, views, bindings));
+  Stream stream;
+  const std::vector<std::byte*> output_addresses = buffers.outputs;
+  const auto state = step->Bind(std::move(buffers));
+  RETURN_IF_ERROR(step->Run(*state, stream));
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    const TensorSpec spec = context.Spec(node.outputs[i]);
+    Tensor got(spec.dtype, spec.shape);
+    Permute(spec, got.bytes().data(), output_addresses[i], /*to_stored=*/false);
+    RETURN_IF_ERROR(Compare(op_case, got, want[i]));
+    for (size_t b = 0; b < kGuard; ++b)
+      if (results[i].data()[b] != kMark || results[i].data()[results[i].size() - 1 - b] != kMark)
+        return absl::InternalError(
+            absl::StrCat("output ", i, ": memory around it was written, expected it untouched"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace hachi
