@@ -1,0 +1,188 @@
+#include "config/model_config.h"
+
+#include <algorithm>
+#include <charconv>
+#include <system_error>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "config/types.h"
+#include "config/yaml.h"
+#include "engine/base/file.h"
+#include "engine/base/status_macros.h"
+
+namespace hachi::server {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kModelFile[] = "model.onnx";
+constexpr char kTableFile[] = "calibration.txt";
+constexpr char kConfigFile[] = "model.yaml";
+
+bool IsFile(const fs::path& path) {
+  std::error_code error;
+  return fs::is_regular_file(path, error);
+}
+
+YamlType<ConfiguredPrecision> PinType() {
+  return YamlEnum<ConfiguredPrecision>({{"int8", ConfiguredPrecision::kInt8},
+                                        {"bf16", ConfiguredPrecision::kBf16},
+                                        {"fp32", ConfiguredPrecision::kFp32}});
+}
+
+YamlType<std::vector<float>> ChannelsType() { return YamlList(YamlNumber()); }
+
+absl::StatusOr<InputConfig> ReadInput(const YamlNode& node) {
+  InputConfig input;
+  RETURN_IF_ERROR(ReadYamlMap(
+      node, {Into("dtype", input.dtype,
+                  YamlEnum<InputConfig::DType>(
+                      {{"float32", InputConfig::DType::kFloat32}, {"uint8", InputConfig::DType::kUint8}})),
+             Into("layout", input.layout,
+                  YamlEnum<InputConfig::Layout>(
+                      {{"nchw", InputConfig::Layout::kNchw}, {"nhwc", InputConfig::Layout::kNhwc}})),
+             Into("mean", input.mean, ChannelsType()), Into("scale", input.scale, ChannelsType())}));
+  if (std::find(input.scale.begin(), input.scale.end(), 0.0f) != input.scale.end())
+    return node.Error("scale 0", "a factor that keeps the image");
+  if (input.mean.size() > 1 && input.scale.size() > 1 && input.mean.size() != input.scale.size())
+    return node.Error(absl::StrCat(input.mean.size(), " means and ", input.scale.size(), " scales"),
+                      "one for all channels or one a channel");
+  return input;
+}
+
+absl::StatusOr<OutputConfig> ReadOutput(const YamlNode& node, const fs::path& dir) {
+  OutputConfig output;
+  const auto labels = [&](const YamlNode& value) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string name, YamlString()(value));
+    output.labels = dir / name;
+    if (!IsFile(output.labels)) return value.Unexpected("a file in the model directory");
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(ReadYamlMap(node, {{"labels", labels}}));
+  return output;
+}
+
+absl::StatusOr<BatchingConfig> ReadBatching(const YamlNode& node) {
+  BatchingConfig batching;
+  RETURN_IF_ERROR(ReadYamlMap(node, {Into("max_batch", batching.max_batch_rows, YamlInteger(1, kMaxRows)),
+                                     Into("max_delay", batching.max_delay, YamlDuration()),
+                                     Into("max_queue", batching.max_queue_rows, YamlInteger(1, kMaxRows))}));
+  if (batching.max_queue_rows < batching.max_batch_rows)
+    return node.Error(absl::StrCat("max_queue ", batching.max_queue_rows),
+                      absl::StrCat("at least max_batch, which is ", batching.max_batch_rows));
+  return batching;
+}
+
+absl::Status ReadModelYaml(const YamlNode& root, ModelConfig& config) {
+  const auto instances = [&](const YamlNode& node) -> absl::Status {
+    ASSIGN_OR_RETURN(config.instances, CountType()(node));
+    return absl::OkStatus();
+  };
+  const auto inputs = [&](const YamlNode& node) {
+    return ReadYamlNames(node, [&](const std::string& name, const YamlNode& value) -> absl::Status {
+      ASSIGN_OR_RETURN(config.inputs[name], ReadInput(value));
+      return absl::OkStatus();
+    });
+  };
+  const auto outputs = [&](const YamlNode& node) {
+    return ReadYamlNames(node, [&](const std::string& name, const YamlNode& value) -> absl::Status {
+      ASSIGN_OR_RETURN(config.outputs[name], ReadOutput(value, config.dir));
+      return absl::OkStatus();
+    });
+  };
+  const auto layers = [&](const YamlNode& node) {
+    return ReadYamlNames(node, [&](const std::string& pattern, const YamlNode& value) -> absl::Status {
+      ASSIGN_OR_RETURN(config.layers[pattern], PinType()(value));
+      return absl::OkStatus();
+    });
+  };
+  return ReadYamlMap(root, {Into("name", config.name, ModelNameType()),
+                            Into("precision", config.precision, PrecisionType()),
+                            {"inputs", inputs},
+                            {"outputs", outputs},
+                            Into("batching", config.batching, YamlType<BatchingConfig>(ReadBatching)),
+                            {"instances", instances},
+                            {"layers", layers}});
+}
+
+absl::StatusOr<VersionFiles> ReadVersion(int64_t version, const fs::path& dir) {
+  VersionFiles files{.version = version, .model = dir / kModelFile, .table = {}};
+  if (!IsFile(files.model))
+    return absl::NotFoundError(
+        absl::StrCat("version directory '", dir.string(), "': no ", kModelFile, ", expected one"));
+  if (IsFile(dir / kTableFile)) files.table = dir / kTableFile;
+  return files;
+}
+
+// The number that a version directory's name says; an error for a name of digits that is not one.
+absl::StatusOr<int64_t> VersionOf(const fs::path& dir) {
+  const std::string name = dir.filename().string();
+  int64_t version = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), version);
+  if (error != std::errc() || end != name.data() + name.size() || version < 1 ||
+      absl::StrCat(version) != name)
+    return absl::InvalidArgumentError(absl::StrCat("version directory '", dir.string(), "': '", name,
+                                                   "', expected a number from 1 without leading zeros"));
+  return version;
+}
+
+absl::StatusOr<std::vector<VersionFiles>> ReadVersions(const fs::path& dir) {
+  std::vector<VersionFiles> versions;
+  std::error_code error;
+  for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    std::error_code ignored;
+    if (name.find_first_not_of("0123456789") != std::string::npos || !it->is_directory(ignored)) continue;
+    ASSIGN_OR_RETURN(const int64_t version, VersionOf(it->path()));
+    ASSIGN_OR_RETURN(VersionFiles files, ReadVersion(version, it->path()));
+    versions.push_back(std::move(files));
+  }
+  if (error)
+    return absl::UnavailableError(absl::StrCat("model directory '", dir.string(), "': ", error.message()));
+  if (versions.empty()) {
+    if (!IsFile(dir / kModelFile))
+      return absl::NotFoundError(absl::StrCat("model directory '", dir.string(), "': no ", kModelFile,
+                                              " and no version directories, expected one of both"));
+    ASSIGN_OR_RETURN(VersionFiles files, ReadVersion(1, dir));
+    return std::vector{std::move(files)};
+  }
+  for (const char* file : {kModelFile, kTableFile})
+    if (IsFile(dir / file))
+      return absl::InvalidArgumentError(
+          absl::StrCat("model directory '", dir.string(), "': ", file,
+                       " beside version directories, expected it in one of them"));
+  std::sort(versions.begin(), versions.end(),
+            [](const VersionFiles& a, const VersionFiles& b) { return a.version < b.version; });
+  return versions;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> ReadModelDirectory(const fs::path& dir) {
+  std::error_code error;
+  if (!fs::is_directory(dir, error))
+    return absl::NotFoundError(
+        absl::StrCat("model directory '", dir.string(), "': not found, expected a directory"));
+  ModelConfig config;
+  config.dir = dir;
+  if (IsFile(dir / "model.yml"))
+    return absl::InvalidArgumentError(
+        absl::StrCat("model directory '", dir.string(), "': model.yml, expected ", kConfigFile));
+  if (const fs::path file = dir / kConfigFile; fs::exists(file, error)) {
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(file, kMaxConfigBytes));
+    ASSIGN_OR_RETURN(const YamlNode root, ParseYaml(text, file.string()));
+    RETURN_IF_ERROR(ReadModelYaml(root, config));
+  }
+  if (config.name.empty()) {
+    config.name = fs::canonical(dir, error).filename().string();
+    if (!IsModelName(config.name))
+      return absl::InvalidArgumentError(absl::StrCat("model directory '", dir.string(), "': name '",
+                                                     config.name, "', expected ", kModelNameRule,
+                                                     " or a name in ", kConfigFile));
+  }
+  ASSIGN_OR_RETURN(config.versions, ReadVersions(dir));
+  return config;
+}
+
+}  // namespace hachi::server

@@ -1,0 +1,144 @@
+#include "config/server_config.h"
+
+#include <charconv>
+#include <map>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "config/types.h"
+#include "config/yaml.h"
+#include "engine/base/file.h"
+#include "engine/base/status_macros.h"
+
+namespace hachi::server {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct HostPort {
+  std::string_view host;
+  int port;
+};
+
+// "host:port" or "[v6 address]:port", with a port from 0 to 65535.
+std::optional<HostPort> ParseHostPort(std::string_view address) {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return std::nullopt;
+  const std::string_view host = address.substr(0, colon), port = address.substr(colon + 1);
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  const std::string_view inner = bracketed ? host.substr(1, host.size() - 2) : host;
+  if (inner.find_first_of(bracketed ? "[]/ " : "[]/: ") != std::string_view::npos) return std::nullopt;
+  int number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (error != std::errc() || end != port.data() + port.size() || number < 0 || number > 65535)
+    return std::nullopt;
+  return HostPort{host, number};
+}
+
+absl::StatusOr<std::string> GrpcAddress(const YamlNode& node) {
+  constexpr std::string_view kUnix = "unix:";
+  constexpr size_t kMaxSocketPath = 107;  // sockaddr_un
+  if (node.kind == YamlNode::Kind::kScalar) {
+    if (node.text.starts_with(kUnix)) {
+      const size_t length = node.text.size() - kUnix.size();
+      if (length > 0 && length <= kMaxSocketPath) return node.text;
+    } else if (ParseHostPort(node.text)) {
+      return node.text;
+    }
+  }
+  return node.Unexpected("host:port with a port from 0 to 65535, or unix: and a path of at most 107 bytes");
+}
+
+absl::StatusOr<std::string> MetricsAddress(const YamlNode& node) {
+  // The metrics library listens on IPv4 only.
+  if (node.kind != YamlNode::Kind::kScalar || !ParseHostPort(node.text) || node.text.front() == '[')
+    return node.Unexpected("host:port with an IPv4 host and a port from 0 to 65535");
+  return node.text;
+}
+
+bool IsEveryHost(std::string_view host) { return host == "0.0.0.0" || host == "[::]"; }
+
+absl::Status CheckAddressesDiffer(const YamlNode& node, const ServerConfig& config) {
+  const auto grpc = ParseHostPort(config.grpc_address), metrics = ParseHostPort(config.metrics_address);
+  const bool clash = grpc && metrics && grpc->port == metrics->port && grpc->port != 0 &&
+                     (grpc->host == metrics->host || IsEveryHost(grpc->host) || IsEveryHost(metrics->host));
+  if (!clash) return absl::OkStatus();
+  return node.Error(absl::StrCat("grpc ", config.grpc_address, " and metrics ", config.metrics_address),
+                    "two ports");
+}
+
+absl::Status ReadServerSection(const YamlNode& node, ServerConfig& config) {
+  constexpr int64_t kLeastInflight = int64_t{1} << 20, kMostInflight = int64_t{1} << 42;
+  const auto drain = [&](const YamlNode& value) {
+    return ReadYamlMap(value, {Into("delay", config.drain_delay, YamlDuration()),
+                               Into("deadline", config.drain_deadline, YamlDuration())});
+  };
+  const auto limits = [&](const YamlNode& value) {
+    return ReadYamlMap(
+        value, {Into("inflight_bytes", config.inflight_bytes, YamlBytes(kLeastInflight, kMostInflight)),
+                Into("streams_per_connection", config.streams_per_connection, YamlInteger(1, 65535))});
+  };
+  RETURN_IF_ERROR(
+      ReadYamlMap(node, {Into("grpc", config.grpc_address, YamlType<std::string>(GrpcAddress)),
+                         Into("metrics", config.metrics_address, YamlType<std::string>(MetricsAddress)),
+                         {"drain", drain},
+                         {"limits", limits}}));
+  return CheckAddressesDiffer(node, config);
+}
+
+absl::StatusOr<ModelConfig> ReadModelEntry(const YamlNode& node, const fs::path& base) {
+  std::string dir, name;
+  std::optional<ConfiguredPrecision> precision;
+  const YamlNode* dir_node = nullptr;
+  const auto read_dir = [&](const YamlNode& value) -> absl::Status {
+    dir_node = &value;
+    ASSIGN_OR_RETURN(dir, YamlString()(value));
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(ReadYamlMap(node, {{"dir", read_dir},
+                                     Into("name", name, ModelNameType()),
+                                     Into("precision", precision, PrecisionType())}));
+  if (dir_node == nullptr) return node.Error("no dir", "a model directory");
+  auto model = ReadModelDirectory(base / dir);
+  if (!model.ok()) return WithContext(model.status(), absl::StrCat(dir_node->where, ": ", dir_node->key));
+  if (!name.empty()) model->name = name;
+  if (precision) model->precision = *precision;
+  return model;
+}
+
+absl::Status ReadModels(const YamlNode& node, const fs::path& base, std::vector<ModelConfig>& models) {
+  if (node.kind != YamlNode::Kind::kList || node.items.empty())
+    return node.Unexpected("a list of at least one model");
+  std::map<std::string, const YamlNode*> names;
+  for (const YamlNode& item : node.items) {
+    ASSIGN_OR_RETURN(ModelConfig model, ReadModelEntry(item, base));
+    const auto [first, fresh] = names.emplace(model.name, &item);
+    if (!fresh)
+      return item.Error(absl::StrCat("name '", model.name, "' is taken by ", first->second->key),
+                        "a name of its own");
+    models.push_back(std::move(model));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ServerConfig> ReadServerConfig(const fs::path& file) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(file, kMaxConfigBytes));
+  ASSIGN_OR_RETURN(const YamlNode root, ParseYaml(text, file.string()));
+  ServerConfig config;
+  RETURN_IF_ERROR(ReadYamlMap(
+      root, {{"server", [&](const YamlNode& node) { return ReadServerSection(node, config); }},
+             {"cpu",
+              [&](const YamlNode& node) {
+                return ReadYamlMap(node,
+                                   {Into("workers", config.workers, CountType()),
+                                    Into("threads_per_worker", config.threads_per_worker, CountType())});
+              }},
+             {"models",
+              [&](const YamlNode& node) { return ReadModels(node, file.parent_path(), config.models); }}}));
+  if (config.models.empty()) return root.Error("no models", "a list of at least one model");
+  return config;
+}
+
+}  // namespace hachi::server

@@ -1,0 +1,37 @@
+#include "config/types.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace hachi::server {
+
+bool IsModelName(std::string_view name) {
+  constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  return !name.empty() && name.size() <= 128 && name.find_first_not_of(kAllowed) == std::string_view::npos;
+}
+
+YamlType<std::string> ModelNameType() {
+  return [](const YamlNode& node) -> absl::StatusOr<std::string> {
+    if (node.kind != YamlNode::Kind::kScalar || !IsModelName(node.text))
+      return node.Unexpected(kModelNameRule);
+    return node.text;
+  };
+}
+
+YamlType<ConfiguredPrecision> PrecisionType() {
+  return YamlEnum<ConfiguredPrecision>({{"auto", ConfiguredPrecision::kAuto},
+                                        {"int8", ConfiguredPrecision::kInt8},
+                                        {"bf16", ConfiguredPrecision::kBf16},
+                                        {"fp32", ConfiguredPrecision::kFp32}});
+}
+
+YamlType<std::optional<int>> CountType() {
+  return [](const YamlNode& node) -> absl::StatusOr<std::optional<int>> {
+    constexpr int64_t kMost = 1024;
+    if (node.kind == YamlNode::Kind::kScalar && node.text == "auto") return std::nullopt;
+    const auto count = YamlInteger(1, kMost)(node);
+    if (!count.ok()) return node.Unexpected(absl::StrCat("auto or a whole number from 1 to ", kMost));
+    return static_cast<int>(*count);
+  };
+}
+
+}  // namespace hachi::server
