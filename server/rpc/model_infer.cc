@@ -1,0 +1,135 @@
+#include "server/rpc/model_infer.h"
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "server/batching/batch_scheduler.h"
+#include "server/models/model_registry.h"
+#include "server/rpc/decode.h"
+#include "server/rpc/encode.h"
+#include "server/rpc/exception_stop.h"
+#include "server/rpc/open_calls.h"
+#include "server/rpc/status.h"
+#include "server/rpc/validate.h"
+
+namespace hachi::server {
+namespace {
+
+// When the client stops waiting, on our clock: the call's deadline is on the system's, which may be set.
+absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const Clock& clock) {
+  const auto deadline = context.deadline();
+  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
+  return clock.Now() + absl::FromChrono(deadline - std::chrono::system_clock::now());
+}
+
+// One ModelInfer call. gRPC owns it: OnDone deletes it.
+//
+// Thread-safe as gRPC and the scheduler use it: Start comes first; `done` of the request comes once, from any
+// thread; OnCancel at any time after Start; OnDone last.
+class InferReactor final : public grpc::ServerUnaryReactor {
+ public:
+  InferReactor(const InferEnvironment& environment, grpc::CallbackServerContext& context,
+               grpc::ByteBuffer& response)
+      : environment_(environment),
+        context_(context),
+        response_(response),
+        started_(environment.clock->Now()) {
+    environment_.open_calls->Add();
+  }
+
+  void Start(const grpc::ByteBuffer& bytes) {
+    const absl::Status admitted = StopExceptions([&] { return Admit(bytes); });
+    if (!admitted.ok()) {
+      if (model_) model_->statistics().RecordFailure(environment_.clock->Now() - started_);
+      return End(admitted);
+    }
+    environment_.scheduler->Push(request_);
+  }
+
+  void OnCancel() override {
+    if (request_) environment_.scheduler->Cancel(request_);
+  }
+
+  void OnDone() override {
+    OpenCalls* open_calls = environment_.open_calls;
+    delete this;
+    open_calls->Remove();
+  }
+
+ private:
+  // Decodes the call and makes request_ of it.
+  absl::Status Admit(const grpc::ByteBuffer& bytes) {
+    ASSIGN_OR_RETURN(WireInfer wire, DecodeInfer(bytes));
+    id_ = wire.head.id();
+    const std::string subject = absl::StrCat("model '", wire.head.model_name(), "'");
+    const auto version = ParseVersion(wire.head.model_version());
+    RETURN_IF_ERROR(WithContext(version.status(), subject));
+    ASSIGN_OR_RETURN(model_, environment_.registry->Find(wire.head.model_name(), *version));
+    const Signature& signature = model_->model().signature();
+    auto valid = ValidateInfer(std::move(wire), signature, model_->max_batch_rows());
+    RETURN_IF_ERROR(WithContext(valid.status(), subject));
+
+    auto request = std::make_shared<Request>();
+    request->model = model_;
+    request->rows = std::move(valid->rows);
+    request->keep_alive = std::move(valid->keep_alive);
+    request->deadline =
+        std::min(DeadlineOf(context_, *environment_.clock), started_ + valid->parameters.timeout);
+    request->done = [this](const absl::Status& status) { Complete(status); };
+    outputs_ = std::move(valid->outputs);
+    std::vector<bool> wanted(signature.outputs.size());
+    for (const size_t output : outputs_) wanted[output] = true;
+    request->AllocateOutputs(wanted);
+    request->bytes = static_cast<int64_t>(bytes.Length());
+    for (const auto& output : request->rows.outputs) request->bytes += static_cast<int64_t>(output.size());
+    request_ = std::move(request);
+    return absl::OkStatus();
+  }
+
+  // The request's done.
+  void Complete(const absl::Status& status) {
+    if (!status.ok()) return End(status);
+    End(StopExceptions([&] {
+      response_ = EncodeInfer(request_, id_, outputs_);
+      return absl::OkStatus();
+    }));
+  }
+
+  void End(const absl::Status& status) {
+    const RequestCounters& counters =
+        model_ ? model_->metrics().requests_total : environment_.metrics->requests_without_model_total;
+    counters[status.code()].Increment();
+    if (model_) Observe(model_->metrics().request_duration_seconds, environment_.clock->Now() - started_);
+    Finish(ToGrpc(status, context_));  // from here on, OnDone may delete *this
+  }
+
+  const InferEnvironment& environment_;
+  grpc::CallbackServerContext& context_;
+  grpc::ByteBuffer& response_;
+  const absl::Time started_;
+  std::string id_;
+  std::vector<size_t> outputs_;
+  ModelHandle model_;
+  std::shared_ptr<Request> request_;
+};
+
+}  // namespace
+
+grpc::ServerUnaryReactor* StartModelInfer(const InferEnvironment& environment,
+                                          grpc::CallbackServerContext& context,
+                                          const grpc::ByteBuffer& request, grpc::ByteBuffer& response) {
+  auto* reactor = new InferReactor(environment, context, response);
+  reactor->Start(request);
+  return reactor;
+}
+
+}  // namespace hachi::server

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <grpcpp/support/byte_buffer.h>
+
+#include "engine/base/clock.h"
+
+namespace grpc {
+class CallbackServerContext;
+class ServerUnaryReactor;
+}  // namespace grpc
+
+namespace hachi::server {
+
+class BatchScheduler;
+class ModelRegistry;
+class OpenCalls;
+struct ServerMetrics;
+
+// What a ModelInfer call needs of the server; outlives the call.
+struct InferEnvironment {
+  const ModelRegistry* registry;
+  BatchScheduler* scheduler;
+  ServerMetrics* metrics;
+  const Clock* clock;
+  OpenCalls* open_calls;
+};
+
+// Answers one ModelInfer call: decodes, admits, enqueues, and finishes it when a worker has. `request` is not
+// needed any more on return; `response` and `context` are until the call is done, as gRPC keeps them.
+grpc::ServerUnaryReactor* StartModelInfer(const InferEnvironment& environment,
+                                          grpc::CallbackServerContext& context,
+                                          const grpc::ByteBuffer& request, grpc::ByteBuffer& response);
+
+}  // namespace hachi::server

@@ -1,0 +1,112 @@
+#include "server/rpc/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/service_type.h>
+
+#include <chrono>
+#include <limits>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "server/models/model_registry.h"
+#include "server/rpc/describe.h"
+#include "server/rpc/model_infer.h"
+#include "server/rpc/open_calls.h"
+#include "server/rpc/service.h"
+
+namespace hachi::server {
+namespace {
+
+constexpr std::string_view kUnixPrefix = "unix:";
+
+// Half-open connections are found within 40 s; clients may ask as often. gRPC's own 2 h would keep their
+// memory for as long.
+constexpr int kKeepaliveMs = 30'000;
+constexpr int kKeepaliveTimeoutMs = 10'000;
+constexpr int kShortestPingIntervalMs = 10'000;
+
+absl::Status CheckRange(const char* name, int64_t value, int64_t most) {
+  if (value >= 1 && value <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(name, ": is ", value, ", expected 1 to ", most));
+}
+
+}  // namespace
+
+RpcServer::RpcServer(Options options)
+    : options_(std::move(options)), open_calls_(std::make_unique<OpenCalls>()) {}
+
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Create(Options options) {
+  RETURN_IF_ERROR(
+      CheckRange("max_message_bytes", options.max_message_bytes, std::numeric_limits<int32_t>::max()));
+  RETURN_IF_ERROR(CheckRange("streams_per_connection", options.streams_per_connection,
+                             std::numeric_limits<int32_t>::max()));
+  ASSIGN_OR_RETURN(Labels labels, ReadLabels(*options.registry));
+  std::unique_ptr<RpcServer> server(new RpcServer(std::move(options)));
+  RETURN_IF_ERROR(server->Listen(std::move(labels)));
+  return server;
+}
+
+absl::Status RpcServer::Listen(Labels labels) {
+  service_ = NewInferenceService({.registry = options_.registry,
+                                  .scheduler = options_.scheduler,
+                                  .metrics = options_.metrics,
+                                  .clock = options_.clock,
+                                  .open_calls = open_calls_.get()},
+                                 serving_, std::move(labels));
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  builder.RegisterService(service_.get());
+  builder.AddListeningPort(options_.address, grpc::InsecureServerCredentials(), &port_);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(options_.max_message_bytes));
+  // A compressed request is inflated whole before its size is looked at; nobody's tensors compress well
+  // enough to be worth that hole.
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  // By default a second server on the same port would start and take half of the connections.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options_.streams_per_connection);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kShortestPingIntervalMs);
+  server_ = builder.BuildAndStart();
+  if (!server_ || port_ == 0)
+    return absl::UnavailableError(absl::StrCat("address '", options_.address,
+                                               "': cannot listen there, expected a free host:port of this "
+                                               "machine or unix:/path in a folder that exists"));
+  SetServing(false);
+  for (const auto& version : options_.registry->AllVersions()) SetServing(version->name(), false);
+
+  address_ = options_.address;
+  if (address_.starts_with(kUnixPrefix))
+    port_ = 0;
+  else
+    address_.replace(address_.rfind(':') + 1, std::string::npos, absl::StrCat(port_));
+  return absl::OkStatus();
+}
+
+RpcServer::~RpcServer() {
+  if (server_) Shutdown(absl::ZeroDuration());
+}
+
+void RpcServer::SetServing(bool serving) {
+  serving_ = serving;
+  SetServing("", serving);
+}
+
+void RpcServer::SetServing(const std::string& model, bool serving) {
+  server_->GetHealthCheckService()->SetServingStatus(model, serving);
+}
+
+void RpcServer::Shutdown(absl::Duration deadline) {
+  serving_ = false;
+  server_->GetHealthCheckService()->Shutdown();
+  server_->Shutdown(absl::ToChronoTime(absl::Now() + deadline));
+}
+
+}  // namespace hachi::server

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/base/clock.h"
+
+namespace grpc {
+class Server;
+class Service;
+}  // namespace grpc
+
+namespace hachi::server {
+
+class BatchScheduler;
+class ModelRegistry;
+class OpenCalls;
+struct ServerMetrics;
+
+// The gRPC front: inference.GRPCInferenceService, grpc.health.v1.Health and server reflection on one address.
+//
+// Owned by Daemon; outlived by what its options point at. Serves from Create on, but health and ServerReady
+// say "not serving" until SetServing. A request that was admitted is answered however the server ends.
+//
+// Thread-safe.
+class RpcServer {
+ public:
+  struct Options {
+    std::string address;                      // host:port (port 0: any free one) or unix:/path
+    const ModelRegistry* registry = nullptr;  // required
+    BatchScheduler* scheduler = nullptr;      // required
+    ServerMetrics* metrics = nullptr;         // required
+    const Clock* clock = &Clock::Real();      // of the scheduler too
+    int64_t max_message_bytes = 64 << 20;     // a larger request is RESOURCE_EXHAUSTED; at most 2^31 - 1
+    int streams_per_connection = 256;         // a client queues its calls beyond that
+  };
+
+  // INVALID_ARGUMENT for options out of range and label files that can't be read; UNAVAILABLE when the
+  // address can't be bound.
+  static absl::StatusOr<std::unique_ptr<RpcServer>> Create(Options options);
+
+  // Shuts down at once if Shutdown was not called.
+  ~RpcServer();
+
+  // As bound: "0.0.0.0:43210", "unix:/run/hachi.sock".
+  const std::string& address() const { return address_; }
+  int port() const { return port_; }  // 0 for a Unix socket
+
+  // What health answers for the whole server (""), and ServerReady with it; what it answers for one model.
+  void SetServing(bool serving);
+  void SetServing(const std::string& model, bool serving);
+
+  // Refuses new calls and waits for the inferences that were admitted: until `deadline` from now, then those
+  // are cancelled. Streams (health watchers, reflection) end as soon as the last inference has. Final.
+  void Shutdown(absl::Duration deadline);
+
+ private:
+  explicit RpcServer(Options options);
+  absl::Status Listen(std::map<std::string, std::map<std::string, std::string>> labels);
+
+  const Options options_;
+  std::atomic<bool> serving_ = false;  // a flag: nothing else is published with it
+  const std::unique_ptr<OpenCalls> open_calls_;
+  std::unique_ptr<grpc::Service> service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+  int port_ = 0;
+};
+
+}  // namespace hachi::server

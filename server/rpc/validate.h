@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/engine.h"
+#include "server/rpc/decode.h"
+
+namespace hachi::server {
+
+// What a request says beside its tensors.
+struct InferParameters {
+  absl::Duration timeout = absl::InfiniteDuration();  // may only shorten the call's own deadline
+};
+
+// A request that fits its model's signature.
+struct ValidInfer {
+  Rows rows;                               // inputs only; outputs are for the caller to allocate
+  std::shared_ptr<const void> keep_alive;  // owns what rows.inputs point at
+  std::vector<size_t> outputs;             // indices into the signature's outputs, in the order to answer
+  InferParameters parameters;
+};
+
+// The version that a request names; nothing when it leaves the choice to the server. INVALID_ARGUMENT for
+// what is no decimal number.
+absl::StatusOr<std::optional<int64_t>> ParseVersion(std::string_view text);
+
+// Holds `wire` against `signature`, whose batches have at most `max_batch_rows` rows. INVALID_ARGUMENT for
+// whatever does not fit, UNIMPLEMENTED for extensions that are not offered; the message names the tensor,
+// what was found and what was expected.
+absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Signature& signature, int64_t max_batch_rows);
+
+}  // namespace hachi::server
