@@ -1,12 +1,11 @@
 #include "server/executor/executor.h"
 
-#include <omp.h>
-
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
 #include "engine/base/mutex.h"
+#include "engine/cpu/team.h"
 
 namespace hachi::server {
 namespace {
@@ -99,7 +98,7 @@ Executor::Executor(const Options& options) {
   }
   for (int i = 0; i < options.workers; ++i) {
     threads_.emplace_back([options, i] {
-      omp_set_num_threads(options.threads_per_worker);
+      SetTeam(options.threads_per_worker);
       if (options.on_start) options.on_start(i);
       Worker worker(options);
       while (std::optional<Batch> batch = options.scheduler->Take()) worker.Run(*std::move(batch));
