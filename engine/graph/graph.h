@@ -30,8 +30,8 @@ struct Value {
   std::optional<QuantParams> quant;   // the real numbers that stored integers stand for
   std::shared_ptr<const Tensor> constant;
   std::optional<SymbolicShape> content;  // of a computed integer vector or scalar, where inference knows it
-  Node* producer = nullptr;  // null for inputs and constants
-  std::vector<Node*> users;  // one entry for each use as a node's input, in no order
+  Node* producer = nullptr;              // null for inputs and constants
+  std::vector<Node*> users;              // one entry for each use as a node's input, in no order
 
   bool is_constant() const { return constant != nullptr; }
   size_t rank() const { return dims->size(); }  // REQUIRES: dims
