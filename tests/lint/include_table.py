@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Checks every #include of our sources against the table of who may include whom.
+
+Each folder lists what it may include besides itself and engine/base; each third-party library has one home. Prints one
+line for each breach and exits 1 when there is any. With a folder as argument it checks the tree below that one.
+"""
+
+import pathlib
+import re
+import sys
+
+OPS = {"engine/ops", "engine/graph", "engine/quant", "engine/cpu", "engine/kernels", "engine/onednn", "engine/tensor"}
+ENGINE = OPS | {"engine/onnx", "engine/samples", "engine/passes", "engine/plan", "engine/calibrate", "engine/tune"}
+MODELS = {"engine/engine.h", "config", "server/metrics"}
+BATCHING = MODELS | {"server/models", "engine/tensor"}
+SERVER = BATCHING | {"server/batching", "server/executor", "server/rpc"}
+
+MAY_INCLUDE = {
+    "proto": {"engine/tensor"},  # the datatypes' names on the wire
+    "config": set(),
+    "engine/base": set(),
+    "engine/tensor": set(),
+    "engine/cpu": set(),
+    "engine/graph": {"engine/tensor"},
+    "engine/quant": {"engine/tensor"},
+    "engine/kernels": {"engine/tensor", "engine/cpu"},
+    "engine/onednn": {"engine/tensor", "engine/cpu"},
+    "engine/onnx": {"engine/graph", "engine/tensor"},
+    "engine/samples": {"engine/onnx", "engine/tensor"},
+    "engine/ops": OPS,
+    "engine/passes": OPS,
+    "engine/plan": OPS,
+    "engine/calibrate": ENGINE,
+    "engine/tune": ENGINE,
+    "engine/engine.h": {"engine/plan", "engine/tensor"},
+    "engine/engine.cc": ENGINE | {"engine/engine.h"},
+    "server/metrics": set(),
+    "server/models": MODELS,
+    "server/batching": BATCHING,
+    "server/executor": BATCHING | {"server/batching", "engine/cpu"},
+    "server/rpc": BATCHING | {"server/batching", "proto"},
+    "server/client": {"proto", "engine/tensor"},
+    "server/daemon": SERVER | {"engine/cpu", "proto"},
+    "server/commands": ENGINE | {"engine/engine.h", "config", "server/client"},
+    "server/commands/serve.cc": {"server/commands", "config", "engine/engine.h", "server/daemon"},
+    "server/main.cc": {"server/commands"},
+}
+
+GRPC = {"server/rpc", "server/client", "server/daemon"}
+HOMES = [
+    (r"grpc(pp)?/", GRPC),
+    (r"google/protobuf/", GRPC),
+    (r"oneapi/|dnnl", {"engine/onednn"}),
+    (r"onnx/", {"engine/onnx"}),
+    (r"yaml-cpp/", {"config"}),
+    (r"prometheus/|civetweb", {"server/metrics"}),
+    (r"hwy/", {"engine/kernels"}),
+    (r"immintrin\.h|cpuid\.h", {"engine/kernels", "engine/cpu"}),
+    (r"omp\.h", {"engine/cpu"}),
+    (r"openssl/", {"engine/base"}),
+    (r"zip\.h|stb/", {"engine/samples"}),
+    (r"CLI/|nlohmann/", {"server/commands"}),
+    (r"absl/(?!log/)", None),  # everywhere
+]
+# Everything else with a folder in its name has to be one of these.
+SYSTEM = re.compile(r"(sys|netinet|arpa|linux)/")
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
+
+
+def unit_of(path):
+    """The row of the table that a file belongs to: a folder, or a file that has a row of its own."""
+    if path in MAY_INCLUDE:
+        return path
+    if path.startswith("server/daemon."):
+        return "server/daemon"
+    return str(pathlib.PurePosixPath(path).parent)
+
+
+def breach(path, bracket, target):
+    """Why `path` may not include `target`; None when it may."""
+    unit = unit_of(path)
+    if unit not in MAY_INCLUDE:
+        return "is in no folder of the table"
+    home = "server/commands" if unit in ("server/commands/serve.cc", "server/main.cc") else unit
+    if bracket == "<" or target.startswith("absl/"):
+        for pattern, homes in HOMES:
+            if re.match(pattern, target):
+                return None if homes is None or home in homes else f"expected only in {', '.join(sorted(homes))}"
+        if "/" in target and not SYSTEM.match(target):
+            return "is of no library of the table"
+        return None
+    if "/" not in target and target.endswith(".inc"):
+        return None
+    if "/" not in target and not target.endswith(".pb.h"):
+        return "expected a path from the repository's root"
+    to = "proto" if target.endswith(".pb.h") else unit_of(target)
+    if to in (unit, "engine/base") or to in MAY_INCLUDE[unit]:
+        return None
+    return f"expected only {', '.join(sorted(MAY_INCLUDE[unit])) or 'engine/base'}"
+
+
+def main():
+    root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2])
+    found = checked = 0
+    for top in ("proto", "config", "engine", "server"):
+        for file in sorted((root / top).rglob("*")):
+            if file.suffix not in (".h", ".cc", ".inc"):
+                continue
+            path = file.relative_to(root).as_posix()
+            for number, line in enumerate(file.read_text().splitlines(), start=1):
+                match = INCLUDE.match(line)
+                if not match:
+                    continue
+                checked += 1
+                why = breach(path, *match.groups())
+                if why:
+                    found += 1
+                    print(f"{path}:{number}: includes {match.group(2)}: {why}")
+    if checked == 0:
+        print(f"{root}: no #include lines, expected sources")
+    return 1 if found or not checked else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
