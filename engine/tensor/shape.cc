@@ -1,11 +1,14 @@
 #include "engine/tensor/shape.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
 namespace hachi {
 
 int64_t CountOf(std::span<const int64_t> shape) {
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
   int64_t count = 1;
   for (const int64_t dim : shape) count *= dim;
   return count;

@@ -25,8 +25,9 @@ TEST(ShapeTest, CountThatOverflowsIsRefused) {
 }
 
 TEST(ShapeTest, ZeroBesideHugeDimensionsCountsZero) {
-  const Shape shape{0, int64_t{1} << 62, int64_t{1} << 62};
+  const Shape shape{int64_t{1} << 62, int64_t{1} << 62, 0};
   EXPECT_THAT(CheckedCount(shape, 8), IsOkAndHolds(0));
+  EXPECT_EQ(CountOf(shape), 0);  // without the overflow that the sanitizer would see
 }
 
 TEST(QuantParamsTest, TiesRoundToEven) {
