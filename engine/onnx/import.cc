@@ -1,0 +1,497 @@
+#include "engine/onnx/import.h"
+
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <new>
+#include <set>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/file.h"
+#include "engine/base/status_macros.h"
+#include "engine/onnx/external_data.h"
+#include "engine/onnx/tensor_proto.h"
+#include "engine/onnx/upgrade.h"
+#include "onnx/onnx_pb.h"
+
+namespace hachi {
+namespace {
+
+constexpr size_t kMaxFileBytes = (size_t{2} << 30) - 1;  // protobuf's own limit
+constexpr int64_t kOldestIr = 3, kOldestOpset = 7, kNewestOpset = 21;
+constexpr int kMaxNodes = 100'000;  // ten times the largest vision or text encoder that we know
+constexpr int kMaxInputRank = 12;
+
+// Whether text is UTF-8 without control characters: names go into text tables and into protobuf strings.
+bool IsPrintable(const std::string& text) {
+  int continuation = 0;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (continuation > 0) {
+      if ((byte & 0xC0) != 0x80) return false;
+      --continuation;
+    } else if (byte >= 0x80) {
+      continuation = byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : 1;
+      if (byte < 0xC2 || byte > 0xF4) return false;
+    } else if (byte < 0x20 || byte == 0x7F) {
+      return false;
+    }
+  }
+  return continuation == 0;
+}
+
+bool IsDefaultDomain(const std::string& domain) { return domain.empty() || domain == "ai.onnx"; }
+
+// Hands out names that none of the reserved ones or the ones given before has.
+class Names {
+ public:
+  void Reserve(const std::string& name) { taken_.insert(name); }
+  std::string Fresh(const std::string& base) {
+    std::string name = base;
+    for (int& i = next_[base]; !taken_.insert(name).second; ++i) name = absl::StrCat(base, "_", i + 2);
+    return name;
+  }
+
+ private:
+  std::unordered_set<std::string> taken_;
+  std::unordered_map<std::string, int> next_;
+};
+
+// Turns one parsed model into a Graph. Elements of constants are released from the message as they are
+// copied.
+class Importer {
+ public:
+  Importer(onnx::ModelProto& model, std::filesystem::path directory)
+      : proto_(*model.mutable_graph()),
+        model_(model),
+        directory_(std::move(directory)),
+        graph_(proto_.name().empty() ? "graph" : proto_.name()) {}
+
+  absl::StatusOr<Graph> Run() {
+    ASSIGN_OR_RETURN(const int64_t opset, CheckModel());
+    RETURN_IF_ERROR(ReserveNames());
+    RETURN_IF_ERROR(AddInitializers());
+    RETURN_IF_ERROR(AddInputs());
+    RETURN_IF_ERROR(AddNodes(opset));
+    RETURN_IF_ERROR(LinkNodes());
+    RETURN_IF_ERROR(AddOutputs());
+    RETURN_IF_ERROR(graph_.Sort());
+    RETURN_IF_ERROR(Upgrade(graph_, opset));
+    RETURN_IF_ERROR(graph_.Verify());
+    return std::move(graph_);
+  }
+
+ private:
+  absl::StatusOr<int64_t> CheckModel() {
+    if (model_.ir_version() < kOldestIr)
+      return absl::UnimplementedError(
+          absl::StrCat("IR version is ", model_.ir_version(), ", expected at least ", kOldestIr));
+    int64_t opset = 0;
+    for (const auto& import : model_.opset_import()) {
+      if (!IsDefaultDomain(import.domain())) continue;  // only a node that uses it is an error
+      if (opset != 0 && opset != import.version())
+        return absl::InvalidArgumentError(absl::StrCat("default domain is imported in versions ", opset,
+                                                       " and ", import.version(), ", expected one"));
+      opset = import.version();
+    }
+    if (opset == 0)
+      return absl::InvalidArgumentError("the default domain is not imported, expected an opset version");
+    if (opset < kOldestOpset || opset > kNewestOpset)
+      return absl::UnimplementedError(
+          absl::StrCat("opset is ", opset, ", expected ", kOldestOpset, " to ", kNewestOpset));
+    if (model_.functions_size() > 0)
+      return absl::UnimplementedError(absl::StrCat("model defines function '", model_.functions(0).name(),
+                                                   "', which we do not support, expected none"));
+    if (proto_.sparse_initializer_size() > 0)
+      return absl::UnimplementedError(
+          "graph has sparse initializers, which we do not support, expected dense ones");
+    if (proto_.node_size() > kMaxNodes)
+      return absl::InvalidArgumentError(
+          absl::StrCat("graph has ", proto_.node_size(), " nodes, expected at most ", kMaxNodes));
+    return opset;
+  }
+
+  // Names of the file win over names that are made up: those avoid all of these.
+  absl::Status ReserveNames() {
+    const auto check = [](const char* what, const std::string& name) {
+      if (IsPrintable(name)) return absl::OkStatus();
+      return absl::InvalidArgumentError(
+          absl::StrCat(what, " name of ", name.size(),
+                       " bytes is not printable, expected UTF-8 without control characters"));
+    };
+    RETURN_IF_ERROR(check("graph", proto_.name()));
+    for (const auto& initializer : proto_.initializer()) {
+      RETURN_IF_ERROR(check("initializer", initializer.name()));
+      value_names_.Reserve(initializer.name());
+    }
+    for (const auto& input : proto_.input()) {
+      RETURN_IF_ERROR(check("input", input.name()));
+      value_names_.Reserve(input.name());
+    }
+    for (const auto& node : proto_.node()) {
+      RETURN_IF_ERROR(check("node", node.name()));
+      RETURN_IF_ERROR(check("operator", node.op_type()));
+      if (!node.name().empty()) node_names_.Reserve(node.name());
+      for (const std::string& input : node.input())
+        if (!input.empty()) read_.insert(input);
+      for (const std::string& output : node.output()) {
+        RETURN_IF_ERROR(check("value", output));
+        value_names_.Reserve(output);
+      }
+    }
+    for (const auto& output : proto_.output()) read_.insert(output.name());
+    return absl::OkStatus();
+  }
+
+  absl::Status NewDefinition(const char* what, const std::string& name) {
+    if (name.empty()) return absl::InvalidArgumentError(absl::StrCat(what, " has no name, expected one"));
+    if (graph_.FindValue(name) != nullptr)
+      return absl::InvalidArgumentError(
+          absl::StrCat(what, " '", name, "' is defined twice, expected one definition"));
+    return absl::OkStatus();
+  }
+
+  absl::Status AddInitializers() {
+    for (auto& initializer : *proto_.mutable_initializer()) {
+      RETURN_IF_ERROR(NewDefinition("initializer", initializer.name()));
+      auto tensor = ToTensor(initializer, &directory_);
+      if (!tensor.ok())
+        return WithContext(tensor.status(), absl::StrCat("initializer '", initializer.name(), "'"));
+      graph_.AddConstant(initializer.name(), std::make_shared<const Tensor>(*std::move(tensor)));
+      std::string name = std::move(*initializer.mutable_name());
+      initializer.Clear();
+      initializer.set_name(std::move(name));
+    }
+    return absl::OkStatus();
+  }
+
+  // Inputs that an initializer gives a value are constants: clients don't send weights.
+  absl::Status AddInputs() {
+    std::vector<const onnx::ValueInfoProto*> inputs;
+    std::set<std::string> seen;
+    for (const auto& input : proto_.input()) {
+      if (!seen.insert(input.name()).second)
+        return absl::InvalidArgumentError(
+            absl::StrCat("input '", input.name(), "' is listed twice, expected once"));
+      if (graph_.FindValue(input.name()) == nullptr) inputs.push_back(&input);
+      for (const auto& dim :
+           input.type().tensor_type().shape().dim())  // before made-up symbols take the name
+        if (!dim.dim_param().empty()) SymbolOf(dim.dim_param());
+    }
+    for (const onnx::ValueInfoProto* input : inputs)
+      RETURN_IF_ERROR(WithContext(AddInput(*input), absl::StrCat("input '", input->name(), "'")));
+    return absl::OkStatus();
+  }
+
+  absl::Status AddInput(const onnx::ValueInfoProto& input) {
+    RETURN_IF_ERROR(NewDefinition("input", input.name()));
+    if (input.type().value_case() == onnx::TypeProto::VALUE_NOT_SET)
+      return absl::InvalidArgumentError("has no type, expected one");
+    if (!input.type().has_tensor_type())
+      return absl::UnimplementedError(
+          "is a sequence, map, optional or sparse tensor, expected a dense tensor");
+    const auto& type = input.type().tensor_type();
+    ASSIGN_OR_RETURN(const DType dtype, ToDType(type.elem_type()));
+    if (!type.has_shape())
+      return absl::UnimplementedError("has no shape, expected at least its number of dimensions");
+    if (type.shape().dim_size() > kMaxInputRank)
+      return absl::InvalidArgumentError(
+          absl::StrCat("has ", type.shape().dim_size(), " dimensions, expected at most ", kMaxInputRank));
+    SymbolicShape dims;
+    for (const auto& dim : type.shape().dim()) {
+      if (!dim.dim_param().empty())
+        dims.push_back(Dim::Symbol(SymbolOf(dim.dim_param())));
+      else if (dim.has_dim_value() && dim.dim_value() >= 0)
+        dims.emplace_back(dim.dim_value());
+      else
+        dims.push_back(Dim::Symbol(UnnamedSymbol(/*outermost=*/dims.empty())));
+    }
+    RETURN_IF_ERROR(CheckedCount(ConstantDims(dims), SizeOf(dtype)).status());
+    graph_.AddInput(input.name(), dtype, std::move(dims));
+    return absl::OkStatus();
+  }
+
+  static Shape ConstantDims(const SymbolicShape& dims) {
+    Shape shape;
+    for (const Dim& dim : dims)
+      if (dim.constant()) shape.push_back(*dim.constant());
+    return shape;
+  }
+
+  // The symbol for a dim_param: its identifier characters, and another one for another dim_param.
+  std::string SymbolOf(const std::string& dim_param) {
+    const auto found = symbols_.find(dim_param);
+    if (found != symbols_.end()) return found->second;
+    std::string name;
+    for (const char c : dim_param) {
+      const bool identifier = c == '_' || (static_cast<unsigned char>(c) < 0x80 && std::isalnum(c));
+      name += identifier ? c : '_';
+    }
+    if (std::isdigit(static_cast<unsigned char>(name[0]))) name = absl::StrCat("d", name);
+    return symbols_[dim_param] = symbol_names_.Fresh(name);
+  }
+
+  // Exporters leave the batch dimension unnamed: it is the same one, N, for every input. Others are
+  // unrelated.
+  std::string UnnamedSymbol(bool outermost) {
+    if (!outermost) return symbol_names_.Fresh("D");
+    if (batch_symbol_.empty()) batch_symbol_ = symbol_names_.Fresh("N");
+    return batch_symbol_;
+  }
+
+  absl::Status AddNodes(int64_t opset) {
+    std::unordered_set<std::string> named;
+    for (auto& proto : *proto_.mutable_node()) {
+      const auto first = std::find_if(proto.output().begin(), proto.output().end(),
+                                      [](const std::string& output) { return !output.empty(); });
+      if (first == proto.output().end())
+        return absl::InvalidArgumentError(
+            absl::StrCat("node '", proto.name(), "' (", proto.op_type(), ") has no outputs, expected one"));
+      const bool keeps_name = !proto.name().empty() && named.insert(proto.name()).second;
+      const std::string name =
+          keeps_name ? proto.name() : node_names_.Fresh(proto.name().empty() ? *first : proto.name());
+      RETURN_IF_ERROR(WithContext(AddNode(proto, name, opset), absl::StrCat("node '", name, "'")));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status AddNode(onnx::NodeProto& proto, const std::string& name, int64_t opset) {
+    if (proto.op_type().empty()) return absl::InvalidArgumentError("has no operator, expected one");
+    if (!IsDefaultDomain(proto.domain()))
+      return absl::UnimplementedError(absl::StrCat("operator ", proto.op_type(), " is of domain '",
+                                                   proto.domain(), "', expected the default domain"));
+    std::map<std::string, Attr> attrs;
+    for (auto& attribute : *proto.mutable_attribute()) {
+      auto attr = ToAttr(attribute);
+      if (!attr.ok())
+        return WithContext(attr.status(),
+                           absl::StrCat(proto.op_type(), ": attribute '", attribute.name(), "'"));
+      if (!attrs.emplace(attribute.name(), *std::move(attr)).second)
+        return absl::InvalidArgumentError(
+            absl::StrCat("attribute '", attribute.name(), "' is given twice, expected once"));
+    }
+    std::vector<std::string> outputs(proto.output().begin(), proto.output().end());
+    RETURN_IF_ERROR(DropUnreadOutputs(proto.op_type(), opset, outputs));
+    std::set<std::string> own;
+    for (std::string& output : outputs) {
+      if (output.empty()) output = value_names_.Fresh(absl::StrCat(name, "_unused"));
+      RETURN_IF_ERROR(NewDefinition("output", output));
+      if (!own.insert(output).second)
+        return absl::InvalidArgumentError(
+            absl::StrCat("output '", output, "' is listed twice, expected one definition"));
+    }
+    if (proto.op_type() == "Constant") return AddConstantNode(attrs, outputs);
+    nodes_.emplace_back(graph_.AddNode(proto.op_type(), name, {}, std::move(outputs), std::move(attrs)),
+                        &proto);
+    return absl::OkStatus();
+  }
+
+  // Outputs behind the first that ONNX calls optional and that nothing reads, such as what batch
+  // normalization gives to training.
+  absl::Status DropUnreadOutputs(const std::string& op, int64_t opset, std::vector<std::string>& outputs) {
+    static const std::set<std::string> optional_outputs = {
+        "BatchNormalization", "Dropout", "LayerNormalization", "MaxPool", "GRU", "LSTM", "RNN"};
+    if (!optional_outputs.contains(op)) return absl::OkStatus();
+    while (outputs.size() > 1 && !read_.contains(outputs.back())) outputs.pop_back();
+    if (op == "BatchNormalization" && outputs.size() > 1)
+      return absl::UnimplementedError(absl::StrCat("BatchNormalization (opset ", opset, "): output '",
+                                                   outputs.back(),
+                                                   "' is for training, expected that nothing reads it"));
+    return absl::OkStatus();
+  }
+
+  absl::Status AddConstantNode(const std::map<std::string, Attr>& attrs,
+                               const std::vector<std::string>& outputs) {
+    if (attrs.size() != 1 || outputs.size() != 1)
+      return absl::InvalidArgumentError(absl::StrCat("Constant has ", attrs.size(), " attributes and ",
+                                                     outputs.size(), " outputs, expected one of each"));
+    const auto& [key, attr] = *attrs.begin();
+    std::shared_ptr<const Tensor> tensor;
+    if (const auto* shared = std::get_if<std::shared_ptr<const Tensor>>(&attr)) {
+      if (key == "value") tensor = *shared;
+    } else if (const auto* integer = std::get_if<int64_t>(&attr)) {
+      if (key == "value_int") tensor = std::make_shared<const Tensor>(Tensor::Of<int64_t>({}, {*integer}));
+    } else if (const auto* number = std::get_if<float>(&attr)) {
+      if (key == "value_float") tensor = std::make_shared<const Tensor>(Tensor::Of<float>({}, {*number}));
+    } else if (const auto* integers = std::get_if<std::vector<int64_t>>(&attr)) {
+      if (key == "value_ints")
+        tensor = std::make_shared<const Tensor>(
+            Tensor::Of<int64_t>({static_cast<int64_t>(integers->size())}, *integers));
+    } else if (const auto* numbers = std::get_if<std::vector<float>>(&attr)) {
+      if (key == "value_floats")
+        tensor = std::make_shared<const Tensor>(
+            Tensor::Of<float>({static_cast<int64_t>(numbers->size())}, *numbers));
+    } else {
+      return absl::UnimplementedError(
+          absl::StrCat("Constant holds strings in '", key, "', expected numbers"));
+    }
+    if (tensor == nullptr)
+      return absl::InvalidArgumentError(
+          absl::StrCat("Constant: attribute '", key,
+                       "' has another name or type, expected value, value_int, value_ints, "
+                       "value_float or value_floats"));
+    graph_.AddConstant(outputs[0], std::move(tensor));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<Attr> ToAttr(onnx::AttributeProto& proto) {
+    using onnx::AttributeProto;
+    if (proto.name().empty() || !IsPrintable(proto.name()))
+      return absl::InvalidArgumentError("name is empty or not printable, expected a name");
+    if (proto.has_ref_attr_name())
+      return absl::InvalidArgumentError(
+          "refers to a function's attribute, expected a value outside functions");
+    switch (TypeOf(proto)) {
+      case AttributeProto::INT:
+        return Attr(static_cast<int64_t>(proto.i()));
+      case AttributeProto::FLOAT:
+        return Attr(proto.f());
+      case AttributeProto::STRING:
+        return Attr(proto.s());
+      case AttributeProto::INTS:
+        return Attr(std::vector<int64_t>(proto.ints().begin(), proto.ints().end()));
+      case AttributeProto::FLOATS:
+        return Attr(std::vector<float>(proto.floats().begin(), proto.floats().end()));
+      case AttributeProto::STRINGS:
+        return Attr(std::vector<std::string>(proto.strings().begin(), proto.strings().end()));
+      case AttributeProto::TENSOR: {
+        if (!proto.has_t()) return absl::InvalidArgumentError("has no tensor, expected one");
+        ASSIGN_OR_RETURN(Tensor tensor, ToTensor(proto.t(), &directory_));
+        proto.clear_t();
+        return Attr(std::make_shared<const Tensor>(std::move(tensor)));
+      }
+      case AttributeProto::GRAPH:
+      case AttributeProto::GRAPHS:
+        return absl::UnimplementedError("is a graph (control flow), which we do not support");
+      case AttributeProto::UNDEFINED:
+        return absl::InvalidArgumentError("has neither type nor value, expected both");
+      default:
+        return absl::UnimplementedError(
+            absl::StrCat("is of type ", AttributeProto::AttributeType_Name(proto.type()),
+                         ", expected a number, a string, a dense tensor or a list of numbers or strings"));
+    }
+  }
+
+  // Old exporters leave the type out; then the field that is there says it.
+  static onnx::AttributeProto::AttributeType TypeOf(const onnx::AttributeProto& proto) {
+    using onnx::AttributeProto;
+    if (proto.type() != AttributeProto::UNDEFINED) return proto.type();
+    if (proto.has_i()) return AttributeProto::INT;
+    if (proto.has_f()) return AttributeProto::FLOAT;
+    if (proto.has_s()) return AttributeProto::STRING;
+    if (proto.has_t()) return AttributeProto::TENSOR;
+    if (proto.has_g()) return AttributeProto::GRAPH;
+    if (!proto.ints().empty()) return AttributeProto::INTS;
+    if (!proto.floats().empty()) return AttributeProto::FLOATS;
+    if (!proto.strings().empty()) return AttributeProto::STRINGS;
+    return AttributeProto::UNDEFINED;
+  }
+
+  absl::Status LinkNodes() {
+    for (const auto& [node, proto] : nodes_) {
+      int count = proto->input_size();
+      while (count > 0 && proto->input(count - 1).empty()) --count;  // a trailing "" is one left out
+      for (int i = 0; i < count; ++i) {
+        Value* value = graph_.FindValue(proto->input(i));
+        if (value == nullptr && !proto->input(i).empty())
+          return absl::InvalidArgumentError(
+              absl::StrCat("node '", node->name, "': input '", proto->input(i),
+                           "' is not defined, expected a graph input, an initializer or a node's output"));
+        graph_.SetInput(node, static_cast<size_t>(i), value);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status AddOutputs() {
+    if (proto_.output_size() == 0)
+      return absl::InvalidArgumentError("graph has no outputs, expected at least one");
+    std::set<std::string> seen;
+    for (const auto& output : proto_.output()) {
+      Value* value = output.name().empty() ? nullptr : graph_.FindValue(output.name());
+      if (value == nullptr)
+        return absl::InvalidArgumentError(
+            absl::StrCat("output '", output.name(), "' is not defined, expected the name of a value"));
+      if (!seen.insert(output.name()).second)
+        return absl::InvalidArgumentError(
+            absl::StrCat("output '", output.name(), "' is listed twice, expected once"));
+      graph_.AddOutput(output.name(), value);
+    }
+    return absl::OkStatus();
+  }
+
+  onnx::GraphProto& proto_;
+  const onnx::ModelProto& model_;
+  const std::filesystem::path directory_;
+  Graph graph_;
+  Names value_names_, node_names_, symbol_names_;
+  std::unordered_set<std::string> read_;        // names that a node or the graph's outputs read
+  std::map<std::string, std::string> symbols_;  // by dim_param
+  std::string batch_symbol_;
+  std::vector<std::pair<Node*, const onnx::NodeProto*>> nodes_;
+};
+
+absl::StatusOr<onnx::ModelProto> ParseModel(const std::filesystem::path& file) {
+  ASSIGN_OR_RETURN(const std::string content, ReadFile(file, kMaxFileBytes));
+  onnx::ModelProto model;
+  if (content.empty() || !model.ParseFromString(content))
+    return absl::DataLossError("does not parse, expected an ONNX model");
+  if (!model.has_graph()) return absl::InvalidArgumentError("has no graph, expected one");
+  return model;
+}
+
+absl::StatusOr<Graph> Import(const std::filesystem::path& file) {
+  ASSIGN_OR_RETURN(onnx::ModelProto model, ParseModel(file));
+  return Importer(model, file.parent_path()).Run();
+}
+
+absl::StatusOr<std::vector<std::filesystem::path>> FilesOf(const std::filesystem::path& file) {
+  ASSIGN_OR_RETURN(const onnx::ModelProto model, ParseModel(file));
+  std::map<std::string, std::filesystem::path> by_location;
+  const auto add = [&](const onnx::TensorProto& tensor) -> absl::Status {
+    if (tensor.data_location() != onnx::TensorProto::EXTERNAL) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const ExternalData data, ParseExternalData(tensor));
+    if (by_location.contains(data.location)) return absl::OkStatus();
+    ASSIGN_OR_RETURN(by_location[data.location], ResolveExternalFile(data.location, file.parent_path()));
+    return absl::OkStatus();
+  };
+  for (const auto& initializer : model.graph().initializer()) RETURN_IF_ERROR(add(initializer));
+  for (const auto& node : model.graph().node())
+    for (const auto& attribute : node.attribute()) RETURN_IF_ERROR(add(attribute.t()));
+  std::vector<std::filesystem::path> files = {file};
+  for (const auto& [location, path] : by_location) files.push_back(path);
+  return files;
+}
+
+// Calls `fn` with the model named in its errors; what the libraries throw ends here.
+template <typename Fn>
+auto Guarded(const std::filesystem::path& file, Fn fn) -> decltype(fn(file)) {
+  const std::string context = absl::StrCat("model '", file.string(), "'");
+  try {
+    auto result = fn(file);
+    if (!result.ok()) return WithContext(result.status(), context);
+    return result;
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(absl::StrCat(context, ": memory ran out while it was read"));
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat(context, ": ", error.what()));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<Graph> ImportOnnx(const std::filesystem::path& file) { return Guarded(file, Import); }
+
+absl::StatusOr<std::vector<std::filesystem::path>> ModelFiles(const std::filesystem::path& file) {
+  return Guarded(file, FilesOf);
+}
+
+absl::StatusOr<std::string> ModelSha256(const std::filesystem::path& file) {
+  ASSIGN_OR_RETURN(const auto files, ModelFiles(file));
+  return Sha256OfFiles(files);
+}
+
+}  // namespace hachi

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "engine/graph/graph.h"
+
+namespace hachi {
+
+// Rewrites nodes of an older opset into the newest operator form, which README.md lists. REQUIRES: the graph
+// is sorted and stays so; 7 <= opset.
+absl::Status Upgrade(Graph& graph, int64_t opset);
+
+}  // namespace hachi
