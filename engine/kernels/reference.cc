@@ -1,0 +1,151 @@
+#include "engine/kernels/reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+namespace hachi::reference {
+namespace {
+
+// Calls fn(index) for every index within `shape`, the last axis fastest.
+template <typename Fn>
+void ForEachIndex(const Shape& shape, const Fn& fn) {
+  if (CountOf(shape) == 0) return;
+  std::vector<int64_t> index(shape.size(), 0);
+  while (true) {
+    fn(index);
+    size_t axis = shape.size();
+    while (axis > 0 && ++index[axis - 1] == shape[axis - 1]) index[--axis] = 0;
+    if (axis == 0) return;
+  }
+}
+
+int64_t Dot(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
+  int64_t sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+template <typename T>
+T Load(const std::byte* base, int64_t index) {
+  T value;
+  std::memcpy(&value, base + index * static_cast<int64_t>(sizeof(T)), sizeof(T));
+  return value;
+}
+template <typename T>
+void Store(T value, std::byte* base, int64_t index) {
+  std::memcpy(base + index * static_cast<int64_t>(sizeof(T)), &value, sizeof(T));
+}
+
+Shape WithBatch(int64_t rows, const Shape& row_shape) {
+  Shape shape{rows};
+  for (const int64_t size : row_shape) shape.push_back(size);
+  return shape;
+}
+
+// A real number that was computed in double, to the nearest integer of T, ties to even.
+template <typename T>
+T RoundOnce(double x, const QuantParams& quant) {
+  const double q = std::nearbyint(x / quant.scale()) + quant.zero_point();
+  if (q < std::numeric_limits<T>::lowest()) return std::numeric_limits<T>::lowest();
+  if (q > std::numeric_limits<T>::max()) return std::numeric_limits<T>::max();
+  return static_cast<T>(q);
+}
+
+float ChannelValue(const std::vector<float>& list, int64_t channel, float otherwise) {
+  if (list.empty()) return otherwise;
+  return list.size() == 1 ? list[0] : list[static_cast<size_t>(channel)];
+}
+
+}  // namespace
+
+void Gather(const GatherSpec& spec, const std::byte* in, int64_t rows, std::byte* out) {
+  const Shape shape = WithBatch(rows, spec.row_shape);
+  const Layout from = spec.client_channels_last ? Layout::ChannelsLast(shape.size()) : Layout();
+  const auto in_strides = from.StridesOf(shape), out_strides = spec.layout.StridesOf(shape);
+  const auto bytes = static_cast<int64_t>(SizeOf(spec.client_dtype));
+  const bool converts =
+      spec.quant || spec.client_dtype != spec.dtype || !spec.mean.empty() || !spec.scale.empty();
+  ForEachIndex(shape, [&](const std::vector<int64_t>& index) {
+    const int64_t i = Dot(index, in_strides), o = Dot(index, out_strides);
+    if (!converts) {
+      std::memcpy(out + o * bytes, in + i * bytes, static_cast<size_t>(bytes));
+      return;
+    }
+    const int64_t channel = index.size() > 1 ? index[1] : 0;
+    const float mean = ChannelValue(spec.mean, channel, 0), scale = ChannelValue(spec.scale, channel, 1);
+    if (spec.client_dtype == DType::kF32) {
+      float x = Load<float>(in, i);
+      if (!spec.mean.empty() || !spec.scale.empty()) x = (x - mean) * scale;
+      if (spec.dtype == DType::kF32) Store(x, out, o);
+      if (spec.dtype == DType::kU8)
+        Store(QuantizeValue<uint8_t>(x, spec.quant->scale(), spec.quant->zero_point()), out, o);
+      if (spec.dtype == DType::kS8)
+        Store(QuantizeValue<int8_t>(x, spec.quant->scale(), spec.quant->zero_point()), out, o);
+      return;
+    }
+    double x = spec.client_dtype == DType::kU8 ? Load<uint8_t>(in, i) : Load<int8_t>(in, i);
+    x = (x - mean) * scale;
+    if (spec.dtype == DType::kF32) Store(static_cast<float>(x), out, o);
+    if (spec.dtype == DType::kU8) Store(RoundOnce<uint8_t>(x, *spec.quant), out, o);
+    if (spec.dtype == DType::kS8) Store(RoundOnce<int8_t>(x, *spec.quant), out, o);
+  });
+}
+
+void Scatter(const ScatterSpec& spec, const std::byte* in, int64_t rows, std::byte* out) {
+  const Shape shape = WithBatch(rows, spec.row_shape);
+  const auto in_strides = spec.layout.StridesOf(shape), out_strides = Layout().StridesOf(shape);
+  const auto bytes = static_cast<int64_t>(SizeOf(spec.dtype));
+  ForEachIndex(shape, [&](const std::vector<int64_t>& index) {
+    const int64_t i = Dot(index, in_strides), o = Dot(index, out_strides);
+    if (!spec.quant) {
+      std::memcpy(out + o * bytes, in + i * bytes, static_cast<size_t>(bytes));
+      return;
+    }
+    const int q = spec.dtype == DType::kU8 ? Load<uint8_t>(in, i) : Load<int8_t>(in, i);
+    Store(static_cast<float>(q - spec.quant->zero_point()) * spec.quant->scale(), out, o);
+  });
+}
+
+void Permute(const Shape& shape, const Layout& from, const Layout& to, size_t element_bytes,
+             const std::byte* in, std::byte* out) {
+  const auto in_strides = from.StridesOf(shape), out_strides = to.StridesOf(shape);
+  const auto bytes = static_cast<int64_t>(element_bytes);
+  ForEachIndex(shape, [&](const std::vector<int64_t>& index) {
+    std::memcpy(out + Dot(index, out_strides) * bytes, in + Dot(index, in_strides) * bytes, element_bytes);
+  });
+}
+
+void Softmax(std::span<const float> in, int64_t row_length, std::span<float> out) {
+  const auto length = static_cast<size_t>(row_length);
+  for (size_t row = 0; row < in.size(); row += length) {
+    double max = -std::numeric_limits<double>::infinity(), sum = 0;
+    for (size_t i = row; i < row + length; ++i) max = std::max<double>(max, in[i]);
+    for (size_t i = row; i < row + length; ++i) sum += std::exp(in[i] - max);
+    for (size_t i = row; i < row + length; ++i) out[i] = static_cast<float>(std::exp(in[i] - max) / sum);
+  }
+}
+
+void GlobalAveragePool(const AvgPoolSpec& spec, int64_t rows, const std::byte* in, std::byte* out) {
+  const auto factor = static_cast<float>(static_cast<double>(spec.from_quant.scale()) / spec.pixels);
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t c = 0; c < spec.channels; ++c) {
+      int64_t sum = 0;
+      for (int64_t p = 0; p < spec.pixels; ++p) {
+        const int64_t i = (row * spec.pixels + p) * spec.channels + c;
+        const int q = spec.from == DType::kU8 ? Load<uint8_t>(in, i) : Load<int8_t>(in, i);
+        sum += q - spec.from_quant.zero_point();
+      }
+      const float mean = static_cast<float>(sum) * factor;
+      const int64_t o = row * spec.channels + c;
+      if (spec.to == DType::kF32) Store(mean, out, o);
+      if (spec.to == DType::kU8)
+        Store(QuantizeValue<uint8_t>(mean, spec.to_quant.scale(), spec.to_quant.zero_point()), out, o);
+      if (spec.to == DType::kS8)
+        Store(QuantizeValue<int8_t>(mean, spec.to_quant.scale(), spec.to_quant.zero_point()), out, o);
+    }
+}
+
+}  // namespace hachi::reference

@@ -1,0 +1,57 @@
+#include "engine/kernels/quantize.h"
+
+#include "engine/tensor/quant_params.h"
+#include "tests/kernels/kernel_test_util.h"
+
+namespace hachi {
+namespace {
+
+// One, around the widths of vectors, and enough for several threads.
+const std::vector<size_t> kCounts = {1, 3, 15, 16, 17, 63, 64, 65, 1000, 100'003};
+
+template <typename Q>
+void ExpectQuantizeIsExact(float scale, int32_t zero_point) {
+  OnEveryTarget([&] {
+    for (const size_t count : kCounts) {
+      const std::vector<float> in = TrickyFloats(count, scale);
+      std::vector<Q> expected, out(count);
+      for (const float x : in) expected.push_back(QuantizeValue<Q>(x, scale, zero_point));
+      Quantize(in, scale, zero_point, std::span<Q>(out));
+      ExpectSame<Q>(out, expected);
+    }
+  });
+}
+
+TEST(QuantizeTest, AgreesWithTheDefinitionForEveryKindOfValue) {
+  for (const float scale : {1.0f, 0.037f, 3.1e-5f}) {
+    ExpectQuantizeIsExact<uint8_t>(scale, 0);
+    ExpectQuantizeIsExact<uint8_t>(scale, 128);
+    ExpectQuantizeIsExact<uint8_t>(scale, 255);
+    ExpectQuantizeIsExact<int8_t>(scale, 0);
+    ExpectQuantizeIsExact<int8_t>(scale, -128);
+    ExpectQuantizeIsExact<int8_t>(scale, 127);
+  }
+}
+
+template <typename Q>
+void ExpectDequantizeIsExact(float scale, int32_t zero_point) {
+  OnEveryTarget([&] {
+    for (const size_t count : kCounts) {
+      const std::vector<std::byte> bytes = RandomBytes(count);
+      const std::span in(reinterpret_cast<const Q*>(bytes.data()), count);
+      std::vector<float> expected, out(count);
+      for (const Q q : in) expected.push_back(DequantizeValue(q, scale, zero_point));
+      Dequantize(in, scale, zero_point, out);
+      ExpectSame<float>(out, expected);
+    }
+  });
+}
+
+TEST(QuantizeTest, DequantizeAgreesWithTheDefinition) {
+  ExpectDequantizeIsExact<uint8_t>(0.037f, 0);
+  ExpectDequantizeIsExact<uint8_t>(0.037f, 131);
+  ExpectDequantizeIsExact<int8_t>(3.1e-5f, -7);
+}
+
+}  // namespace
+}  // namespace hachi

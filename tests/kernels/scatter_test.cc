@@ -1,0 +1,59 @@
+#include "engine/kernels/scatter.h"
+
+#include "engine/kernels/reference.h"
+#include "tests/kernels/kernel_test_util.h"
+#include "tests/support/status_matchers.h"
+
+namespace hachi {
+namespace {
+
+using absl::StatusCode;
+
+void ExpectAgrees(const ScatterSpec& spec, int64_t rows) {
+  SCOPED_TRACE(std::string(NameOf(spec.dtype)) + " " + ShapeText(spec.row_shape) + " " +
+               spec.layout.ToText());
+  const auto scatter = Scatter::Create(spec);
+  ASSERT_OK(scatter);
+  const auto count = static_cast<size_t>(rows * CountOf(spec.row_shape));
+  const auto in = RandomBytes(count * SizeOf(spec.dtype));
+  // One byte past alignment, and guarded on both sides.
+  std::vector<std::byte> out(count * SizeOf(spec.client_dtype) + 2, std::byte{0x5a}), expected = out;
+  scatter->Run(in.data(), rows, std::span(out).subspan(1, out.size() - 2));
+  reference::Scatter(spec, in.data(), rows, expected.data() + 1);
+  ExpectSame(out, expected);
+}
+
+const std::vector<Shape> kRowShapes = {{}, {1}, {10}, {1000}, {3, 5, 7}, {16, 4, 4}, {21, 33, 31}, {17, 40}};
+
+TEST(ScatterTest, QuantizedRowsComeBackAsFloats) {
+  OnEveryTarget([] {
+    for (const Shape& row_shape : kRowShapes)
+      for (const Layout& layout : {Layout(), Layout::ChannelsLast(row_shape.size() + 1)})
+        for (const DType dtype : {DType::kU8, DType::kS8})
+          ExpectAgrees({.dtype = dtype,
+                        .quant = QuantParams::PerTensor(0.037f, 5),
+                        .layout = layout,
+                        .row_shape = row_shape},
+                       3);
+  });
+}
+
+TEST(ScatterTest, UnquantizedRowsAreCopiedWhateverTheirType) {
+  for (const Shape& row_shape : kRowShapes)
+    for (const Layout& layout : {Layout(), Layout::ChannelsLast(row_shape.size() + 1)})
+      for (const DType dtype : {DType::kF32, DType::kU8, DType::kBF16, DType::kS64, DType::kBool})
+        ExpectAgrees({.dtype = dtype, .layout = layout, .row_shape = row_shape, .client_dtype = dtype}, 2);
+}
+
+TEST(ScatterTest, ContradictionsAreRefused) {
+  EXPECT_THAT(Scatter::Create({.dtype = DType::kU8}), StatusIs(StatusCode::kInvalidArgument));
+  EXPECT_THAT(Scatter::Create({.dtype = DType::kS32, .quant = QuantParams()}),
+              StatusIs(StatusCode::kInvalidArgument));
+  EXPECT_THAT(Scatter::Create({.dtype = DType::kU8, .quant = QuantParams(), .client_dtype = DType::kU8}),
+              StatusIs(StatusCode::kInvalidArgument));
+  EXPECT_THAT(Scatter::Create({.layout = Layout::FromOrder({1, 0}), .row_shape = {4}}),
+              StatusIs(StatusCode::kInvalidArgument, testing::HasSubstr("batch outermost")));
+}
+
+}  // namespace
+}  // namespace hachi
