@@ -1,5 +1,7 @@
 #pragma once
 
+#include <onnx/onnx_pb.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -7,7 +9,6 @@
 
 #include "absl/status/statusor.h"
 #include "engine/tensor/tensor.h"
-#include "onnx/onnx_pb.h"
 
 namespace hachi {
 

@@ -1,5 +1,7 @@
 #include "engine/onnx/import.h"
 
+#include <onnx/onnx_pb.h>
+
 #include <algorithm>
 #include <cctype>
 #include <map>
@@ -15,7 +17,6 @@
 #include "engine/onnx/external_data.h"
 #include "engine/onnx/tensor_proto.h"
 #include "engine/onnx/upgrade.h"
-#include "onnx/onnx_pb.h"
 
 namespace hachi {
 namespace {
@@ -466,10 +467,18 @@ absl::StatusOr<std::vector<std::filesystem::path>> FilesOf(const std::filesystem
   return files;
 }
 
-// Calls `fn` with the model named in its errors; what the libraries throw ends here.
+absl::StatusOr<Tensor> ReadTensorProto(const std::filesystem::path& file) {
+  ASSIGN_OR_RETURN(const std::string content, ReadFile(file, kMaxFileBytes));
+  onnx::TensorProto proto;
+  if (!proto.ParseFromString(content))
+    return absl::DataLossError("does not parse, expected an ONNX TensorProto");
+  return ToTensor(proto, /*directory=*/nullptr);
+}
+
+// Calls `fn` with the file named in its errors; what the libraries throw ends here.
 template <typename Fn>
-auto Guarded(const std::filesystem::path& file, Fn fn) -> decltype(fn(file)) {
-  const std::string context = absl::StrCat("model '", file.string(), "'");
+auto Guarded(const char* what, const std::filesystem::path& file, Fn fn) -> decltype(fn(file)) {
+  const std::string context = absl::StrCat(what, " '", file.string(), "'");
   try {
     auto result = fn(file);
     if (!result.ok()) return WithContext(result.status(), context);
@@ -483,10 +492,14 @@ auto Guarded(const std::filesystem::path& file, Fn fn) -> decltype(fn(file)) {
 
 }  // namespace
 
-absl::StatusOr<Graph> ImportOnnx(const std::filesystem::path& file) { return Guarded(file, Import); }
+absl::StatusOr<Graph> ImportOnnx(const std::filesystem::path& file) { return Guarded("model", file, Import); }
 
 absl::StatusOr<std::vector<std::filesystem::path>> ModelFiles(const std::filesystem::path& file) {
-  return Guarded(file, FilesOf);
+  return Guarded("model", file, FilesOf);
+}
+
+absl::StatusOr<Tensor> ReadTensorProtoFile(const std::filesystem::path& file) {
+  return Guarded("tensor", file, ReadTensorProto);
 }
 
 absl::StatusOr<std::string> ModelSha256(const std::filesystem::path& file) {

@@ -4,10 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/base/file.h"
 #include "engine/base/status_macros.h"
 #include "engine/onnx/external_data.h"
-#include "engine/onnx/import.h"
 #include "engine/tensor/shape.h"
 
 namespace hachi {
@@ -150,17 +148,6 @@ absl::StatusOr<Tensor> ToTensor(const TensorProto& proto, const std::filesystem:
   ASSIGN_OR_RETURN(Tensor tensor, FromAnywhere(proto, dtype, shape, directory));
   if (dtype == DType::kBool)  // any other byte than 0 and 1 would be undefined behaviour
     for (std::byte& element : tensor.bytes()) element = std::byte{element != std::byte{0}};
-  return tensor;
-}
-
-absl::StatusOr<Tensor> ReadTensorProtoFile(const std::filesystem::path& file) {
-  ASSIGN_OR_RETURN(const std::string content, ReadFile(file));
-  const std::string context = absl::StrCat("tensor '", file.string(), "'");
-  TensorProto proto;
-  if (!proto.ParseFromString(content))
-    return absl::DataLossError(absl::StrCat(context, ": does not parse, expected an ONNX TensorProto"));
-  auto tensor = ToTensor(proto, /*directory=*/nullptr);
-  if (!tensor.ok()) return WithContext(tensor.status(), context);
   return tensor;
 }
 

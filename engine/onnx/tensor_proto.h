@@ -1,11 +1,12 @@
 #pragma once
 
+#include <onnx/onnx_pb.h>
+
 #include <filesystem>
 
 #include "absl/status/statusor.h"
 #include "engine/tensor/dtype.h"
 #include "engine/tensor/tensor.h"
-#include "onnx/onnx_pb.h"
 
 namespace hachi {
 
