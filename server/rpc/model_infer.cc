@@ -17,7 +17,6 @@
 #include "server/rpc/decode.h"
 #include "server/rpc/encode.h"
 #include "server/rpc/exception_stop.h"
-#include "server/rpc/open_calls.h"
 #include "server/rpc/status.h"
 #include "server/rpc/validate.h"
 
@@ -43,7 +42,7 @@ class InferReactor final : public grpc::ServerUnaryReactor {
         context_(context),
         response_(response),
         started_(environment.clock->Now()) {
-    environment_.open_calls->Add();
+    ++*environment_.open_calls;
   }
 
   void Start(const grpc::ByteBuffer& bytes) {
@@ -60,9 +59,8 @@ class InferReactor final : public grpc::ServerUnaryReactor {
   }
 
   void OnDone() override {
-    OpenCalls* open_calls = environment_.open_calls;
+    --*environment_.open_calls;
     delete this;
-    open_calls->Remove();
   }
 
  private:

@@ -2,6 +2,9 @@
 
 #include <grpcpp/support/byte_buffer.h>
 
+#include <atomic>
+#include <cstdint>
+
 #include "engine/base/clock.h"
 
 namespace grpc {
@@ -13,7 +16,6 @@ namespace hachi::server {
 
 class BatchScheduler;
 class ModelRegistry;
-class OpenCalls;
 struct ServerMetrics;
 
 // What a ModelInfer call needs of the server; outlives the call.
@@ -22,7 +24,7 @@ struct InferEnvironment {
   BatchScheduler* scheduler;
   ServerMetrics* metrics;
   const Clock* clock;
-  OpenCalls* open_calls;
+  std::atomic<int64_t>* open_calls;  // begun and not yet done: kept here
 };
 
 // Answers one ModelInfer call: decodes, admits, enqueues, and finishes it when a worker has. `request` is not

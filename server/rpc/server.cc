@@ -1,13 +1,19 @@
 #include "server/rpc/server.h"
 
+#include <google/protobuf/stubs/logging.h>
+#include <grpc/grpc.h>
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/impl/service_type.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <future>
 #include <limits>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,7 +21,6 @@
 #include "server/models/model_registry.h"
 #include "server/rpc/describe.h"
 #include "server/rpc/model_infer.h"
-#include "server/rpc/open_calls.h"
 #include "server/rpc/service.h"
 
 namespace hachi::server {
@@ -29,6 +34,17 @@ constexpr int kKeepaliveMs = 30'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 constexpr int kShortestPingIntervalMs = 10'000;
 
+// While a server shuts down: how often it looks whether only watchers are left. Long enough for a request
+// that was on its way to arrive and count.
+constexpr auto kWatcherGrace = std::chrono::milliseconds(500);
+
+// Clients' mistakes are answered with a status, and must not fill the log besides. GRPC_VERBOSITY brings
+// gRPC's own messages back.
+void SilenceLibraries() {
+  google::protobuf::SetLogHandler(nullptr);
+  if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
+}
+
 absl::Status CheckRange(const char* name, int64_t value, int64_t most) {
   if (value >= 1 && value <= most) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(name, ": is ", value, ", expected 1 to ", most));
@@ -36,8 +52,7 @@ absl::Status CheckRange(const char* name, int64_t value, int64_t most) {
 
 }  // namespace
 
-RpcServer::RpcServer(Options options)
-    : options_(std::move(options)), open_calls_(std::make_unique<OpenCalls>()) {}
+RpcServer::RpcServer(Options options) : options_(std::move(options)) {}
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Create(Options options) {
   RETURN_IF_ERROR(
@@ -55,8 +70,9 @@ absl::Status RpcServer::Listen(Labels labels) {
                                   .scheduler = options_.scheduler,
                                   .metrics = options_.metrics,
                                   .clock = options_.clock,
-                                  .open_calls = open_calls_.get()},
+                                  .open_calls = &open_calls_},
                                  serving_, std::move(labels));
+  SilenceLibraries();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -106,7 +122,17 @@ void RpcServer::SetServing(const std::string& model, bool serving) {
 void RpcServer::Shutdown(absl::Duration deadline) {
   serving_ = false;
   server_->GetHealthCheckService()->Shutdown();
+  // gRPC waits for every call, and a watcher never ends by itself.
+  std::promise<void> down;
+  std::thread ends_watchers([this, is_down = down.get_future()] {
+    do {
+      if (is_down.wait_for(kWatcherGrace) == std::future_status::ready) return;
+    } while (open_calls_ > 0);
+    grpc_server_cancel_all_calls(server_->c_server());
+  });
   server_->Shutdown(absl::ToChronoTime(absl::Now() + deadline));
+  down.set_value();
+  ends_watchers.join();
 }
 
 }  // namespace hachi::server

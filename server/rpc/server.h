@@ -20,7 +20,6 @@ namespace hachi::server {
 
 class BatchScheduler;
 class ModelRegistry;
-class OpenCalls;
 struct ServerMetrics;
 
 // The gRPC front: inference.GRPCInferenceService, grpc.health.v1.Health and server reflection on one address.
@@ -56,8 +55,9 @@ class RpcServer {
   void SetServing(bool serving);
   void SetServing(const std::string& model, bool serving);
 
-  // Refuses new calls and waits for the inferences that were admitted: until `deadline` from now, then those
-  // are cancelled. Streams (health watchers, reflection) end as soon as the last inference has. Final.
+  // Refuses new calls and waits for those in flight: until `deadline` from now, then they are cancelled.
+  // Streams without an end of their own (health watchers) hold nothing up: they are cancelled about when the
+  // last inference has been answered. Final.
   void Shutdown(absl::Duration deadline);
 
  private:
@@ -65,8 +65,8 @@ class RpcServer {
   absl::Status Listen(std::map<std::string, std::map<std::string, std::string>> labels);
 
   const Options options_;
-  std::atomic<bool> serving_ = false;  // a flag: nothing else is published with it
-  const std::unique_ptr<OpenCalls> open_calls_;
+  std::atomic<bool> serving_ = false;    // a flag: nothing else is published with it
+  std::atomic<int64_t> open_calls_ = 0;  // a count, likewise
   std::unique_ptr<grpc::Service> service_;
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
