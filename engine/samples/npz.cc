@@ -1,5 +1,6 @@
 #include <zip.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "absl/strings/match.h"
@@ -26,8 +27,9 @@ absl::StatusOr<std::string> ReadEntry(zip_t* archive, uint64_t index, uint64_t s
   std::string bytes;
   for (;;) {
     const size_t old_size = bytes.size();
-    bytes.resize(old_size + kBlock);
-    const zip_int64_t read = zip_fread(file.get(), bytes.data() + old_size, kBlock);
+    const size_t block = std::min<size_t>(kBlock, size - old_size + 1);  // one more than there should be
+    bytes.resize(old_size + block);
+    const zip_int64_t read = zip_fread(file.get(), bytes.data() + old_size, block);
     if (read < 0) return absl::DataLossError(zip_file_strerror(file.get()));
     bytes.resize(old_size + static_cast<size_t>(read));
     if (bytes.size() > size || (read == 0 && bytes.size() < size))
