@@ -150,19 +150,21 @@ class TreeBuilder : public YAML::EventHandler {
       if (node.kind != YamlNode::Kind::kScalar || node.text.empty())
         Refuse(mark, "a key that is not a word", "one");
       if (node.text == "<<" && !node.quoted) Refuse(mark, "a merge key", "plain YAML");
-      for (const auto& [key, value] : parent.entries)
-        if (key == node.text)
-          Refuse(mark, "key '" + key + "' again", "it once (first at " + value.where + ")");
+      for (const YamlNode& value : parent.items)
+        if (value.name == node.text)
+          Refuse(mark, "key '" + node.text + "' again", "it once (first at " + value.where + ")");
       level.has_key = true;
       YamlNode value;
       value.where = node.where;
       value.key = parent.key.empty() ? node.text : absl::StrCat(parent.key, ".", node.text);
-      parent.entries.emplace_back(node.text, std::move(value));
+      value.name = std::move(node.text);
+      parent.items.push_back(std::move(value));
       return nullptr;
     }
     level.has_key = false;
-    YamlNode& value = parent.entries.back().second;
+    YamlNode& value = parent.items.back();
     node.key = std::move(value.key);
+    node.name = std::move(value.name);
     if (node.kind == YamlNode::Kind::kNull)
       node.where = std::move(value.where);  // the key's line, not the next
     value = std::move(node);
@@ -288,7 +290,7 @@ absl::Status ReadYamlMap(const YamlNode& node, const std::vector<YamlField>& fie
 absl::Status ReadYamlNames(const YamlNode& node,
                            const std::function<absl::Status(const std::string&, const YamlNode&)>& read) {
   if (node.kind != YamlNode::Kind::kMap) return node.Unexpected("a map");
-  for (const auto& [key, value] : node.entries) RETURN_IF_ERROR(read(key, value));
+  for (const YamlNode& value : node.items) RETURN_IF_ERROR(read(value.name, value));
   return absl::OkStatus();
 }
 

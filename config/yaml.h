@@ -24,10 +24,10 @@ struct YamlNode {
   Kind kind = Kind::kNull;
   std::string where;            // "server.yaml:7"
   std::string key;              // path from the root, "models[1].dir"; empty for the root
+  std::string name;             // of a value in a map: its key there
   std::string text;             // of a scalar, as written
   bool quoted = false;          // a scalar in quotes or a block scalar: never a number
-  std::vector<YamlNode> items;  // of a list
-  std::vector<std::pair<std::string, YamlNode>> entries;  // of a map, in the file's order
+  std::vector<YamlNode> items;  // of a list, or the values of a map in the file's order
 
   // INVALID_ARGUMENT "server.yaml:7: models[1].dir: <found>, expected <expected>".
   absl::Status Error(std::string_view found, std::string_view expected) const;

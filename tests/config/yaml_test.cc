@@ -22,8 +22,8 @@ std::string Refusal(const std::string& text) {
 TEST(ParseYamlTest, ReadsMapsListsAndScalarsWithTheirPlaces) {
   const auto root = ParseYaml("a:\n  b: [1, \"two\"]\nc:\n", "f.yaml");
   ASSERT_OK(root);
-  ASSERT_EQ(root->entries.size(), 2u);
-  const YamlNode& list = root->entries[0].second.entries[0].second;
+  ASSERT_EQ(root->items.size(), 2u);
+  const YamlNode& list = root->items[0].items[0];
   EXPECT_EQ(list.key, "a.b");
   ASSERT_EQ(list.items.size(), 2u);
   EXPECT_EQ(list.items[0].text, "1");
@@ -31,8 +31,8 @@ TEST(ParseYamlTest, ReadsMapsListsAndScalarsWithTheirPlaces) {
   EXPECT_EQ(list.items[1].key, "a.b[1]");
   EXPECT_EQ(list.items[1].where, "f.yaml:2");
   EXPECT_TRUE(list.items[1].quoted);
-  EXPECT_EQ(root->entries[1].second.kind, YamlNode::Kind::kNull);
-  EXPECT_EQ(root->entries[1].second.where, "f.yaml:3");
+  EXPECT_EQ(root->items[1].kind, YamlNode::Kind::kNull);
+  EXPECT_EQ(root->items[1].where, "f.yaml:3");
 }
 
 TEST(ParseYamlTest, AnEmptyDocumentIsAnEmptyMap) {
@@ -40,7 +40,7 @@ TEST(ParseYamlTest, AnEmptyDocumentIsAnEmptyMap) {
     const auto root = ParseYaml(text, "f.yaml");
     ASSERT_OK(root) << text;
     EXPECT_EQ(root->kind, YamlNode::Kind::kMap);
-    EXPECT_TRUE(root->entries.empty());
+    EXPECT_TRUE(root->items.empty());
   }
 }
 
@@ -83,7 +83,7 @@ TEST(ParseYamlTest, AcceptsCharactersOfEveryLength) {
 template <typename T>
 absl::StatusOr<T> Read(const YamlType<T>& type, const std::string& value) {
   ASSIGN_OR_RETURN(const YamlNode root, ParseYaml("v: " + value + "\n", "f.yaml"));
-  return type(root.entries.at(0).second);
+  return type(root.items.at(0));
 }
 
 TEST(YamlIntegerTest, ReadsDecimalNumbersInItsRange) {
