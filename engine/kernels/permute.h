@@ -28,10 +28,8 @@ class Permute {
   };
   Permute() = default;
 
-  template <typename T>
-  void CopyRuns(const T* in, T* out) const;
-  template <typename T>
-  void Transpose(const T* in, T* out) const;
+  void CopyRuns(const std::byte* in, std::byte* out) const;
+  void TransposeRuns(const std::byte* in, std::byte* out) const;
 
   size_t element_bytes_ = 1;
   int64_t count_ = 0;

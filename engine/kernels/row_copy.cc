@@ -10,6 +10,7 @@
 #include "engine/kernels/dispatch.h"
 #include "engine/kernels/lut.h"
 #include "engine/kernels/quantize.h"
+#include "engine/kernels/transpose.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/kernels/row_copy.cc"
@@ -144,88 +145,125 @@ absl::StatusOr<RowCopy> RowCopy::Create(const Shape& row_shape, DType from_dtype
   return copy;
 }
 
+void RowCopy::Cursor::Skip(size_t bytes) {
+  for (offset += bytes; offset > chunk->size(); ++chunk) offset -= chunk->size();
+}
+
+void RowCopy::Cursor::ToNextByte() {
+  for (; offset == chunk->size(); ++chunk) offset = 0;
+}
+
 void RowCopy::Run(std::span<const std::span<const std::byte>> chunks, int64_t rows, std::byte* out) const {
   // Elements worth waking the team for. Threads share no row whose order changes: they would write to the
   // same cache lines.
   constexpr int64_t kGrain = 1 << 15;
-  const int64_t grain = axes_.empty() ? kGrain : std::max<int64_t>(row_elements_, 1);
-  ParallelFor(rows * row_elements_, grain,
-              [&](int64_t begin, int64_t end) { CopyRange(chunks, begin, end, out); });
+  if (row_elements_ == 0) return;
+  if (axes_.empty()) {
+    ParallelFor(rows * row_elements_, kGrain, [&](int64_t begin, int64_t end) {
+      Cursor cursor{chunks.data()};
+      cursor.Skip(static_cast<size_t>(begin) * from_bytes_);
+      CopyInOrder(cursor, begin, end - begin, out + static_cast<size_t>(begin) * to_bytes_);
+    });
+    return;
+  }
+  ParallelFor(rows, (kGrain - 1) / row_elements_ + 1, [&](int64_t begin, int64_t end) {
+    Cursor cursor{chunks.data()};
+    cursor.Skip(static_cast<size_t>(begin * row_elements_) * from_bytes_);
+    for (int64_t row = begin; row < end; ++row)
+      CopyRow(cursor, out + static_cast<size_t>(row * row_elements_) * to_bytes_);
+  });
 }
 
-void RowCopy::CopyRange(std::span<const std::span<const std::byte>> chunks, int64_t begin, int64_t end,
-                        std::byte* out) const {
-  size_t offset = static_cast<size_t>(begin) * from_bytes_;
-  auto chunk = chunks.begin();
-  while (begin < end) {
-    while (offset >= chunk->size()) {
-      offset -= chunk->size();
-      ++chunk;
-    }
-    const int64_t row = begin / row_elements_, position = begin % row_elements_;
-    std::byte* out_row = out + static_cast<size_t>(row * row_elements_) * to_bytes_;
-    int64_t count = static_cast<int64_t>((chunk->size() - offset) / from_bytes_);
-    if (count > 0) {
-      count = std::min({count, end - begin, row_elements_ - position});
-      CopyPiece(chunk->data() + offset, position, count, out_row);
-      offset += static_cast<size_t>(count) * from_bytes_;
-    } else {
-      // An element that two chunks (or more) share.
-      std::array<std::byte, sizeof(double)> element;
-      for (size_t i = 0; i < from_bytes_; ++i, ++offset) {
-        while (offset == chunk->size()) {
-          offset = 0;
-          ++chunk;
-        }
-        element[i] = (*chunk)[offset];
+// The next row, which changes its order.
+void RowCopy::CopyRow(Cursor& cursor, std::byte* out_row) const {
+  alignas(64) std::byte block[kBlock * sizeof(double)];
+  const int64_t inner = axes_.back().size, outer = row_elements_ / inner;
+  if (axes_.size() == 2 && outer <= kMostPlanes && inner > kMostPlanes) {
+    // Planes, few and long, change places with their elements: strips of all planes are transposed.
+    const int64_t strip = kBlock / outer;
+    for (int64_t first = 0; first < inner; first += strip) {
+      const int64_t n = std::min(strip, inner - first);
+      for (int64_t o = 0; o < outer; ++o) {
+        Cursor at = cursor;
+        at.Skip(static_cast<size_t>(o * inner + first) * from_bytes_);
+        CopyInOrder(at, o * inner + first, n, block + static_cast<size_t>(o * strip) * to_bytes_);
       }
-      count = 1;
-      CopyPiece(element.data(), position, count, out_row);
+      Transpose(to_bytes_, block, strip, out_row + static_cast<size_t>(first * outer) * to_bytes_, outer, n,
+                outer);
     }
-    begin += count;
+    cursor.Skip(static_cast<size_t>(row_elements_) * from_bytes_);
+    return;
+  }
+  for (int64_t position = 0; position < row_elements_; position += kBlock) {
+    const int64_t n = std::min(kBlock, row_elements_ - position);
+    CopyInOrder(cursor, position, n, block);
+    switch (to_bytes_) {
+      case 1:
+        Place<uint8_t>(block, position, n, out_row);
+        break;
+      case 2:
+        Place<uint16_t>(block, position, n, out_row);
+        break;
+      case 4:
+        Place<uint32_t>(block, position, n, out_row);
+        break;
+      case 8:
+        Place<uint64_t>(block, position, n, out_row);
+        break;
+    }
   }
 }
 
-// `count` elements of one row, contiguous in the source, that begin at `position`.
-void RowCopy::CopyPiece(const std::byte* in, int64_t position, int64_t count, std::byte* out_row) const {
-  const auto place = [&](const std::byte* from, int64_t n) {
-    if (axes_.empty()) {
-      std::memcpy(out_row + static_cast<size_t>(position) * to_bytes_, from,
-                  static_cast<size_t>(n) * to_bytes_);
-      return;
-    }
-    switch (to_bytes_) {
-      case 1:
-        return Place<uint8_t>(from, position, n, out_row);
-      case 2:
-        return Place<uint16_t>(from, position, n, out_row);
-      case 4:
-        return Place<uint32_t>(from, position, n, out_row);
-      case 8:
-        return Place<uint64_t>(from, position, n, out_row);
-    }
-  };
-  if (kind_ == Kind::kCopy) return place(in, count);
-
-  alignas(64) std::byte converted[kBlock * sizeof(float)];
+// The next `count` elements, one after the other; `position` counts from the beginning of any row.
+void RowCopy::CopyInOrder(Cursor& cursor, int64_t position, int64_t count, std::byte* out) const {
   while (count > 0) {
-    int64_t n = std::min(count, kBlock);
-    // Channels either cycle within a block or stay the same for all of it.
+    cursor.ToNextByte();
+    int64_t n = std::min(count, static_cast<int64_t>((cursor.chunk->size() - cursor.offset) / from_bytes_));
+    if (n > 0) {
+      ConvertPiece(cursor.chunk->data() + cursor.offset, position, n, out);
+      cursor.offset += static_cast<size_t>(n) * from_bytes_;
+    } else {
+      // An element that two chunks (or more) share.
+      std::array<std::byte, sizeof(double)> element;
+      for (size_t i = 0; i < from_bytes_; ++i, ++cursor.offset) {
+        cursor.ToNextByte();
+        element[i] = (*cursor.chunk)[cursor.offset];
+      }
+      n = 1;
+      ConvertPiece(element.data(), position, n, out);
+    }
+    position += n;
+    count -= n;
+    out += static_cast<size_t>(n) * to_bytes_;
+  }
+}
+
+// `count` elements that lie in one piece.
+void RowCopy::ConvertPiece(const std::byte* in, int64_t position, int64_t count, std::byte* out) const {
+  if (kind_ == Kind::kCopy) {
+    std::memcpy(out, in, static_cast<size_t>(count) * to_bytes_);
+    return;
+  }
+  const bool aligned = reinterpret_cast<uintptr_t>(out) % to_bytes_ == 0;
+  while (count > 0) {
+    int64_t n = std::min(count, kConverted);
+    // Channels either cycle or stay the same for all that is converted at a time.
     if (channel_run_ > 1) n = std::min(n, channel_run_ - position % channel_run_);
-    std::byte* out = out_row + static_cast<size_t>(position) * to_bytes_;
-    if (axes_.empty() && reinterpret_cast<uintptr_t>(out) % to_bytes_ == 0) {
+    if (aligned) {
       Convert(in, position, n, out);
     } else {
+      alignas(64) std::byte converted[kConverted * sizeof(float)];
       Convert(in, position, n, converted);
-      place(converted, n);
+      std::memcpy(out, converted, static_cast<size_t>(n) * to_bytes_);
     }
     in += static_cast<size_t>(n) * from_bytes_;
     position += n;
     count -= n;
+    out += static_cast<size_t>(n) * to_bytes_;
   }
 }
 
-// REQUIRES: `out` is aligned for its type; count <= kBlock; one channel for all, or channels that cycle.
+// REQUIRES: `out` is aligned for its type; count <= kConverted; one channel for all, or channels that cycle.
 void RowCopy::Convert(const std::byte* in, int64_t position, int64_t count, std::byte* out) const {
   const bool one_channel = channel_run_ > 1;
   const int64_t channel = position / channel_run_ % channels_;
@@ -244,7 +282,7 @@ void RowCopy::Convert(const std::byte* in, int64_t position, int64_t count, std:
       map(conversion_.byte_tables, reinterpret_cast<uint8_t*>(out));
     return;
   }
-  alignas(64) float values[kBlock];
+  alignas(64) float values[kConverted];
   std::memcpy(values, in, n * sizeof(float));
   if (!conversion_.mean.empty()) {
     const auto normalise = HACHI_DISPATCH(Normalise);
@@ -276,7 +314,6 @@ void RowCopy::Convert(const std::byte* in, int64_t position, int64_t count, std:
 template <typename T>
 void RowCopy::Place(const std::byte* from, int64_t position, int64_t count, std::byte* out_row) const {
   constexpr auto kBytes = static_cast<int64_t>(sizeof(T));
-  constexpr int64_t kStrip = 4096;  // elements that stay in the first cache between the strips
   const Axis& inner = axes_[axes_.size() - 1];
   const Axis& outer = axes_[axes_.size() - 2];
   while (count > 0) {
@@ -289,7 +326,7 @@ void RowCopy::Place(const std::byte* from, int64_t position, int64_t count, std:
     const int64_t inner_at = position % inner.size;
     const int64_t outer_left = outer.size - position / inner.size % outer.size;
     // Whole runs of the inner axis, if short, are copied across: a strip for each inner index.
-    const int64_t groups = inner_at == 0 ? std::min(std::min(count, kStrip) / inner.size, outer_left) : 0;
+    const int64_t groups = inner_at == 0 ? std::min(count / inner.size, outer_left) : 0;
     int64_t n;
     if (groups >= 8) {
       n = groups * inner.size;

@@ -45,12 +45,21 @@ class RowCopy {
   struct Axis {
     int64_t size, stride;
   };
-  static constexpr int64_t kBlock = 1024;  // elements that are converted before they are put in place
+  // A place in the chunks, perhaps at the end of one.
+  struct Cursor {
+    const std::span<const std::byte>* chunk;
+    size_t offset = 0;
+    void Skip(size_t bytes);
+    void ToNextByte();  // REQUIRES: there is one
+  };
+  static constexpr int64_t kConverted = 1024;  // elements converted at a time
+  static constexpr int64_t kBlock = 2048;      // elements that wait for their places at a time
+  static constexpr int64_t kMostPlanes = 64;
 
   RowCopy() = default;
-  void CopyRange(std::span<const std::span<const std::byte>> chunks, int64_t begin, int64_t end,
-                 std::byte* out) const;
-  void CopyPiece(const std::byte* in, int64_t position, int64_t count, std::byte* out_row) const;
+  void CopyRow(Cursor& cursor, std::byte* out_row) const;
+  void CopyInOrder(Cursor& cursor, int64_t position, int64_t count, std::byte* out) const;
+  void ConvertPiece(const std::byte* in, int64_t position, int64_t count, std::byte* out) const;
   void Convert(const std::byte* in, int64_t position, int64_t count, std::byte* out) const;
   template <typename T>
   void Place(const std::byte* from, int64_t position, int64_t count, std::byte* out_row) const;

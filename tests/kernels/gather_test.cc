@@ -51,8 +51,8 @@ void ExpectAgrees(const GatherSpec& spec, int64_t rows, std::span<const size_t> 
 
 constexpr size_t kWhole = size_t{1} << 40;
 const std::vector<size_t> kSteps = {kWhole, 1000, 13};
-const std::vector<Shape> kRowShapes = {{},        {1},         {10},       {1000},  {1, 28, 28},
-                                       {3, 5, 7}, {3, 40, 41}, {16, 4, 4}, {17, 40}};
+const std::vector<Shape> kRowShapes = {{},          {1},        {10},     {1000},      {1, 28, 28}, {3, 5, 7},
+                                       {3, 40, 41}, {16, 4, 4}, {17, 40}, {100, 7, 3}, {70, 80}};
 
 // Nothing, one value for all channels, or one a channel.
 std::vector<float> PerChannel(const Shape& row_shape, int kind, float first) {

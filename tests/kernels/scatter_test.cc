@@ -23,7 +23,8 @@ void ExpectAgrees(const ScatterSpec& spec, int64_t rows) {
   ExpectSame(out, expected);
 }
 
-const std::vector<Shape> kRowShapes = {{}, {1}, {10}, {1000}, {3, 5, 7}, {16, 4, 4}, {21, 33, 31}, {17, 40}};
+const std::vector<Shape> kRowShapes = {{},         {1},          {10},     {1000},      {3, 5, 7},
+                                       {16, 4, 4}, {21, 33, 31}, {17, 40}, {100, 7, 3}, {70, 80}};
 
 TEST(ScatterTest, QuantizedRowsComeBackAsFloats) {
   OnEveryTarget([] {
