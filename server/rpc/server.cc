@@ -27,6 +27,7 @@ namespace hachi::server {
 namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
+constexpr char kLiveness[] = "liveness";
 
 // Half-open connections are found within 40 s; clients may ask as often. gRPC's own 2 h would keep their
 // memory for as long.
@@ -96,6 +97,7 @@ absl::Status RpcServer::Listen(Labels labels) {
                                                "': cannot listen there, expected a free host:port of this "
                                                "machine or unix:/path in a folder that exists"));
   SetServing(false);
+  SetServing(kLiveness, true);
   for (const auto& version : options_.registry->AllVersions()) SetServing(version->name(), false);
 
   address_ = options_.address;

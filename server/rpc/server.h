@@ -52,6 +52,7 @@ class RpcServer {
   int port() const { return port_; }  // 0 for a Unix socket
 
   // What health answers for the whole server (""), and ServerReady with it; what it answers for one model.
+  // The service "liveness" is serving until Shutdown: a server that loads, drains or failed to load is alive.
   void SetServing(bool serving);
   void SetServing(const std::string& model, bool serving);
 

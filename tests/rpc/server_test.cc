@@ -571,6 +571,7 @@ TEST(HealthTest, CheckKnowsTheServerAndEveryModel) {
     const grpc::Status status = call.Finish();
     return status.ok() ? *answer : status.error_message() + std::to_string(status.error_code());
   };
+  EXPECT_EQ(check("liveness"), kServing);
   EXPECT_EQ(check(""), kNotServing);
   EXPECT_EQ(check("small"), kNotServing);
   server.server().SetServing("small", true);
