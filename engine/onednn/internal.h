@@ -67,6 +67,10 @@ absl::StatusOr<Requantization> MakeRequantization(const TensorSpec& src, const T
 // `scale`.
 absl::Status AppendEltwise(const PostOp& post_op, float unit, float scale, dnnl::post_ops& ops);
 
+// UNIMPLEMENTED where two entries have one algorithm and different parameters: kernels of oneDNN 2.6 would
+// use the first entry's for both, silently.
+absl::Status CheckDistinct(const dnnl::post_ops& ops);
+
 // True when saturating to dst's type does what the last post-op, a clip, would.
 bool SaturationClips(const PostOp& post_op, const TensorSpec& dst);
 

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <array>
 #include <limits>
+#include <map>
 #include <span>
 
 #include "engine/base/status_macros.h"
@@ -70,6 +72,20 @@ absl::Status AppendEltwise(const PostOp& post_op, float unit, float scale, dnnl:
       break;
   }
   return absl::InternalError("post-op add is not element-wise, expected it to be handled by the caller");
+}
+
+absl::Status CheckDistinct(const dnnl::post_ops& ops) {
+  std::map<dnnl::algorithm, std::array<float, 3>> seen;
+  for (int i = 0; i < ops.len(); ++i) {
+    if (ops.kind(i) != dnnl::primitive::kind::eltwise) continue;
+    dnnl::algorithm algorithm;
+    std::array<float, 3> parameters;
+    ops.get_params_eltwise(i, parameters[0], algorithm, parameters[1], parameters[2]);
+    if (seen.emplace(algorithm, parameters).first->second != parameters)
+      return absl::UnimplementedError(
+          "two fused operations of one kind with different parameters have no kernel, expected one");
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Requantization> MakeRequantization(const TensorSpec& src, const TensorSpec& dst,
@@ -147,6 +163,7 @@ absl::StatusOr<Requantization> MakeRequantization(const TensorSpec& src, const T
   }
   if (pending_scale != 1.0f)
     ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_linear, 1.0f / pending_scale, 0.0f);
+  RETURN_IF_ERROR(CheckDistinct(ops));
   result.attr.set_post_ops(ops);
   return result;
 }
