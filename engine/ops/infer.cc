@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/ops/quantized.h"
 
 namespace hachi {
 
@@ -25,6 +26,11 @@ absl::Status CheckInputType(const Node& node, size_t i, std::initializer_list<DT
     absl::StrAppend(&expected, expected.empty() ? "" : " or ", std::string(NameOf(type)));
   return absl::UnimplementedError(absl::StrCat("input ", i, " ('", node.inputs[i]->name, "') has type ",
                                                std::string(NameOf(found)), ", expected ", expected));
+}
+
+absl::Status CheckReal(const Node& node, size_t i) {
+  if (node.inputs[i]->quant) return CheckInputType(node, i, {DType::kU8, DType::kS8});
+  return CheckInputType(node, i, {DType::kF32});
 }
 
 absl::Status CheckRank(const Node& node, size_t i, size_t min, size_t max) {
@@ -69,9 +75,48 @@ absl::Status SetOutput(Node& node, DType dtype, SymbolicShape dims) {
   return absl::OkStatus();
 }
 
+absl::Status SetOutputLike(Node& node, SymbolicShape dims) {
+  const Value& input = *node.inputs[0];
+  if (input.quant && !input.quant->per_tensor())
+    return absl::UnimplementedError(
+        absl::StrCat("input '", input.name, "' is quantized per channel, expected per tensor"));
+  RETURN_IF_ERROR(SetOutput(node, input.dtype, std::move(dims)));
+  node.outputs[0]->quant = input.quant;
+  return absl::OkStatus();
+}
+
 absl::Status InferLikeInput(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 1, 1));
-  return SetOutput(node, node.inputs[0]->dtype, *node.inputs[0]->dims);
+  RETURN_IF_ERROR(SetOutputLike(node, *node.inputs[0]->dims));
+  node.outputs[0]->content = ContentOf(*node.inputs[0]);
+  return absl::OkStatus();
+}
+
+DType RealType(const Value& output) { return output.quant ? output.dtype : DType::kF32; }
+
+bool IsReal(const Value& value) { return value.dtype == DType::kF32 || value.quant.has_value(); }
+
+std::optional<SymbolicShape> ContentOf(const Value& value) {
+  if (!value.is_constant()) return value.content;
+  const TensorView view = value.constant->view();
+  const bool integers = view.dtype == DType::kS64 || view.dtype == DType::kS32;
+  if (!integers || view.shape.size() > 1) return std::nullopt;
+  SymbolicShape content;
+  for (int64_t i = 0; i < view.count(); ++i) content.emplace_back(IntegerAt(view, i));
+  return content;
+}
+
+absl::StatusOr<std::vector<int64_t>> KnownInts(const Node& node, size_t i, std::string_view what) {
+  const Value* value = node.input(i);
+  if (value == nullptr)
+    return absl::InvalidArgumentError(
+        absl::StrCat("input ", i, " (", std::string(what), ") is left out, expected it"));
+  const auto content = ContentOf(*value);
+  const auto numbers = content ? ConstantShape(*content) : std::nullopt;
+  if (!numbers)
+    return absl::UnimplementedError(absl::StrCat("input ", i, " (", std::string(what), ", '", value->name,
+                                                 "') is computed, expected constant integers"));
+  return *numbers;
 }
 
 }  // namespace hachi

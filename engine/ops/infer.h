@@ -1,5 +1,10 @@
 #pragma once
 
+#include <initializer_list>
+#include <optional>
+#include <string_view>
+#include <vector>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
@@ -14,6 +19,9 @@ absl::Status CheckInputCount(const Node& node, size_t min, size_t max);
 // Input `i` has one of the types.
 absl::Status CheckInputType(const Node& node, size_t i, std::initializer_list<DType> types);
 
+// Input `i` stands for real numbers: f32, or quantized u8 or s8.
+absl::Status CheckReal(const Node& node, size_t i);
+
 absl::Status CheckRank(const Node& node, size_t i, size_t min, size_t max);
 
 // `axis` counted from the front; negative ones count from the back.
@@ -25,7 +33,23 @@ absl::StatusOr<SymbolicShape> BroadcastDims(const SymbolicShape& a, const Symbol
 // Sets the only output.
 absl::Status SetOutput(Node& node, DType dtype, SymbolicShape dims);
 
-// infer for element-wise operators of one input: the output is like input 0.
+// Sets the only output to hold elements of input 0 and nothing else: its type, its quantization too.
+absl::Status SetOutputLike(Node& node, SymbolicShape dims);
+
+// infer for operators of one input whose output equals it.
 absl::Status InferLikeInput(Node& node);
+
+// The type of a result that stands for real numbers: the output's own where it is quantized, else f32.
+DType RealType(const Value& output);
+
+// Whether the value's elements are real numbers: f32, or quantized.
+bool IsReal(const Value& value);
+
+// What is known of an integer vector's or scalar's elements: a constant's, or what inference found.
+std::optional<SymbolicShape> ContentOf(const Value& value);
+
+// The elements of input `i`, an integer vector or scalar called `what` in errors: UNIMPLEMENTED where they
+// are not known as numbers.
+absl::StatusOr<std::vector<int64_t>> KnownInts(const Node& node, size_t i, std::string_view what);
 
 }  // namespace hachi

@@ -64,6 +64,10 @@ struct OpDef {
   // share it.
   bool layout_agnostic = false;
 
+  // The post-op that does to each element what the node does, so that it can be fused behind what makes
+  // input 0; null: none. UNIMPLEMENTED where this node has none, having bounds that are computed, say.
+  absl::StatusOr<PostOp> (*as_post_op)(const Node& node) = nullptr;
+
   // Multiply-adds for concrete shapes; null: none.
   int64_t (*macs)(const LowerContext& context) = nullptr;
 };

@@ -4,6 +4,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <list>
+#include <map>
 #include <random>
 
 #include "absl/strings/str_cat.h"
@@ -159,6 +161,34 @@ absl::Status RunOpCase(const OpCase& op_case) {
             absl::StrCat("output ", i, ": memory around it was written, expected it untouched"));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> InferText(std::string_view graph_text) {
+  ASSIGN_OR_RETURN(Graph graph, ParseGraph(graph_text));
+  for (Node* node : graph.NodeList()) RETURN_IF_ERROR(InferNode(*node));
+  const Node& last = *graph.nodes().back();
+  const std::string text = ToText(last);
+  std::string outputs = text.substr(text.rfind(" -> ") + 4);
+  if (last.outputs[0]->content) absl::StrAppend(&outputs, " = ", ShapeText(*last.outputs[0]->content));
+  return outputs;
+}
+
+absl::StatusOr<std::vector<Tensor>> RunReferences(std::string_view graph_text) {
+  ASSIGN_OR_RETURN(Graph graph, ParseGraph(graph_text));
+  std::map<const Value*, TensorView> views;
+  for (const auto& [name, value] : graph.values())
+    if (value->is_constant()) views[value.get()] = value->constant->view();
+  std::list<std::vector<Tensor>> results;
+  for (Node* node : graph.NodeList()) {
+    RETURN_IF_ERROR(InferNode(*node));
+    std::vector<TensorView> inputs;
+    for (const Value* input : node->inputs)
+      inputs.push_back(input == nullptr ? TensorView{} : views.at(input));
+    ASSIGN_OR_RETURN(std::vector<Tensor> outputs, RunReference(*node, inputs, Bindings{}));
+    results.push_back(std::move(outputs));
+    for (size_t i = 0; i < node->outputs.size(); ++i) views[node->outputs[i]] = results.back()[i].view();
+  }
+  return std::move(results.back());
 }
 
 }  // namespace hachi

@@ -1,8 +1,12 @@
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/tensor/tensor.h"
 
 namespace hachi {
 
@@ -25,5 +29,12 @@ struct OpCase {
 // OK when the lowered form agrees, the node is lowered to something else than its reference, and the lowered
 // form leaves memory around its output alone.
 absl::Status RunOpCase(const OpCase& op_case);
+
+// Outputs of a graph's nodes as inference leaves them, "y: f32[N,3]", the last node's only; its content
+// behind it where that is known, "y: s64[2] = [N,3]".
+absl::StatusOr<std::string> InferText(std::string_view graph);
+
+// What the references of a graph of constants give: the outputs of its last node.
+absl::StatusOr<std::vector<Tensor>> RunReferences(std::string_view graph);
 
 }  // namespace hachi

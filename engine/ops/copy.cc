@@ -1,0 +1,63 @@
+#include "engine/ops/copy.h"
+
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/kernels/permute.h"
+
+namespace hachi {
+namespace {
+
+class PermuteStep final : public KernelStep {
+ public:
+  explicit PermuteStep(Permute permute)
+      : KernelStep({.kernel = "hachi_permute"}), permute_(std::move(permute)) {}
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    permute_.Run(buffers.inputs[0], buffers.outputs[0]);
+    return absl::OkStatus();
+  }
+
+ private:
+  const Permute permute_;
+};
+
+}  // namespace
+
+absl::Status ReferenceCopy(const Node& /*node*/, std::span<const TensorView> inputs,
+                           std::span<Tensor> outputs) {
+  if (const size_t bytes = outputs[0].bytes().size(); bytes > 0)
+    std::memcpy(outputs[0].bytes().data(), inputs[0].bytes, bytes);
+  return absl::OkStatus();
+}
+
+void CopyStrided(const TensorView& in, int64_t begin, std::span<const int64_t> strides, Tensor& out) {
+  const auto bytes = static_cast<int64_t>(SizeOf(in.dtype));
+  for (int64_t i = 0; i < out.count(); ++i) {
+    int64_t from = begin, rest = i;
+    for (size_t axis = strides.size(); axis-- > 0; rest /= out.shape()[axis])
+      from += rest % out.shape()[axis] * strides[axis];
+    std::memcpy(out.bytes().data() + i * bytes, in.bytes + from * bytes, static_cast<size_t>(bytes));
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Step>> MakePermuteStep(const TensorSpec& src, const TensorSpec& dst) {
+  if (src.dtype != dst.dtype || src.quant != dst.quant)
+    return absl::UnimplementedError("a copy that changes the type has no kernel, expected one type");
+  ASSIGN_OR_RETURN(Permute permute, Permute::Create(src.shape, src.layout, dst.layout, SizeOf(src.dtype)));
+  return std::make_unique<PermuteStep>(std::move(permute));
+}
+
+absl::StatusOr<std::unique_ptr<Step>> LowerCopy(const LowerContext& context) {
+  TensorSpec src = context.Input(0), dst = context.Output();
+  if (src.shape != dst.shape) {
+    if (!dst.layout.SameBytes(Layout(), dst.shape))
+      return absl::UnimplementedError("result in a layout of its own has no kernel, expected row-major");
+    dst = {dst.dtype, src.shape, Layout(), dst.quant};
+  }
+  return MakePermuteStep(src, dst);
+}
+
+}  // namespace hachi

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <span>
+
+#include "engine/ops/op.h"
+
+// What the operators share whose outputs hold elements of their inputs and nothing else.
+namespace hachi {
+
+// Element i of the output is element i of input 0, both in row-major order: Reshape and its kin.
+absl::Status ReferenceCopy(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs);
+
+// out[i, j, ...] = in[begin + i * strides[0] + j * strides[1] + ...], in elements. For references.
+void CopyStrided(const TensorView& in, int64_t begin, std::span<const int64_t> strides, Tensor& out);
+
+// A step that brings elements from the layout of `src` to that of `dst`, which have one shape.
+absl::StatusOr<std::unique_ptr<Step>> MakePermuteStep(const TensorSpec& src, const TensorSpec& dst);
+
+// Lowers operators that ReferenceCopy defines.
+absl::StatusOr<std::unique_ptr<Step>> LowerCopy(const LowerContext& context);
+
+}  // namespace hachi

@@ -1,0 +1,74 @@
+// DequantizeLinear (ONNX opset 21) to f32.
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/kernels/quantize.h"
+#include "engine/ops/infer.h"
+#include "engine/ops/quantized.h"
+#include "engine/ops/quantizers.h"
+
+namespace hachi {
+namespace {
+
+absl::Status Infer(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 2, 3));
+  RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kU8, DType::kS8, DType::kU16, DType::kS16, DType::kS32}));
+  RETURN_IF_ERROR(ReadQuantParams(node, node.inputs[0]->dtype).status());
+  return SetOutput(node, DType::kF32, *node.inputs[0]->dims);
+}
+
+absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+  const TensorView& x = inputs[0];
+  ASSIGN_OR_RETURN(const QuantParams quant, ReadQuantParams(node, x.dtype));
+  const auto axis = static_cast<size_t>(quant.per_tensor() ? 0 : quant.axis);
+  const int64_t step = quant.per_tensor() ? 1 : CountOf(x.shape.subspan(axis + 1));
+  for (int64_t i = 0; i < x.count(); ++i) {
+    const int64_t c = quant.per_tensor() ? 0 : i / step % x.shape[axis];
+    outputs[0].As<float>()[i] = static_cast<float>(IntegerAt(x, i) - quant.zero_points[c]) * quant.scales[c];
+  }
+  return absl::OkStatus();
+}
+
+class DequantizeStep final : public KernelStep {
+ public:
+  DequantizeStep(size_t count, DType from, QuantParams quant)
+      : KernelStep({.kernel = "hachi_dequantize"}), count_(count), from_(from), quant_(std::move(quant)) {}
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    const std::span out(reinterpret_cast<float*>(buffers.outputs[0]), count_);
+    if (from_ == DType::kU8)
+      Dequantize(std::span(reinterpret_cast<const uint8_t*>(buffers.inputs[0]), count_), quant_.scale(),
+                 quant_.zero_point(), out);
+    else
+      Dequantize(std::span(reinterpret_cast<const int8_t*>(buffers.inputs[0]), count_), quant_.scale(),
+                 quant_.zero_point(), out);
+    return absl::OkStatus();
+  }
+
+ private:
+  const size_t count_;
+  const DType from_;
+  const QuantParams quant_;
+};
+
+absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+  const TensorSpec src = context.Input(0), dst = context.Output();
+  ASSIGN_OR_RETURN(QuantParams quant, ReadQuantParams(context.node, src.dtype));
+  if (SizeOf(src.dtype) != 1 || !quant.per_tensor() || !src.layout.SameBytes(dst.layout, src.shape))
+    return absl::UnimplementedError(
+        "scales by channel, wide integers or a change of layout have no kernel, expected u8 or s8");
+  return std::make_unique<DequantizeStep>(static_cast<size_t>(src.count()), src.dtype, std::move(quant));
+}
+
+}  // namespace
+
+const OpDef& dequantize_linear_op() {
+  static const OpDef def = {.name = "DequantizeLinear",
+                            .infer = Infer,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .layout_agnostic = true};
+  return def;
+}
+
+}  // namespace hachi

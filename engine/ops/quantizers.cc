@@ -1,0 +1,51 @@
+#include "engine/ops/quantizers.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/ops/infer.h"
+#include "engine/ops/quantized.h"
+
+namespace hachi {
+
+absl::StatusOr<QuantParams> ReadQuantParams(const Node& node, DType dtype) {
+  ASSIGN_OR_RETURN(const int64_t block_size, node.Int("block_size", 0));
+  if (block_size != 0)
+    return absl::UnimplementedError(absl::StrCat("block_size is ", block_size, ", expected 0"));
+  const Value &x = *node.inputs[0], &scale = *node.inputs[1];
+  const Value* zero_point = node.input(2);
+  if (!scale.is_constant() || (zero_point != nullptr && !zero_point->is_constant()))
+    return absl::UnimplementedError("scale or zero point is computed, expected constants");
+  RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kF32}));
+  RETURN_IF_ERROR(CheckRank(node, 1, 0, 1));
+  if (zero_point != nullptr) {
+    RETURN_IF_ERROR(CheckInputType(node, 2, {dtype}));
+    if (zero_point->constant->count() != scale.constant->count())
+      return absl::InvalidArgumentError(absl::StrCat(zero_point->constant->count(),
+                                                     " zero points, expected one for each of ",
+                                                     scale.constant->count(), " scales"));
+  }
+  QuantParams quant{{}, {}, -1};
+  for (const float s : scale.constant->As<float>()) {
+    if (!(s > 0) || !std::isfinite(s))
+      return absl::InvalidArgumentError(absl::StrCat("a scale is ", s, ", expected a positive number"));
+    quant.scales.push_back(s);
+    quant.zero_points.push_back(zero_point == nullptr ? 0
+                                                      : static_cast<int32_t>(IntegerAt(
+                                                            zero_point->constant->view(),
+                                                            static_cast<int64_t>(quant.zero_points.size()))));
+  }
+  // One scale is one for the tensor, also where it is written as a vector of one.
+  if (quant.scales.size() == 1) return quant;
+  ASSIGN_OR_RETURN(const int64_t attr, node.Int("axis", 1));
+  ASSIGN_OR_RETURN(const size_t axis, CheckAxis(attr, x.rank()));
+  const Dim& channels = (*x.dims)[axis];
+  if (channels != Dim(static_cast<int64_t>(quant.scales.size())))
+    return absl::InvalidArgumentError(absl::StrCat(quant.scales.size(), " scales, expected ",
+                                                   channels.ToText(), ", the size of axis ", axis));
+  quant.axis = static_cast<int>(axis);
+  return quant;
+}
+
+}  // namespace hachi

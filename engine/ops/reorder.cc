@@ -1,0 +1,16 @@
+// Reorder: ours; brings its input into the layout that the output value states.
+#include "engine/ops/copy.h"
+#include "engine/ops/infer.h"
+
+namespace hachi {
+
+const OpDef& reorder_op() {
+  static const OpDef def = {.name = "Reorder",
+                            .infer = InferLikeInput,
+                            .quantize = QuantRule::kKeepScale,
+                            .reference = ReferenceCopy,
+                            .lower = LowerCopy};
+  return def;
+}
+
+}  // namespace hachi

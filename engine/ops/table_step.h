@@ -1,0 +1,51 @@
+#pragma once
+
+#include <array>
+
+#include "engine/kernels/lut.h"
+#include "engine/ops/step.h"
+#include "engine/tensor/tensor_spec.h"
+
+namespace hachi {
+
+// The output's bytes for every byte that the input can have. Out is uint8_t (also for s8: bytes are bit
+// patterns here) or float.
+template <typename Out>
+class TableStep final : public KernelStep {
+ public:
+  TableStep(size_t count, const std::array<Out, 256>& table)
+      : KernelStep({.kernel = "hachi_table"}), count_(count), table_(table) {}
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    MapBytes({reinterpret_cast<const uint8_t*>(buffers.inputs[0]), count_}, table_,
+             {reinterpret_cast<Out*>(buffers.outputs[0]), count_});
+    return absl::OkStatus();
+  }
+
+ private:
+  const size_t count_;
+  const std::array<Out, 256> table_;
+};
+
+// Any function of one real number, on quantized u8 or s8; `dst` is f32 or quantized u8 or s8 in the same
+// layout.
+template <typename Fn>
+std::unique_ptr<Step> MakeTableStep(const TensorSpec& src, const TensorSpec& dst, const Fn& fn) {
+  const auto real = [&](uint8_t bits) {
+    const int32_t q = src.dtype == DType::kU8 ? bits : static_cast<int8_t>(bits);
+    return fn(DequantizeValue(q, src.quant->scale(), src.quant->zero_point()));
+  };
+  const auto integer = [&](uint8_t bits) {
+    const float scale = dst.quant->scale();
+    const int32_t zero_point = dst.quant->zero_point();
+    return dst.dtype == DType::kU8
+               ? QuantizeValue<uint8_t>(real(bits), scale, zero_point)
+               : static_cast<uint8_t>(QuantizeValue<int8_t>(real(bits), scale, zero_point));
+  };
+  const auto count = static_cast<size_t>(src.count());
+  if (!dst.quant) return std::make_unique<TableStep<float>>(count, TableOf<uint8_t, float>(real));
+  return std::make_unique<TableStep<uint8_t>>(count, TableOf<uint8_t, uint8_t>(integer));
+}
+
+}  // namespace hachi
