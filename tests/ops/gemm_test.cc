@@ -25,8 +25,10 @@ std::string GraphText(const Size& s, std::string x, std::string w_type, std::str
                                        : absl::StrCat("[", s.depth, ",", s.columns, "]");
   return absl::StrCat("graph g { input x: ", x, " input r: f32[", s.rows, ",", s.columns,
                       "]\n const w: ", w_type, shape, w_quant, " = random 5 ",
-                      w_type == "s8" ? "-63 63" : "-1 1", "\n const b: f32[", s.columns,
-                      "] = random 6 -1 1\n", tail, "}");
+                      w_type != "s8"       ? "-1 1"
+                      : SumsBytesExactly() ? "-127 127"
+                                           : "-63 63",
+                      "\n const b: f32[", s.columns, "] = random 6 -1 1\n", tail, "}");
 }
 
 TEST(GemmTest, Fp32AgreesWithEitherOrderOfWeights) {

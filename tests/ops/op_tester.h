@@ -21,10 +21,15 @@ struct OpCase {
   // apart, and more than `tie_share` of the elements equal.
   double tolerance = 1e-4;
   double tie_share = 0.99;
-  // The kernel that must have been chosen, a substring; "" for any but the reference.
+  // The kernel that must have been chosen, a substring; "" for any but the reference. Not looked at below
+  // VNNI, where fewer combinations have one.
   std::string_view kernel = "";
   int threads = 1;
 };
+
+// Whether the CPU, as far as ONEDNN_MAX_CPU_ISA lets us use it, sums products of bytes in 32 bits. Elsewhere
+// pairs saturate at 16 bits: cases then keep to u8 sources and to weights within [-63, 63].
+bool SumsBytesExactly();
 
 // OK when the lowered form agrees, the node is lowered to something else than its reference, and the lowered
 // form leaves memory around its output alone.
