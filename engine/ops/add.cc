@@ -9,12 +9,8 @@ namespace {
 absl::Status Infer(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 2, 2));
   RETURN_IF_ERROR(InferBroadcast(node));
-  std::optional<SymbolicShape> content;
-  if (const auto pairs = PairContents(node)) {
-    content.emplace();
-    for (size_t i = 0; i < pairs->a.size(); ++i) content->push_back(pairs->a[i] + pairs->b[i]);
-  }
-  node.outputs[0]->content = std::move(content);
+  node.outputs[0]->content =
+      CombineContents(node, [](const Dim& a, const Dim& b) -> std::optional<Dim> { return a + b; });
   return absl::OkStatus();
 }
 
@@ -29,7 +25,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 }
 
 absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  return LowerBinary(context, BinarySpec::Kind::kAdd);
+  return LowerBroadcast(context, BroadcastKind::kAdd);
 }
 
 }  // namespace

@@ -1,9 +1,13 @@
 #include "engine/ops/broadcast.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/cpu/team.h"
+#include "engine/kernels/quantize.h"
+#include "engine/onednn/binary.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/onednn_step.h"
 #include "engine/ops/quantized.h"
@@ -103,10 +107,11 @@ absl::Status ReferenceBroadcast(const Node& node, std::span<const TensorView> in
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> LowerBinary(const LowerContext& context, BinarySpec::Kind kind) {
+namespace {
+
+// The library's kernel; UNIMPLEMENTED where it has none or a slow one.
+absl::StatusOr<std::unique_ptr<Step>> LowerToLibrary(const LowerContext& context, BinarySpec::Kind kind) {
   const Node& node = context.node;
-  if (!IsReal(*node.inputs[0]) || node.inputs.size() != 2)
-    return absl::UnimplementedError("integers that stand for no real numbers have no kernel, expected f32");
   BinarySpec spec{.kind = kind, .post_ops = node.post_ops};
   const TensorSpec dst = context.Output();
   const size_t rank = std::max<size_t>(dst.shape.size(), 1);
@@ -123,7 +128,205 @@ absl::StatusOr<std::unique_ptr<Step>> LowerBinary(const LowerContext& context, B
   if (spec.src.shape != spec.dst.shape)
     return absl::UnimplementedError("two operands that broadcast have no kernel, expected one");
   ASSIGN_OR_RETURN(auto primitive, MakeBinary(spec));
+  if (primitive->kernel().starts_with("ref"))
+    return absl::UnimplementedError("the library has a reference kernel only, expected a fast one");
   return std::make_unique<OnednnStep>(std::move(primitive), operands);
+}
+
+// Pieces of rows in memory order; each operand is brought to floats, combined, and stored.
+class BroadcastStep final : public KernelStep {
+ public:
+  struct Operand {
+    DType dtype;
+    std::optional<QuantParams> quant;
+    std::vector<int64_t> strides;  // of each axis in the order of `sizes`; 0 where it broadcasts
+  };
+
+  // `sizes` are the result's axes in memory order, outermost first, at least one.
+  BroadcastStep(BroadcastKind kind, std::vector<int64_t> sizes, std::vector<Operand> operands, DType dtype,
+                std::optional<QuantParams> quant, std::vector<PostOp> post_ops)
+      : KernelStep({.kernel = "hachi_broadcast"}),
+        kind_(kind),
+        sizes_(std::move(sizes)),
+        operands_(std::move(operands)),
+        dtype_(dtype),
+        quant_(std::move(quant)),
+        post_ops_(std::move(post_ops)) {}
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    const int64_t length = sizes_.back(), pieces = (length + kPiece - 1) / kPiece;
+    const int64_t rows = CountOf(std::span(sizes_).first(sizes_.size() - 1));
+    ParallelFor(rows * pieces, kGrain / std::min(length + 1, kPiece) + 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t first = i % pieces * kPiece;
+        RunPiece(buffers, i / pieces, first, static_cast<size_t>(std::min(length - first, kPiece)));
+      }
+    });
+    return absl::OkStatus();
+  }
+
+ private:
+  static constexpr int64_t kPiece = 512;    // floats that stay in the first cache with the operands'
+  static constexpr int64_t kGrain = 16384;  // elements worth waking the team for: some µs
+
+  // Elements `first` to `first + count` of row `row`.
+  void RunPiece(const StepBuffers& buffers, int64_t row, int64_t first, size_t count) const {
+    alignas(64) float result[kPiece], operand[kPiece];
+    Load(buffers, 0, row, first, {result, count});
+    for (size_t k = 1; k < operands_.size(); ++k) {
+      Load(buffers, k, row, first, {operand, count});
+      Combine({operand, count}, {result, count});
+    }
+    for (const PostOp& post_op : post_ops_)
+      for (size_t i = 0; i < count; ++i) result[i] = ApplyPostOp(post_op, result[i], 0.0f);
+    std::byte* out =
+        buffers.outputs[0] + (row * sizes_.back() + first) * static_cast<int64_t>(SizeOf(dtype_));
+    if (!quant_) {
+      std::copy_n(result, count, reinterpret_cast<float*>(out));
+    } else if (dtype_ == DType::kU8) {
+      Quantize({result, count}, quant_->scale(), quant_->zero_point(),
+               {reinterpret_cast<uint8_t*>(out), count});
+    } else {
+      Quantize({result, count}, quant_->scale(), quant_->zero_point(),
+               {reinterpret_cast<int8_t*>(out), count});
+    }
+  }
+
+  void Load(const StepBuffers& buffers, size_t k, int64_t row, int64_t first, std::span<float> to) const {
+    const Operand& operand = operands_[k];
+    const int64_t stride = operand.strides.back();
+    int64_t at = first * stride;
+    for (size_t axis = sizes_.size() - 1; axis-- > 0; row /= sizes_[axis])
+      at += row % sizes_[axis] * operand.strides[axis];
+    const auto load = [&](auto zero) {
+      using T = decltype(zero);
+      const T* from = reinterpret_cast<const T*>(buffers.inputs[k]) + at;
+      const auto real = [&](T x) {
+        if constexpr (std::is_same_v<T, float>) return x;
+        return DequantizeValue(x, operand.quant->scale(), operand.quant->zero_point());
+      };
+      if (stride == 0) {
+        std::ranges::fill(to, real(*from));
+      } else if (stride == 1) {
+        for (size_t i = 0; i < to.size(); ++i) to[i] = real(from[i]);
+      } else {
+        for (size_t i = 0; i < to.size(); ++i) to[i] = real(from[static_cast<int64_t>(i) * stride]);
+      }
+    };
+    if (operand.dtype == DType::kF32) {
+      load(float{});
+    } else if (operand.dtype == DType::kU8) {
+      load(uint8_t{});
+    } else {
+      load(int8_t{});
+    }
+  }
+
+  void Combine(std::span<const float> b, std::span<float> a) const {
+    const auto each = [&](const auto& fn) {
+      for (size_t i = 0; i < a.size(); ++i) a[i] = fn(a[i], b[i]);
+    };
+    switch (kind_) {
+      case BroadcastKind::kAdd:
+        return each([](float x, float y) { return x + y; });
+      case BroadcastKind::kSub:
+        return each([](float x, float y) { return x - y; });
+      case BroadcastKind::kMul:
+        return each([](float x, float y) { return x * y; });
+      case BroadcastKind::kDiv:
+        return each([](float x, float y) { return x / y; });
+      case BroadcastKind::kMax:
+        return each([](float x, float y) { return x < y ? y : x; });
+      case BroadcastKind::kMin:
+        return each([](float x, float y) { return y < x ? y : x; });
+      case BroadcastKind::kPow:
+        return each([](float x, float y) { return y == 2.0f ? x * x : std::pow(x, y); });
+    }
+  }
+
+  const BroadcastKind kind_;
+  const std::vector<int64_t> sizes_;
+  const std::vector<Operand> operands_;
+  const DType dtype_;
+  const std::optional<QuantParams> quant_;
+  const std::vector<PostOp> post_ops_;
+};
+
+absl::StatusOr<std::unique_ptr<Step>> MakeBroadcastStep(const LowerContext& context, BroadcastKind kind) {
+  const Node& node = context.node;
+  for (const PostOp& post_op : node.post_ops)
+    if (post_op.kind == PostOp::Kind::kAdd)
+      return absl::UnimplementedError("a residual has no kernel here, expected none");
+  const TensorSpec dst = context.Output();
+  const size_t rank = dst.shape.size();
+  std::vector<BroadcastStep::Operand> operands;
+  std::vector<std::vector<int64_t>> strides;  // by axis of the result
+  for (size_t k = 0; k < node.inputs.size(); ++k) {
+    const TensorSpec src = context.Input(k);
+    if (src.quant && !src.quant->per_tensor())
+      return absl::UnimplementedError("an operand quantized per channel has no kernel, expected per tensor");
+    operands.push_back({src.dtype, src.quant, {}});
+    std::vector<int64_t> own = src.layout.StridesOf(src.shape);
+    for (size_t axis = 0; axis < own.size(); ++axis)
+      if (src.shape[axis] == 1) own[axis] = 0;
+    own.insert(own.begin(), rank - own.size(), 0);
+    strides.push_back(std::move(own));
+  }
+  // Axes in memory order, without those of one element, merged where every operand allows it.
+  std::vector<int64_t> sizes;
+  for (const int axis : dst.layout.Order(rank)) {
+    if (dst.shape[axis] == 1) continue;
+    bool merges = !sizes.empty();
+    for (size_t k = 0; merges && k < operands.size(); ++k)
+      merges = operands[k].strides.back() == dst.shape[axis] * strides[k][axis];
+    if (merges) {
+      sizes.back() *= dst.shape[axis];
+    } else {
+      sizes.push_back(dst.shape[axis]);
+    }
+    for (size_t k = 0; k < operands.size(); ++k) {
+      if (merges) operands[k].strides.pop_back();
+      operands[k].strides.push_back(strides[k][axis]);
+    }
+  }
+  if (sizes.empty()) {
+    sizes.push_back(1);
+    for (BroadcastStep::Operand& operand : operands) operand.strides.push_back(0);
+  }
+  return std::make_unique<BroadcastStep>(kind, std::move(sizes), std::move(operands), dst.dtype, dst.quant,
+                                         node.post_ops);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Step>> LowerBroadcast(const LowerContext& context, BroadcastKind kind) {
+  if (!IsReal(*context.node.inputs[0]))
+    return absl::UnimplementedError("integers that stand for no real numbers have no kernel, expected f32");
+  const auto in_library = [&]() -> std::optional<BinarySpec::Kind> {
+    switch (kind) {
+      case BroadcastKind::kAdd:
+        return BinarySpec::Kind::kAdd;
+      case BroadcastKind::kSub:
+        return BinarySpec::Kind::kSub;
+      case BroadcastKind::kMul:
+        return BinarySpec::Kind::kMul;
+      case BroadcastKind::kDiv:
+        return BinarySpec::Kind::kDiv;
+      case BroadcastKind::kMax:
+        return BinarySpec::Kind::kMax;
+      case BroadcastKind::kMin:
+        return BinarySpec::Kind::kMin;
+      case BroadcastKind::kPow:
+        return std::nullopt;
+    }
+    return std::nullopt;
+  }();
+  if (in_library && context.node.inputs.size() == 2) {
+    auto step = LowerToLibrary(context, *in_library);
+    if (step.ok() || !absl::IsUnimplemented(step.status())) return step;
+  }
+  return MakeBroadcastStep(context, kind);
 }
 
 }  // namespace hachi

@@ -1,6 +1,7 @@
 #pragma once
 
-#include "engine/onednn/binary.h"
+#include <optional>
+
 #include "engine/ops/op.h"
 
 // What element-wise operators of several inputs share, which broadcast as NumPy does.
@@ -30,7 +31,23 @@ int64_t BroadcastIndex(int64_t i, std::span<const int64_t> shape, std::span<cons
 absl::Status ReferenceBroadcast(const Node& node, std::span<const TensorView> inputs,
                                 std::span<Tensor> outputs, const BinaryFunction& function);
 
-// Two real inputs.
-absl::StatusOr<std::unique_ptr<Step>> LowerBinary(const LowerContext& context, BinarySpec::Kind kind);
+// Real inputs: two of them through oneDNN where it has a fast kernel, else our own, which takes any number of
+// operands, folded from the left, of any layouts and with any scales.
+enum class BroadcastKind { kAdd, kSub, kMul, kDiv, kMax, kMin, kPow };
+absl::StatusOr<std::unique_ptr<Step>> LowerBroadcast(const LowerContext& context, BroadcastKind kind);
+
+// Content of an operator of two integer inputs, element by element; `fn` gives nullopt where it knows none.
+template <typename Fn>
+std::optional<SymbolicShape> CombineContents(const Node& node, const Fn& fn) {
+  const auto pairs = PairContents(node);
+  if (!pairs) return std::nullopt;
+  SymbolicShape content;
+  for (size_t i = 0; i < pairs->a.size(); ++i) {
+    const std::optional<Dim> dim = fn(pairs->a[i], pairs->b[i]);
+    if (!dim) return std::nullopt;
+    content.push_back(*dim);
+  }
+  return content;
+}
 
 }  // namespace hachi

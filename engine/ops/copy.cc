@@ -1,5 +1,6 @@
 #include "engine/ops/copy.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,8 @@ class PermuteStep final : public KernelStep {
   explicit PermuteStep(Permute permute)
       : KernelStep({.kernel = "hachi_permute"}), permute_(std::move(permute)) {}
 
+  bool Reads(size_t input) const override { return input == 0; }
+
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
     permute_.Run(buffers.inputs[0], buffers.outputs[0]);
@@ -22,6 +25,25 @@ class PermuteStep final : public KernelStep {
 
  private:
   const Permute permute_;
+};
+
+class BoxStep final : public KernelStep {
+ public:
+  explicit BoxStep(std::vector<BoxCopy> copies)
+      : KernelStep({.kernel = "hachi_copy"}), copies_(std::move(copies)) {}
+
+  bool Reads(size_t input) const override {
+    return std::ranges::any_of(copies_, [&](const BoxCopy& box) { return box.input == input; });
+  }
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    for (const BoxCopy& box : copies_) box.copy.Run(buffers.inputs[box.input], buffers.outputs[box.output]);
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::vector<BoxCopy> copies_;
 };
 
 }  // namespace
@@ -48,6 +70,10 @@ absl::StatusOr<std::unique_ptr<Step>> MakePermuteStep(const TensorSpec& src, con
     return absl::UnimplementedError("a copy that changes the type has no kernel, expected one type");
   ASSIGN_OR_RETURN(Permute permute, Permute::Create(src.shape, src.layout, dst.layout, SizeOf(src.dtype)));
   return std::make_unique<PermuteStep>(std::move(permute));
+}
+
+std::unique_ptr<Step> MakeBoxStep(std::vector<BoxCopy> copies) {
+  return std::make_unique<BoxStep>(std::move(copies));
 }
 
 absl::StatusOr<std::unique_ptr<Step>> LowerCopy(const LowerContext& context) {

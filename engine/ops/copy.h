@@ -1,8 +1,10 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "engine/ops/op.h"
+#include "engine/ops/strided_copy.h"
 
 // What the operators share whose outputs hold elements of their inputs and nothing else.
 namespace hachi {
@@ -15,6 +17,15 @@ void CopyStrided(const TensorView& in, int64_t begin, std::span<const int64_t> s
 
 // A step that brings elements from the layout of `src` to that of `dst`, which have one shape.
 absl::StatusOr<std::unique_ptr<Step>> MakePermuteStep(const TensorSpec& src, const TensorSpec& dst);
+
+// A box that goes from one of the node's inputs to one of its outputs.
+struct BoxCopy {
+  size_t input, output;
+  StridedCopy copy;
+};
+
+// A step that copies boxes and reads nothing else.
+std::unique_ptr<Step> MakeBoxStep(std::vector<BoxCopy> copies);
 
 // Lowers operators that ReferenceCopy defines.
 absl::StatusOr<std::unique_ptr<Step>> LowerCopy(const LowerContext& context);

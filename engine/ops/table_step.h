@@ -28,24 +28,35 @@ class TableStep final : public KernelStep {
   const std::array<Out, 256> table_;
 };
 
+// fn of every real number that a quantized u8 or s8 `src` can hold, by its bits.
+template <typename Fn>
+std::array<float, 256> RealTable(const TensorSpec& src, const Fn& fn) {
+  return TableOf<uint8_t, float>([&](uint8_t bits) {
+    const int32_t q = src.dtype == DType::kU8 ? bits : static_cast<int8_t>(bits);
+    return fn(DequantizeValue(q, src.quant->scale(), src.quant->zero_point()));
+  });
+}
+
+// The same as bits of a quantized u8 or s8 `dst`.
+template <typename Fn>
+std::array<uint8_t, 256> IntegerTable(const TensorSpec& src, const TensorSpec& dst, const Fn& fn) {
+  const auto reals = RealTable(src, fn);
+  const float scale = dst.quant->scale();
+  const int32_t zero_point = dst.quant->zero_point();
+  return TableOf<uint8_t, uint8_t>([&](uint8_t bits) {
+    return dst.dtype == DType::kU8
+               ? QuantizeValue<uint8_t>(reals[bits], scale, zero_point)
+               : static_cast<uint8_t>(QuantizeValue<int8_t>(reals[bits], scale, zero_point));
+  });
+}
+
 // Any function of one real number, on quantized u8 or s8; `dst` is f32 or quantized u8 or s8 in the same
 // layout.
 template <typename Fn>
 std::unique_ptr<Step> MakeTableStep(const TensorSpec& src, const TensorSpec& dst, const Fn& fn) {
-  const auto real = [&](uint8_t bits) {
-    const int32_t q = src.dtype == DType::kU8 ? bits : static_cast<int8_t>(bits);
-    return fn(DequantizeValue(q, src.quant->scale(), src.quant->zero_point()));
-  };
-  const auto integer = [&](uint8_t bits) {
-    const float scale = dst.quant->scale();
-    const int32_t zero_point = dst.quant->zero_point();
-    return dst.dtype == DType::kU8
-               ? QuantizeValue<uint8_t>(real(bits), scale, zero_point)
-               : static_cast<uint8_t>(QuantizeValue<int8_t>(real(bits), scale, zero_point));
-  };
   const auto count = static_cast<size_t>(src.count());
-  if (!dst.quant) return std::make_unique<TableStep<float>>(count, TableOf<uint8_t, float>(real));
-  return std::make_unique<TableStep<uint8_t>>(count, TableOf<uint8_t, uint8_t>(integer));
+  if (dst.quant) return std::make_unique<TableStep<uint8_t>>(count, IntegerTable(src, dst, fn));
+  return std::make_unique<TableStep<float>>(count, RealTable(src, fn));
 }
 
 }  // namespace hachi

@@ -49,15 +49,15 @@ TEST(AddTest, EveryActivationIsFused) {
           {.graph = absl::StrCat("graph g { input a: u8[2,300] quant(0.0213:119) input b: s8[2,300] "
                                  "quant(0.0377:0)\n n: Add(a, b) ",
                                  post, " -> y: ", y, "}"),
-           .kernel = *y == 'f' ? "ref" : "jit"}))
+           .kernel = *y == 'f' ? "hachi_broadcast" : "jit"}))
           << post << y;
 }
 
-TEST(AddTest, TwoShiftsThatTheLibraryWouldMixUpRunByReference) {
+TEST(AddTest, TwoShiftsThatTheLibraryWouldMixUpRunInOurKernel) {
   EXPECT_OK(RunOpCase(
       {.graph = "graph g { input a: u8[2,300] quant(0.0213:119) input b: s8[2,300] quant(0.0377:0)\n "
                 "n: Add(a, b) post hard_swish() -> y: u8[2,300] quant(0.05:3) }",
-       .kernel = "ref"}));
+       .kernel = "hachi_broadcast"}));
 }
 
 TEST(AddTest, IntegersWrapAndShapesAreFollowed) {

@@ -1,0 +1,129 @@
+// Gather (ONNX opset 13): slices of the data along one axis, picked by indices. Also an embedding.
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/cpu/team.h"
+#include "engine/ops/infer.h"
+#include "engine/ops/op.h"
+#include "engine/ops/quantized.h"
+
+namespace hachi {
+namespace {
+
+absl::StatusOr<size_t> AxisOf(const Node& node) {
+  ASSIGN_OR_RETURN(const int64_t axis, node.Int("axis", 0));
+  return CheckAxis(axis, node.inputs[0]->rank());
+}
+
+absl::Status Infer(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 2, 2));
+  RETURN_IF_ERROR(CheckRank(node, 0, 1, 12));
+  RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kS64, DType::kS32}));
+  ASSIGN_OR_RETURN(const size_t axis, AxisOf(node));
+  const SymbolicShape& data = *node.inputs[0]->dims;
+  const SymbolicShape& indices = *node.inputs[1]->dims;
+  const auto before = data.begin() + static_cast<std::ptrdiff_t>(axis);
+  SymbolicShape dims(data.begin(), before);
+  dims.insert(dims.end(), indices.begin(), indices.end());
+  dims.insert(dims.end(), before + 1, data.end());
+  RETURN_IF_ERROR(SetOutputLike(node, std::move(dims)));
+
+  const auto from = ContentOf(*node.inputs[0]), picked = ContentOf(*node.inputs[1]);
+  node.outputs[0]->content.reset();
+  const auto numbers = picked ? ConstantShape(*picked) : std::nullopt;
+  if (!from || !numbers || indices.size() > 1) return absl::OkStatus();
+  SymbolicShape content;
+  for (const int64_t index : *numbers) {
+    const auto size = static_cast<int64_t>(from->size());
+    if (index < -size || index >= size)
+      return absl::InvalidArgumentError(
+          absl::StrCat("an index is ", index, ", expected ", -size, " to ", size - 1));
+    content.push_back((*from)[index < 0 ? index + size : index]);
+  }
+  node.outputs[0]->content = std::move(content);
+  return absl::OkStatus();
+}
+
+absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+  ASSIGN_OR_RETURN(const size_t axis, AxisOf(node));
+  const TensorView &data = inputs[0], &indices = inputs[1];
+  const int64_t size = data.shape[axis], count = indices.count();
+  const int64_t inner = CountOf(data.shape.subspan(axis + 1));
+  const auto bytes = static_cast<int64_t>(SizeOf(data.dtype));
+  for (int64_t i = 0; i < outputs[0].count(); ++i) {
+    const int64_t outer = i / (count * inner), picked = i / inner % count;
+    int64_t index = IntegerAt(indices, picked);
+    if (index < -size || index >= size)
+      return absl::InvalidArgumentError(
+          absl::StrCat("an index is ", index, ", expected ", -size, " to ", size - 1));
+    if (index < 0) index += size;
+    std::memcpy(outputs[0].bytes().data() + i * bytes,
+                data.bytes + ((outer * size + index) * inner + i % inner) * bytes,
+                static_cast<size_t>(bytes));
+  }
+  return absl::OkStatus();
+}
+
+template <typename Index>
+class GatherStep final : public KernelStep {
+ public:
+  GatherStep(int64_t outer, int64_t size, int64_t count, int64_t run_bytes)
+      : KernelStep({.kernel = "hachi_gather"}),
+        outer_(outer),
+        size_(size),
+        count_(count),
+        bytes_(run_bytes) {}
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    const std::byte* data = buffers.inputs[0];
+    const auto* indices = reinterpret_cast<const Index*>(buffers.inputs[1]);
+    std::byte* out = buffers.outputs[0];
+    for (int64_t i = 0; i < count_; ++i)
+      if (indices[i] < -size_ || indices[i] >= size_)
+        return absl::InvalidArgumentError(
+            absl::StrCat("an index is ", indices[i], ", expected ", -size_, " to ", size_ - 1));
+    ParallelFor(outer_ * count_, kGrainBytes / (bytes_ + 1) + 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t index = indices[i % count_];
+        const int64_t from = i / count_ * size_ + (index < 0 ? index + size_ : index);
+        std::memcpy(out + i * bytes_, data + from * bytes_, static_cast<size_t>(bytes_));
+      }
+    });
+    return absl::OkStatus();
+  }
+
+ private:
+  static constexpr int64_t kGrainBytes = 1 << 16;  // worth waking the team for: some µs of one core
+
+  const int64_t outer_, size_, count_, bytes_;
+};
+
+absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+  for (const Value* value : {context.node.inputs[0], context.node.inputs[1], context.node.outputs[0]})
+    if (const TensorSpec spec = context.Spec(value); !spec.layout.SameBytes(Layout(), spec.shape))
+      return absl::UnimplementedError(
+          absl::StrCat("'", value->name, "' is ", spec.layout.ToText(), ", expected row_major"));
+  ASSIGN_OR_RETURN(const size_t axis, AxisOf(context.node));
+  const TensorSpec data = context.Input(0), indices = context.Input(1);
+  const int64_t outer = CountOf(std::span(data.shape).first(axis)), size = data.shape[axis];
+  const int64_t bytes =
+      CountOf(std::span(data.shape).subspan(axis + 1)) * static_cast<int64_t>(SizeOf(data.dtype));
+  if (indices.dtype == DType::kS32)
+    return std::make_unique<GatherStep<int32_t>>(outer, size, indices.count(), bytes);
+  return std::make_unique<GatherStep<int64_t>>(outer, size, indices.count(), bytes);
+}
+
+}  // namespace
+
+const OpDef& gather_op() {
+  static const OpDef def = {.name = "Gather",
+                            .infer = Infer,
+                            .quantize = QuantRule::kKeepScale,
+                            .reference = Reference,
+                            .lower = Lower};
+  return def;
+}
+
+}  // namespace hachi

@@ -1,0 +1,43 @@
+// Mul (ONNX opset 14).
+#include "engine/base/status_macros.h"
+#include "engine/ops/broadcast.h"
+#include "engine/ops/infer.h"
+
+namespace hachi {
+namespace {
+
+absl::Status Infer(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 2, 2));
+  RETURN_IF_ERROR(InferBroadcast(node));
+  node.outputs[0]->content =
+      CombineContents(node, [](const Dim& a, const Dim& b) -> std::optional<Dim> { return a * b; });
+  return absl::OkStatus();
+}
+
+absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+  return ReferenceBroadcast(
+      node, inputs, outputs,
+      {.real = [](double a, double b) { return a * b; },
+       .integer =
+           [](int64_t a, int64_t b) {
+             return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+           }});
+}
+
+absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+  return LowerBroadcast(context, BroadcastKind::kMul);
+}
+
+}  // namespace
+
+const OpDef& mul_op() {
+  static const OpDef def = {.name = "Mul",
+                            .infer = Infer,
+                            .quantize = QuantRule::kRescale,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .layout_agnostic = true};
+  return def;
+}
+
+}  // namespace hachi

@@ -1,0 +1,180 @@
+// Slice (ONNX opset 13): starts, ends, axes and steps are inputs 1 to 4.
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/ops/copy.h"
+#include "engine/ops/infer.h"
+#include "engine/ops/quantized.h"
+
+namespace hachi {
+namespace {
+
+constexpr int64_t kNoEnd =
+    std::numeric_limits<int32_t>::max();  // exporters write this or more for "to the end"
+
+// What is taken of one axis.
+struct Cut {
+  size_t axis;
+  Dim start, end;  // as written: negative ones count from the back
+  int64_t step;
+};
+
+// `elements` gives the elements of one of the node's inputs, where they are known.
+template <typename Elements>
+absl::StatusOr<std::vector<Cut>> ReadCuts(const Node& node, const Elements& elements) {
+  const std::optional<SymbolicShape> starts = elements(1), ends = elements(2);
+  if (!starts || !ends)
+    return absl::UnimplementedError(
+        "starts or ends are computed from more than dimensions, expected known ones");
+  SymbolicShape axes, steps(starts->size(), Dim(1));
+  for (size_t i = 0; i < starts->size(); ++i) axes.emplace_back(static_cast<int64_t>(i));
+  if (node.input(3) != nullptr) axes = elements(3).value_or(SymbolicShape());
+  if (node.input(4) != nullptr) steps = elements(4).value_or(SymbolicShape());
+  if (ends->size() != starts->size() || axes.size() != starts->size() || steps.size() != starts->size())
+    return absl::InvalidArgumentError(absl::StrCat(starts->size(), " starts, ", ends->size(), " ends, ",
+                                                   axes.size(), " axes and ", steps.size(),
+                                                   " steps are known, expected as many of each"));
+  std::vector<Cut> cuts;
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const auto axis = axes[i].constant(), step = steps[i].constant();
+    if (!axis || !step) return absl::UnimplementedError("axes or steps are computed, expected constants");
+    ASSIGN_OR_RETURN(const size_t index, CheckAxis(*axis, node.inputs[0]->rank()));
+    if (*step == 0) return absl::InvalidArgumentError("a step is 0, expected another");
+    cuts.push_back({index, (*starts)[i], (*ends)[i], *step});
+  }
+  return cuts;
+}
+
+struct Range {
+  int64_t first, count;
+};
+
+// The elements that a cut with numbers takes of `size`.
+Range Resolve(int64_t start, int64_t end, int64_t step, int64_t size) {
+  if (start < 0) start += size;
+  if (end < 0) end = end < -size ? -1 : end + size;
+  start = std::clamp<int64_t>(start, 0, step > 0 ? size : std::max<int64_t>(size - 1, 0));
+  end = std::clamp<int64_t>(end, step > 0 ? 0 : -1, size);
+  const int64_t reach = step > 0 ? end - start : start - end, stride = step > 0 ? step : -step;
+  return {start, size == 0 || reach <= 0 ? 0 : (reach + stride - 1) / stride};
+}
+
+// A position in an axis, counted from its front.
+Dim Position(const Dim& written, const Dim& size) {
+  const auto number = written.constant();
+  if (!number) return written;
+  if (*number >= kNoEnd) return size;
+  return *number < 0 ? size + written : written;
+}
+
+absl::StatusOr<Dim> SlicedSize(const Cut& cut, const Dim& size) {
+  const auto number = size.constant(), start = cut.start.constant(), end = cut.end.constant();
+  if (number && start && end) return Dim(Resolve(*start, *end, cut.step, *number).count);
+  if (cut.step < 0)
+    return absl::UnimplementedError(absl::StrCat("cuts ", cut.start.ToText(), " to ", cut.end.ToText(),
+                                                 " out of ", size.ToText(), " backwards, expected numbers"));
+  // Symbols are taken to be in range; WalkOf finds out.
+  return Dim::FloorDiv(Position(cut.end, size) - Position(cut.start, size) + (cut.step - 1), cut.step);
+}
+
+absl::Status Infer(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 3, 5));
+  for (size_t i = 1; i < node.inputs.size(); ++i)
+    if (node.inputs[i] != nullptr) RETURN_IF_ERROR(CheckInputType(node, i, {DType::kS64, DType::kS32}));
+  ASSIGN_OR_RETURN(const std::vector<Cut> cuts,
+                   ReadCuts(node, [&](size_t i) { return ContentOf(*node.inputs[i]); }));
+  SymbolicShape dims = *node.inputs[0]->dims;
+  auto content = dims.size() == 1 ? ContentOf(*node.inputs[0]) : std::nullopt;
+  for (const Cut& cut : cuts) {
+    const Dim size = dims[cut.axis];
+    ASSIGN_OR_RETURN(dims[cut.axis], SlicedSize(cut, size));
+    const auto start = cut.start.constant(), end = cut.end.constant();
+    if (!content || !start || !end) {
+      content.reset();
+      continue;
+    }
+    const Range range = Resolve(*start, *end, cut.step, static_cast<int64_t>(content->size()));
+    SymbolicShape taken;
+    for (int64_t i = 0; i < range.count; ++i) taken.push_back((*content)[range.first + i * cut.step]);
+    content = std::move(taken);
+  }
+  RETURN_IF_ERROR(SetOutputLike(node, std::move(dims)));
+  node.outputs[0]->content = std::move(content);
+  return absl::OkStatus();
+}
+
+// First element and step of each axis for concrete sizes.
+struct Walk {
+  std::vector<int64_t> first, step;
+};
+
+absl::StatusOr<Walk> WalkOf(const std::vector<Cut>& cuts, std::span<const int64_t> shape,
+                            std::span<const int64_t> result) {
+  Walk walk{std::vector<int64_t>(shape.size(), 0), std::vector<int64_t>(shape.size(), 1)};
+  for (const Cut& cut : cuts) {
+    const int64_t size = shape[cut.axis];
+    const Range range = Resolve(*cut.start.constant(), *cut.end.constant(), cut.step, size);
+    if (range.count != result[cut.axis])
+      return absl::InvalidArgumentError(absl::StrCat("cuts ", range.count, " of ", size, " elements of axis ",
+                                                     cut.axis, ", expected ", result[cut.axis]));
+    walk.first[cut.axis] = range.first;
+    walk.step[cut.axis] = cut.step;
+  }
+  return walk;
+}
+
+absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+  ASSIGN_OR_RETURN(const std::vector<Cut> cuts, ReadCuts(node, [&](size_t input) {
+                     std::optional<SymbolicShape> elements(std::in_place);
+                     for (int64_t i = 0; i < inputs[input].count(); ++i)
+                       elements->emplace_back(IntegerAt(inputs[input], i));
+                     return elements;
+                   }));
+  ASSIGN_OR_RETURN(const Walk walk, WalkOf(cuts, inputs[0].shape, outputs[0].shape()));
+  int64_t begin = 0;
+  std::vector<int64_t> strides;
+  for (size_t axis = 0; axis < inputs[0].shape.size(); ++axis) {
+    const int64_t stride = CountOf(inputs[0].shape.subspan(axis + 1));
+    begin += walk.first[axis] * stride;
+    strides.push_back(walk.step[axis] * stride);
+  }
+  CopyStrided(inputs[0], begin, strides, outputs[0]);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+  const TensorSpec src = context.Input(0), dst = context.Output();
+  ASSIGN_OR_RETURN(const std::vector<Cut> cuts, ReadCuts(context.node, [&](size_t i) {
+                     auto content = ContentOf(*context.node.inputs[i]);
+                     if (content)
+                       for (Dim& element : *content)
+                         element = Dim(element.Evaluate(context.bindings).value());
+                     return content;
+                   }));
+  ASSIGN_OR_RETURN(const Walk walk, WalkOf(cuts, src.shape, dst.shape));
+  std::vector<int64_t> strides = src.layout.StridesOf(src.shape);
+  int64_t begin = 0;
+  for (size_t axis = 0; axis < strides.size(); ++axis) {
+    begin += walk.first[axis] * strides[axis];
+    strides[axis] *= walk.step[axis];
+  }
+  return MakeBoxStep(
+      {{0, 0,
+        StridedCopy(dst.shape, begin, strides, 0, dst.layout.StridesOf(dst.shape), SizeOf(src.dtype))}});
+}
+
+}  // namespace
+
+const OpDef& slice_op() {
+  static const OpDef def = {.name = "Slice",
+                            .infer = Infer,
+                            .quantize = QuantRule::kKeepScale,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .layout_agnostic = true};
+  return def;
+}
+
+}  // namespace hachi
