@@ -22,6 +22,19 @@ struct Range {
   double sum = 0;
 };
 
+// Takes one value into each lane's range and sum.
+template <bool kAllFinite>
+void Take(const float* __restrict x, size_t lanes, float* __restrict min, float* __restrict max,
+          double* __restrict sum) {
+  for (size_t lane = 0; lane < lanes; ++lane) {
+    const bool use = kAllFinite || IsFinite(x[lane]);
+    const float low = use ? x[lane] : kInfinity, high = use ? x[lane] : -kInfinity;
+    min[lane] = low < min[lane] ? low : min[lane];
+    max[lane] = high > max[lane] ? high : max[lane];
+    sum[lane] += static_cast<double>(use ? x[lane] : 0.0f);
+  }
+}
+
 // Range and sum of a row. Independent lanes, so that the compiler may use vectors of them.
 template <bool kAllFinite>
 Range RangeOf(const float* row, size_t count) {
@@ -30,17 +43,10 @@ Range RangeOf(const float* row, size_t count) {
   std::array<double, kLanes> sum{};
   min.fill(kInfinity);
   max.fill(-kInfinity);
-  const auto take = [&](size_t lane, float x) {
-    const bool use = kAllFinite || IsFinite(x);
-    const float low = use ? x : kInfinity, high = use ? x : -kInfinity;
-    min[lane] = low < min[lane] ? low : min[lane];
-    max[lane] = high > max[lane] ? high : max[lane];
-    sum[lane] += static_cast<double>(use ? x : 0.0f);
-  };
   size_t i = 0;
   for (; i + kLanes <= count; i += kLanes)
-    for (size_t lane = 0; lane < kLanes; ++lane) take(lane, row[i + lane]);
-  for (; i < count; ++i) take(0, row[i]);
+    Take<kAllFinite>(row + i, kLanes, min.data(), max.data(), sum.data());
+  Take<kAllFinite>(row + i, count - i, min.data(), max.data(), sum.data());
   Range range;
   for (size_t lane = 0; lane < kLanes; ++lane) {
     range.min = std::min(range.min, min[lane]);
@@ -48,13 +54,6 @@ Range RangeOf(const float* row, size_t count) {
     range.sum += sum[lane];
   }
   return range;
-}
-
-// The same of a single value, without the cost of lanes.
-template <bool kAllFinite>
-Range RangeOfOne(float x) {
-  if (kAllFinite || IsFinite(x)) return {x, x, static_cast<double>(x)};
-  return {};
 }
 
 uint64_t CountNonfinite(std::span<const float> values) {
@@ -138,17 +137,26 @@ void TensorStats::ObserveRanges(std::span<const float> values, size_t channels, 
     extend(RangeOf<kAllFinite>(values.data(), values.size()));
     return;
   }
-  for (size_t start = 0; start < values.size(); start += channels * inner) {
-    const float* block = values.data() + start;
-    for (size_t c = 0; c < channels; ++c) {
-      Channel& channel = channels_[c];
-      const Range range =
-          inner == 1 ? RangeOfOne<kAllFinite>(block[c]) : RangeOf<kAllFinite>(block + c * inner, inner);
-      // Adding 0 turns -0 into 0: which of the two came first must not show.
-      channel.min = std::min(channel.min, range.min) + 0.0f;
-      channel.max = std::max(channel.max, range.max) + 0.0f;
-      channel.sum += range.sum;
+  const auto merge = [](Channel& channel, float min, float max, double sum) {
+    // Adding 0 turns -0 into 0: which of the two came first must not show.
+    channel.min = std::min(channel.min, min) + 0.0f;
+    channel.max = std::max(channel.max, max) + 0.0f;
+    channel.sum += sum;
+  };
+  if (inner > 1) {
+    for (size_t start = 0; start < values.size(); start += channels * inner) {
+      for (size_t c = 0; c < channels; ++c) {
+        const Range range = RangeOf<kAllFinite>(values.data() + start + c * inner, inner);
+        merge(channels_[c], range.min, range.max, range.sum);
+      }
     }
+  } else {
+    // Channels lie side by side: each is a lane.
+    std::vector<float> min(channels, kInfinity), max(channels, -kInfinity);
+    std::vector<double> sum(channels);
+    for (size_t start = 0; start < values.size(); start += channels)
+      Take<kAllFinite>(values.data() + start, channels, min.data(), max.data(), sum.data());
+    for (size_t c = 0; c < channels; ++c) merge(channels_[c], min[c], max[c], sum[c]);
   }
   for (const Channel& channel : channels_) extend({channel.min, channel.max});
 }
