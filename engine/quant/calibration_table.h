@@ -22,7 +22,7 @@ class CalibrationTable {
   struct Header {
     std::string model_sha256;  // 64 lower-case hexadecimal digits: ModelSha256 of engine/onnx
     std::string data_tag;      // what the data was, in the user's words
-    int64_t samples = 0;       // runs of the model
+    int64_t samples = 0;       // rows that the model ran over
     std::string tool_version;
   };
   struct Entry {
