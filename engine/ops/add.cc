@@ -36,7 +36,8 @@ const OpDef& add_op() {
                             .quantize = QuantRule::kRescale,
                             .reference = Reference,
                             .lower = Lower,
-                            .layout_agnostic = true};
+                            .layout_agnostic = true,
+                            .fuses_post_ops = true};
   return def;
 }
 

@@ -145,6 +145,8 @@ const OpDef& conv_op() {
                             .reference = Reference,
                             .lower = Lower,
                             .channels_last = true,
+                            .fuses_post_ops = true,
+                            .residual_input = 3,
                             .macs = Macs};
   return def;
 }

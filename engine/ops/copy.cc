@@ -27,6 +27,14 @@ class PermuteStep final : public KernelStep {
   const Permute permute_;
 };
 
+class ViewStep final : public KernelStep {
+ public:
+  ViewStep() : KernelStep({.kernel = "view", .in_place_input = 0, .view = true}) {}
+
+ protected:
+  absl::Status Run(const StepBuffers& /*buffers*/) const override { return absl::OkStatus(); }
+};
+
 class BoxStep final : public KernelStep {
  public:
   explicit BoxStep(std::vector<BoxCopy> copies)
@@ -83,6 +91,7 @@ absl::StatusOr<std::unique_ptr<Step>> LowerCopy(const LowerContext& context) {
       return absl::UnimplementedError("result in a layout of its own has no kernel, expected row-major");
     dst = {dst.dtype, src.shape, Layout(), dst.quant};
   }
+  if (src.layout.SameBytes(dst.layout, src.shape)) return std::make_unique<ViewStep>();
   return MakePermuteStep(src, dst);
 }
 

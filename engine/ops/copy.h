@@ -27,7 +27,7 @@ struct BoxCopy {
 // A step that copies boxes and reads nothing else.
 std::unique_ptr<Step> MakeBoxStep(std::vector<BoxCopy> copies);
 
-// Lowers operators that ReferenceCopy defines.
+// Lowers operators that ReferenceCopy defines; a view where no byte has to move.
 absl::StatusOr<std::unique_ptr<Step>> LowerCopy(const LowerContext& context);
 
 }  // namespace hachi

@@ -106,6 +106,8 @@ const OpDef& gemm_op() {
                             .quantize = QuantRule::kWeighted,
                             .reference = Reference,
                             .lower = Lower,
+                            .fuses_post_ops = true,
+                            .residual_input = 3,
                             .macs = Macs};
   return def;
 }

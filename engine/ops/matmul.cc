@@ -133,6 +133,8 @@ const OpDef& matmul_op() {
                             .quantize = QuantRule::kWeighted,
                             .reference = Reference,
                             .lower = Lower,
+                            .fuses_post_ops = true,
+                            .residual_input = 3,
                             .macs = Macs};
   return def;
 }

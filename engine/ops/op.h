@@ -68,6 +68,12 @@ struct OpDef {
   // input 0; null: none. UNIMPLEMENTED where this node has none, having bounds that are computed, say.
   absl::StatusOr<PostOp> (*as_post_op)(const Node& node) = nullptr;
 
+  // Whether the node's own kernels apply post-ops, so that others can be fused behind it.
+  bool fuses_post_ops = false;
+
+  // The input that a fused residual (PostOp::Kind::kAdd) becomes; -1: it takes none.
+  int residual_input = -1;
+
   // Multiply-adds for concrete shapes; null: none.
   int64_t (*macs)(const LowerContext& context) = nullptr;
 };

@@ -26,6 +26,7 @@ struct StepInfo {
   std::string kernel;  // "brgconv:avx512_core_vnni", "ref", "hachi_gather"
   size_t scratch_bytes = 0;
   int in_place_input = -1;  // this input must lie where output 0 does: the step updates it
+  bool view = false;        // in_place_input is output 0 already: there is nothing to run
 };
 
 // One node lowered to a prepared kernel: weights packed, shapes, types and threads fixed.

@@ -15,7 +15,7 @@ TEST(IdentityTest, CopiesEveryTypeInItsLayout) {
                    .low = 0,
                    .high = 1,
                    .tolerance = 0,
-                   .kernel = "hachi_permute"}))
+                   .kernel = "view"}))
         << type;
 }
 

@@ -19,7 +19,7 @@ TEST(ReorderTest, BringsEveryShapeIntoTheOtherLayout) {
                                              "\n r: Reorder(x) -> y: ", to_channels_last ? last : plain, "}"),
                        .tolerance = 0,
                        .tie_share = 1,
-                       .kernel = "hachi_permute"}))
+                       .kernel = shape == std::string_view("[1,1,1,1]") ? "view" : "hachi_permute"}))
             << type << shape << to_channels_last;
       }
 }
