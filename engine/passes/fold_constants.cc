@@ -1,0 +1,72 @@
+#include <algorithm>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/ops/op.h"
+#include "engine/passes/passes.h"
+
+namespace hachi {
+namespace {
+
+// Larger results stay computed: they would cost more memory than time. Guessed.
+constexpr int64_t kMaxFoldedBytes = int64_t{64} << 20;
+
+// The elements of an integer output that inference knows.
+std::optional<Tensor> KnownOutput(const Value& value) {
+  if (!value.content || !value.dims || value.rank() > 1) return std::nullopt;
+  const auto numbers = ConstantShape(*value.content);
+  const auto shape = ConstantShape(*value.dims);
+  if (!numbers || !shape) return std::nullopt;
+  Tensor tensor(value.dtype, *shape);
+  const bool written = VisitDType(value.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for (size_t i = 0; i < numbers->size(); ++i) tensor.As<T>()[i] = static_cast<T>((*numbers)[i]);
+  });
+  if (!written) return std::nullopt;
+  return tensor;
+}
+
+bool HasConstantInputs(const Node& node) {
+  return !node.inputs.empty() && std::ranges::all_of(node.inputs, [](const Value* input) {
+    return input == nullptr || input->is_constant();
+  });
+}
+
+bool FitsFolded(const Node& node) {
+  return std::ranges::all_of(node.outputs, [](const Value* output) {
+    const auto shape = ConstantShape(*output->dims);
+    if (!shape) return false;
+    const auto count = CheckedCount(*shape, SizeOf(output->dtype));
+    return count.ok() && *count * static_cast<int64_t>(SizeOf(output->dtype)) <= kMaxFoldedBytes;
+  });
+}
+
+void Replace(Graph& graph, Value* value, Tensor tensor) {
+  Value* constant = graph.AddConstant(graph.UniqueValueName(absl::StrCat(value->name, "_folded")),
+                                      std::make_shared<const Tensor>(std::move(tensor)));
+  graph.ReplaceUses(value, constant);
+}
+
+}  // namespace
+
+absl::Status FoldConstants(Graph& graph, const PassOptions& /*options*/) {
+  for (Node* node : graph.NodeList()) {
+    if (node->op == "DequantizeLinear") continue;
+    if (node->outputs.size() == 1) {
+      if (auto known = KnownOutput(*node->outputs[0])) {
+        Replace(graph, node->outputs[0], *std::move(known));
+        continue;
+      }
+    }
+    if (!HasConstantInputs(*node) || !FitsFolded(*node)) continue;
+    std::vector<TensorView> inputs;
+    for (const Value* input : node->inputs)
+      inputs.push_back(input == nullptr ? TensorView{} : input->constant->view());
+    ASSIGN_OR_RETURN(std::vector<Tensor> outputs, RunReference(*node, inputs, Bindings{}));
+    for (size_t i = 0; i < outputs.size(); ++i) Replace(graph, node->outputs[i], std::move(outputs[i]));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace hachi

@@ -1,0 +1,72 @@
+#include <algorithm>
+#include <unordered_map>
+
+#include "engine/ops/op.h"
+#include "engine/passes/passes.h"
+
+namespace hachi {
+namespace {
+
+// The node that makes `value` and could do more to it before it is stored; null: there is none.
+Node* MakerOf(const Graph& graph, const Value* value) {
+  if (value->producer == nullptr || value->users.size() != 1 || graph.IsOutput(value)) return nullptr;
+  const OpDef* op = FindOp(value->producer->op);
+  return op != nullptr && op->fuses_post_ops ? value->producer : nullptr;
+}
+
+// Kernels take each kind of operation with one set of parameters, and one residual.
+bool Accepts(const Node& maker, const PostOp& post_op) {
+  return std::ranges::all_of(maker.post_ops, [&](const PostOp& own) {
+    return own.kind != post_op.kind || (own == post_op && own.kind != PostOp::Kind::kAdd);
+  });
+}
+
+}  // namespace
+
+absl::Status FusePostOps(Graph& graph, const PassOptions& /*options*/) {
+  std::unordered_map<const Node*, size_t> position;
+  for (Node* node : graph.NodeList()) position.emplace(node, position.size());
+  const auto defined_at = [&](const Value* value) {
+    return value->producer == nullptr ? size_t{0} : position.at(value->producer) + 1;
+  };
+
+  // Moves `node` behind `maker`, which makes its input number `index`.
+  const auto fuse = [&](Node* node, size_t index, Node* maker, const PostOp& post_op) {
+    maker->post_ops.push_back(post_op);
+    // Activations come with none; an Add may have been given some.
+    maker->post_ops.insert(maker->post_ops.end(), node->post_ops.begin(), node->post_ops.end());
+    graph.SetInput(node, index, nullptr);
+    graph.TakeOutput(maker, 0, node->output());
+    graph.RemoveNode(node);
+  };
+
+  for (Node* node : graph.NodeList()) {
+    const OpDef* op = FindOp(node->op);
+    if (op->as_post_op != nullptr) {
+      Node* maker = MakerOf(graph, node->inputs[0]);
+      if (maker == nullptr) continue;
+      const auto post_op = op->as_post_op(*node);
+      if (post_op.ok() && Accepts(*maker, *post_op)) fuse(node, 0, maker, *post_op);
+      continue;
+    }
+    if (node->op != "Add" || node->inputs[0]->dims != node->inputs[1]->dims) continue;
+    size_t best = 2;
+    for (const size_t side : {0, 1}) {
+      const Value* residual = node->inputs[1 - side];
+      const Node* maker = MakerOf(graph, node->inputs[side]);
+      if (maker == nullptr || residual->is_constant() || residual->dtype != DType::kF32) continue;
+      const OpDef* maker_op = FindOp(maker->op);
+      if (maker_op->residual_input < 0 || !maker->inputs[1]->is_constant()) continue;
+      if (defined_at(residual) > position.at(maker)) continue;
+      if (Accepts(*maker, PostOp{.kind = PostOp::Kind::kAdd})) best = side;
+    }
+    if (best == 2) continue;
+    Node* maker = node->inputs[best]->producer;
+    const int operand = FindOp(maker->op)->residual_input;
+    graph.SetInput(maker, static_cast<size_t>(operand), node->inputs[1 - best]);
+    fuse(node, best, maker, PostOp{.kind = PostOp::Kind::kAdd, .operand = operand});
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace hachi

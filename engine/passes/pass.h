@@ -1,0 +1,46 @@
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "engine/graph/graph.h"
+#include "engine/quant/calibration_table.h"
+#include "engine/quant/range.h"
+
+namespace hachi {
+
+// What passes need to know besides the graph.
+struct PassOptions {
+  const CalibrationTable* table = nullptr;  // null: everything stays FP32
+  RangeMethod range_method = RangeMethod::kAuto;
+  int weight_bits = 8;             // 7 on CPUs whose u8 × s8 pair sums saturate; see QuantizeWeights
+  bool signed_activations = true;  // false: u8 only, with a zero point where needed
+
+  // Node name, or pattern with '*' for any characters, to whether matching nodes run in INT8 (else FP32).
+  // Where several match, the first in the map's order wins.
+  std::map<std::string, bool> pins;
+};
+
+// One change to a graph. Names of values that calibration saw are kept: ranges are found by them.
+struct Pass {
+  std::string_view name;
+  absl::Status (*run)(Graph& graph, const PassOptions& options);
+};
+
+// Shared by inference and calibration: after them, the graph computes what the file says, no more.
+std::span<const Pass> PreparePasses();
+
+// What calibration runs after that: nothing is fused, so that every value is there to be seen.
+std::span<const Pass> ObservePasses();
+
+// Fuses, chooses layouts, and quantizes where there is a table.
+std::span<const Pass> OptimizePasses();
+
+// Runs the passes in order. Before the first and after each, dead nodes are removed, the structure is
+// verified, and every node's types and shapes are inferred. Errors name the pass.
+absl::Status RunPasses(Graph& graph, std::span<const Pass> passes, const PassOptions& options);
+
+}  // namespace hachi

@@ -1,0 +1,39 @@
+#pragma once
+
+#include "absl/status/status.h"
+#include "engine/passes/pass.h"
+
+// The passes, one a file; pipeline.cc says in which order they run. Each expects types and shapes inferred.
+namespace hachi {
+
+// Removes what does nothing at inference: Identity, Dropout, Cast to the type that is there.
+absl::Status RemoveIdentities(Graph& graph, const PassOptions& options);
+
+// Replaces nodes whose inputs are constants, and computed integers that inference knows (shape arithmetic),
+// by constants. DequantizeLinear stays: FoldQuantizers reads it.
+absl::Status FoldConstants(Graph& graph, const PassOptions& options);
+
+// Conv, BatchNormalization -> Conv with other weights and bias.
+absl::Status FoldBatchNormalization(Graph& graph, const PassOptions& options);
+
+// MatMul, Add of a constant vector -> MatMul with bias.
+absl::Status FuseBias(Graph& graph, const PassOptions& options);
+
+// Activations and additions of a tensor of equal shape (residuals) become post-ops of the node that makes
+// their input, where nobody else reads that. Of two makers of an addition the later one takes it.
+absl::Status FusePostOps(Graph& graph, const PassOptions& options);
+
+// Sets the layout of every value: channels-last around the operators that want it, row-major elsewhere, with
+// Reorder nodes between. Graph inputs come in the layout of their first reader.
+absl::Status AssignLayouts(Graph& graph, const PassOptions& options);
+
+// Puts QuantizeLinear, DequantizeLinear pairs on what INT8 nodes read, and DequantizeLinear on their s8
+// weights. Does nothing without a table. INVALID_ARGUMENT: the table lacks a tensor, a pin matches no node.
+absl::Status PlaceQuantizers(Graph& graph, const PassOptions& options);
+
+// DequantizeLinear -> operator -> QuantizeLinear become the operator on typed values with QuantParams, where
+// it has a meaning for integers (OpDef::quantize); a QuantizeLinear that alone reads a graph input becomes
+// the type of that input. What can't be folded stays, and runs as written.
+absl::Status FoldQuantizers(Graph& graph, const PassOptions& options);
+
+}  // namespace hachi

@@ -1,0 +1,295 @@
+#include "engine/passes/passes.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/passes/pass_tester.h"
+
+namespace hachi {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(RemoveIdentitiesTest, WhatDoesNothingIsGone) {
+  EXPECT_EQ(RunOne(RemoveIdentities, R"(graph g {
+  input x: f32[N,4]
+  i: Identity(x) -> a: f32[?]
+  d: Dropout(a) -> b: f32[?]
+  c: Cast(b) {to=1} -> e: f32[?]
+  r: Relu(e) -> y: f32[?]
+  output y = y
+})"),
+            "r: Relu(x) -> y: f32[N,4]\n");
+}
+
+TEST(RemoveIdentitiesTest, MaskThatIsReadKeepsItsDropout) {
+  EXPECT_THAT(RunOne(RemoveIdentities, R"(graph g {
+  input x: f32[2]
+  d: Dropout(x) -> a: f32[?], mask: bool[?]
+  output y = mask
+})"),
+              HasSubstr("Dropout"));
+}
+
+TEST(FoldConstantsTest, ConstantsAndKnownShapesAreComputed) {
+  EXPECT_EQ(RunOne(FoldConstants, R"(graph g {
+  input x: f32[2,3]
+  const a: f32[3] = 1 2 3
+  add: Add(a, a) -> b: f32[?]
+  shape: Shape(x) -> s: s64[?]
+  reshape: Reshape(x, s) -> z: f32[?]
+  mul: Mul(z, b) -> y: f32[?]
+  output y = y
+})"),
+            "reshape: Reshape(x, s_folded) -> z: f32[2,3]\n"
+            "mul: Mul(z, b_folded) -> y: f32[2,3]\n");
+}
+
+TEST(FoldConstantsTest, DequantizedWeightsStayForTheQuantizersPass) {
+  EXPECT_THAT(RunOne(FoldConstants, R"(graph g {
+  const w: s8[2] = 1 -2
+  const s: f32[] = 0.5
+  d: DequantizeLinear(w, s) -> y: f32[?]
+  output y = y
+})"),
+              HasSubstr("DequantizeLinear"));
+}
+
+constexpr char kNormalized[] = R"(graph g {
+  input x: f32[1,1,1,2]
+  const w: f32[2,1,1,1] = 3 5
+  const b: f32[2] = 1 -1
+  const gamma: f32[2] = 2 4
+  const beta: f32[2] = 0.5 0.25
+  const mean: f32[2] = 0 1
+  const variance: f32[2] = 3 0
+  conv: Conv(x, w, b) -> c: f32[?]
+  bn: BatchNormalization(c, gamma, beta, mean, variance) {epsilon=1.0} -> y: f32[?]
+  output y = y
+})";
+
+TEST(FoldBatchNormalizationTest, WeightsAndBiasTakeTheNormalization) {
+  auto graph = ParseGraph(kNormalized);
+  ASSERT_OK(graph);
+  const Pass pass{"fold", FoldBatchNormalization};
+  ASSERT_OK(RunPasses(*graph, {&pass, 1}, {}));
+  ASSERT_EQ(graph->nodes().size(), 1);
+  const Node& conv = *graph->nodes().front();
+  EXPECT_EQ(conv.output()->name, "y");
+  const auto weights = conv.inputs[1]->constant->As<float>(), bias = conv.inputs[2]->constant->As<float>();
+  // factors 2 / sqrt(3 + 1) and 4 / sqrt(0 + 1)
+  EXPECT_THAT(std::vector(weights.begin(), weights.end()), testing::ElementsAre(3.0f, 20.0f));
+  EXPECT_THAT(std::vector(bias.begin(), bias.end()), testing::ElementsAre(1.5f, -7.75f));
+}
+
+TEST(FoldBatchNormalizationTest, ConvolutionWithAnotherReaderKeepsItsWeights) {
+  std::string text(kNormalized);
+  text.insert(text.find("output"), "r: Relu(c) -> z: f32[?]\n  output z = z\n  ");
+  EXPECT_THAT(RunOne(FoldBatchNormalization, text), HasSubstr("BatchNormalization"));
+}
+
+TEST(FuseBiasTest, VectorBehindAProductBecomesItsBias) {
+  EXPECT_EQ(RunOne(FuseBias, R"(graph g {
+  input x: f32[N,2,3]
+  const w: f32[3,4] = splat 1
+  const b: f32[4] = splat 2
+  m: MatMul(x, w) -> a: f32[?]
+  add: Add(b, a) -> y: f32[?]
+  output y = y
+})"),
+            "m: MatMul(x, w, b) -> y: f32[N,2,4]\n");
+}
+
+TEST(FusePostOpsTest, ActivationsAndResidualsFollowTheirConvolution) {
+  EXPECT_EQ(RunOne(FusePostOps, R"(graph g {
+  input x: f32[N,4,3,3]
+  const w: f32[4,4,1,1] = splat 1
+  const low: f32[] = 0
+  const high: f32[] = 6
+  first: Conv(x, w) -> a: f32[?]
+  clip: Clip(a, low, high) -> b: f32[?]
+  second: Conv(b, w) -> c: f32[?]
+  add: Add(x, c) -> d: f32[?]
+  relu: Relu(d) -> y: f32[?]
+  output y = y
+})"),
+            "first: Conv(x, w) post clip(0,6) -> b: f32[N,4,3,3]\n"
+            "second: Conv(b, w, _, x) post add(3) clip(0,inf) -> y: f32[N,4,3,3]\n");
+}
+
+TEST(FusePostOpsTest, LaterOfTwoConvolutionsTakesTheAddition) {
+  EXPECT_EQ(RunOne(FusePostOps, R"(graph g {
+  input x: f32[N,4,3,3]
+  const w: f32[4,4,1,1] = splat 1
+  main: Conv(x, w) -> a: f32[?]
+  shortcut: Conv(x, w) -> b: f32[?]
+  add: Add(a, b) -> y: f32[?]
+  output y = y
+})"),
+            "main: Conv(x, w) -> a: f32[N,4,3,3]\n"
+            "shortcut: Conv(x, w, _, a) post add(3) -> y: f32[N,4,3,3]\n");
+}
+
+TEST(FusePostOpsTest, ValueWithTwoReadersIsStoredAsItIs) {
+  EXPECT_THAT(RunOne(FusePostOps, R"(graph g {
+  input x: f32[N,4,3,3]
+  const w: f32[4,4,1,1] = splat 1
+  conv: Conv(x, w) -> a: f32[?]
+  relu: Relu(a) -> y: f32[?]
+  output y = y
+  output a = a
+})"),
+              HasSubstr("Relu"));
+}
+
+TEST(AssignLayoutsTest, ConvolutionsAreChannelsLastAndInputsComeSo) {
+  EXPECT_EQ(RunOne(AssignLayouts, R"(graph g {
+  input x: f32[N,4,3,3]
+  const w: f32[4,4,1,1] = splat 1
+  conv: Conv(x, w) -> a: f32[?]
+  relu: Relu(a) -> b: f32[?]
+  average: GlobalAveragePool(b) -> c: f32[?]
+  flatten: Flatten(c) -> d: f32[?]
+  other: Flatten(a) -> e: f32[?]
+  output d = d
+  output e = e
+})"),
+            "conv: Conv(x, w) -> a: f32[N,4,3,3] channels_last\n"
+            "relu: Relu(a) -> b: f32[N,4,3,3] channels_last\n"
+            "average: GlobalAveragePool(b) -> c: f32[N,4,1,1] channels_last\n"
+            "flatten: Flatten(c) -> d: f32[N,4]\n"
+            "a_rows: Reorder(a) -> a_rows: f32[N,4,3,3]\n"
+            "other: Flatten(a_rows) -> e: f32[N,36]\n");
+}
+
+// A table that saw the values -1 to 1 (or 0 to 1, where `positive` lists them) of these tensors.
+CalibrationTable TableOf(const std::vector<std::string>& names,
+                         const std::vector<std::string>& positive = {}) {
+  CalibrationTable table({});
+  for (const std::string& name : names) {
+    std::vector<float> values;
+    for (int i = -100; i <= 100; ++i)
+      values.push_back(std::ranges::count(positive, name) ? std::abs(static_cast<float>(i)) / 100
+                                                          : static_cast<float>(i) / 100);
+    table.Observe(name, values, 1, static_cast<int64_t>(values.size()));
+  }
+  return table;
+}
+
+constexpr char kNetwork[] = R"(graph g {
+  input x: f32[N,2,4,4]
+  const w: f32[2,2,1,1] = 1 0 0 0.5
+  const m: f32[2,3] = splat 1
+  conv: Conv(x, w) post clip(0,inf) -> a: f32[?]
+  pool: MaxPool(a) {kernel_shape=[2,2], strides=[2,2]} -> b: f32[?]
+  next: Conv(b, w) -> c: f32[?]
+  average: GlobalAveragePool(c) -> d: f32[?]
+  flatten: Flatten(d) -> e: f32[?]
+  gemm: Gemm(e, m) -> f: f32[?]
+  softmax: Softmax(f) -> y: f32[?]
+  output y = y
+})";
+
+std::string Quantize(const CalibrationTable& table, std::map<std::string, bool> pins = {}) {
+  auto graph = ParseGraph(kNetwork);
+  EXPECT_OK(graph);
+  const Pass passes[] = {{"place_quantizers", PlaceQuantizers}, {"fold_quantizers", FoldQuantizers}};
+  const absl::Status status = RunPasses(
+      *graph, passes, {.table = &table, .range_method = RangeMethod::kMinMax, .pins = std::move(pins)});
+  if (!status.ok()) return status.ToString();
+  std::string text;
+  for (const auto& node : graph->nodes()) text += ToText(*node) + "\n";
+  return text;
+}
+
+const std::vector<std::string> kTensors = {"x", "a", "b", "c", "d", "e", "f", "y"};
+
+TEST(QuantizersTest, IntegersRunFromTheInputToTheLastProductAndPoolsKeepTheirScale) {
+  EXPECT_EQ(Quantize(TableOf(kTensors, {"a", "b"})),
+            "conv: Conv(x, w_s8) post clip(0,inf) -> a_quantized: u8[N,2,4,4] quant(0.003921569:0)\n"
+            "pool: MaxPool(a_quantized) {kernel_shape=[2,2], strides=[2,2]} -> b_quantized: u8[N,2,2,2] "
+            "quant(0.003921569:0)\n"
+            "next: Conv(b_quantized, w_s8_2) -> c_quantized: s8[N,2,2,2] quant(0.007874016:0)\n"
+            "average: GlobalAveragePool(c_quantized) -> d_quantized: s8[N,2,1,1] quant(0.007874016:0)\n"
+            "flatten: Flatten(d_quantized) -> e_quantized: s8[N,2] quant(0.007874016:0)\n"
+            "gemm: Gemm(e_quantized, m_s8) -> f: f32[N,3]\n"
+            "softmax: Softmax(f) -> y: f32[N,3]\n");
+}
+
+TEST(QuantizersTest, PinnedNodeRunsInFp32BetweenQuantizers) {
+  const std::string text = Quantize(TableOf(kTensors, {"a", "b"}), {{"ne*t", false}});
+  EXPECT_THAT(text, HasSubstr("conv: Conv(x, w_s8) post clip(0,inf) -> a: f32"));
+  EXPECT_THAT(text, HasSubstr("next: Conv(b, w) -> c: f32"));
+  EXPECT_THAT(text, HasSubstr("gemm: Gemm(e_quantized, m_s8)"));
+}
+
+TEST(QuantizersTest, PinThatMatchesNothingIsRefused) {
+  EXPECT_THAT(Quantize(TableOf(kTensors), {{"conv7", false}}), HasSubstr("'conv7' matches no node"));
+}
+
+TEST(QuantizersTest, CommentedLineKeepsItsReadersInFp32) {
+  std::string text = TableOf(kTensors, {"a", "b"}).ToText();
+  text.insert(text.find("\nx ") + 1, "#");
+  text.replace(text.find("model: "), 7, "model: " + std::string(64, '0'));
+  auto table = CalibrationTable::Parse(text);
+  ASSERT_OK(table);
+  const std::string quantized = Quantize(*table);
+  EXPECT_THAT(quantized, HasSubstr("conv: Conv(x, w) post"));
+  EXPECT_THAT(quantized, HasSubstr("next: Conv(b_quantized"));
+  EXPECT_THAT(Quantize(*table, {{"conv", true}}), HasSubstr("conv: Conv(x, w_s8)"));
+}
+
+TEST(QuantizersTest, TensorThatTheTableLacksIsAnError) {
+  EXPECT_THAT(Quantize(TableOf({"x", "a", "b"})), HasSubstr("tensor 'c': not found"));
+}
+
+TEST(QuantizersTest, TensorWithInfinitiesStaysFp32) {
+  CalibrationTable table = TableOf(kTensors, {"a", "b"});
+  table.Observe("e", std::vector{INFINITY}, 1, 1);
+  table.Observe("d", std::vector{INFINITY}, 1, 1);
+  EXPECT_THAT(Quantize(table), HasSubstr("gemm: Gemm(e, m) -> f: f32"));
+}
+
+TEST(QuantizersTest, ResidualIsAddedInIntegersToo) {
+  auto graph = ParseGraph(R"(graph g {
+  input x: f32[N,2,4,4]
+  const w: f32[2,2,1,1] = 1 0 0 0.5
+  first: Conv(x, w, _, x) post add(3) clip(0,inf) -> a: f32[?]
+  second: Conv(a, w) -> y: f32[?]
+  output y = y
+})");
+  ASSERT_OK(graph);
+  const CalibrationTable table = TableOf({"x", "a"}, {"a"});
+  const Pass passes[] = {{"place_quantizers", PlaceQuantizers}, {"fold_quantizers", FoldQuantizers}};
+  ASSERT_OK(RunPasses(*graph, passes, {.table = &table, .range_method = RangeMethod::kMinMax}));
+  EXPECT_EQ(
+      ToText(*graph->nodes().front()),
+      "first: Conv(x, w_s8, _, x) post add(3) clip(0,inf) -> a_quantized: u8[N,2,4,4] quant(0.003921569:0)");
+}
+
+TEST(QuantizersTest, WithoutSignedActivationsZeroPointsMoveToTheMiddle) {
+  auto graph = ParseGraph(kNetwork);
+  ASSERT_OK(graph);
+  const CalibrationTable table = TableOf(kTensors, {"a", "b"});
+  const Pass pass{"place_quantizers", PlaceQuantizers};
+  const Pass fold{"fold_quantizers", FoldQuantizers};
+  const Pass passes[] = {pass, fold};
+  ASSERT_OK(RunPasses(*graph, passes,
+                      {.table = &table, .range_method = RangeMethod::kMinMax, .signed_activations = false}));
+  EXPECT_EQ(graph->inputs()[0]->dtype, DType::kU8);
+  EXPECT_EQ(graph->inputs()[0]->quant->zero_point(), 128);
+}
+
+TEST(PipelineTest, ErrorsNameThePassAndTheNode) {
+  EXPECT_THAT(RunOne(FoldConstants, R"(graph g {
+  input x: f32[2]
+  n: NoSuchOperator(x) -> y: f32[?]
+  output y = y
+})"),
+              HasSubstr("node 'n': operator 'NoSuchOperator' is not supported"));
+}
+
+}  // namespace
+}  // namespace hachi
