@@ -1,0 +1,250 @@
+#include "engine/plan/plan.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <unordered_map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/base/status_macros.h"
+#include "engine/cpu/isa.h"
+#include "engine/cpu/team.h"
+#include "engine/ops/op.h"
+#include "engine/plan/memory.h"
+
+namespace hachi {
+namespace {
+
+bool IsByte(const TensorSpec& spec) { return spec.quant.has_value() && SizeOf(spec.dtype) == 1; }
+
+std::string SpecText(const Place& place) {
+  std::string text =
+      absl::StrCat(place.name, ":", std::string(NameOf(place.spec.dtype)), ShapeText(place.spec.shape));
+  if (!place.spec.layout.is_row_major()) absl::StrAppend(&text, " ", place.spec.layout.ToText());
+  if (place.spec.quant) absl::StrAppend(&text, " ", place.spec.quant->ToText());
+  return text;
+}
+
+// Whether products of bytes are summed in 32 bits by the kernel of that name.
+bool HasVnniName(const PlannedStep& step) {
+  return step.isa.find("vnni") != std::string::npos || step.isa.find("amx") != std::string::npos ||
+         step.isa.find("bf16") != std::string::npos;
+}
+
+}  // namespace
+
+// Builds a plan: lowers, then lays out memory.
+class PlanBuilder {
+ public:
+  PlanBuilder(const Graph& graph, const Bindings& bindings, WeightCache& weights)
+      : graph_(graph), bindings_(bindings), weights_(weights) {}
+
+  absl::StatusOr<std::shared_ptr<const Plan>> Build() {
+    plan_->threads_ = TeamSize();
+    for (const auto& node : graph_.nodes()) RETURN_IF_ERROR(Lower(*node));
+    FindLifetimes();
+    return LayOutMemory();
+  }
+
+ private:
+  // A piece of the arena; several values share one where a step updates it or only renames it.
+  struct Piece {
+    size_t bytes = 0;
+    int first = 0, last = 0;
+  };
+
+  static bool IsRef(const std::string& kernel) { return kernel.starts_with("ref"); }
+
+  absl::Status Lower(const Node& node) {
+    const LowerContext context{node, bindings_, plan_->threads_, weights_};
+    auto step = LowerNode(context);
+    if (!step.ok()) return WithContext(step.status(), absl::StrCat("node '", node.name, "' (", node.op, ")"));
+    const OpDef* op = FindOp(node.op);
+    PlannedStep planned{.name = node.name, .op = node.op, .step = *std::move(step)};
+    const StepInfo& info = planned.step->info();
+    planned.what = absl::StrCat(node.op, "(");
+    for (size_t i = 0; i < node.inputs.size(); ++i)
+      absl::StrAppend(&planned.what, i ? ", " : "", node.inputs[i] ? node.inputs[i]->name : "_");
+    planned.what += ')';
+    for (size_t i = 0; i < node.post_ops.size(); ++i)
+      absl::StrAppend(&planned.what, i ? " " : " post ", ToText(node.post_ops[i]));
+    if (op->macs != nullptr) planned.macs = op->macs(context);
+    if (planned.macs > 0 && IsRef(info.kernel))
+      return absl::UnimplementedError(
+          absl::StrCat("node '", node.name, "' (", node.op,
+                       "): no fast kernel for these types, layouts or attributes, expected one"));
+    bool bytes = false;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      Place place;
+      if (const Value* input = node.inputs[i]; input != nullptr) {
+        place.spec = context.Spec(input);
+        planned.bytes += place.spec.bytes();
+        bytes |= IsByte(place.spec);
+        if (planned.step->Reads(i)) {
+          place.name = input->name;
+          place.constant = input->constant;
+        }
+      }
+      planned.inputs.push_back(std::move(place));
+    }
+    for (const Value* output : node.outputs) {
+      Place place{.name = output->name, .spec = context.Spec(output)};
+      planned.bytes += place.spec.bytes();
+      bytes |= IsByte(place.spec);
+      planned.outputs.push_back(std::move(place));
+    }
+    if (info.view) planned.bytes = 0;
+    planned.precision = bytes ? "int8" : std::string(NameOf(planned.outputs[0].spec.dtype));
+    const size_t colon = info.kernel.rfind(':');
+    planned.isa =
+        colon == std::string::npos ? std::string(NameOf(DetectIsa())) : info.kernel.substr(colon + 1);
+    plan_->steps_.push_back(std::move(planned));
+    nodes_.push_back(&node);
+    return absl::OkStatus();
+  }
+
+  int NewPiece(const Value* value, int first) {
+    pieces_.push_back({static_cast<size_t>(SpecOf(value).bytes()), first, std::max(first, LastUse(value))});
+    return static_cast<int>(pieces_.size()) - 1;
+  }
+
+  TensorSpec SpecOf(const Value* value) const {
+    TensorSpec spec{value->dtype, Evaluate(*value->dims, bindings_).value(), value->layout, value->quant};
+    return spec;
+  }
+
+  int LastUse(const Value* value) const {
+    const auto found = last_use_.find(value);
+    return found == last_use_.end() ? -1 : found->second;
+  }
+
+  void FindLifetimes() {
+    const int end = static_cast<int>(nodes_.size());
+    for (int i = 0; i < end; ++i)
+      for (size_t k = 0; k < nodes_[i]->inputs.size(); ++k)
+        if (nodes_[i]->inputs[k] != nullptr && plan_->steps_[i].step->Reads(k))
+          last_use_[nodes_[i]->inputs[k]] = i;
+    for (const Graph::Output& output : graph_.outputs()) last_use_[output.value] = end;
+
+    for (const Value* input : graph_.inputs()) piece_of_[input] = NewPiece(input, -1);
+    for (int i = 0; i < end; ++i) {
+      PlannedStep& step = plan_->steps_[i];
+      const int in_place = step.step->info().in_place_input;
+      for (size_t k = 0; k < nodes_[i]->outputs.size(); ++k) {
+        const Value* output = nodes_[i]->outputs[k];
+        if (k == 0 && in_place >= 0) {
+          const Value* input = nodes_[i]->inputs[static_cast<size_t>(in_place)];
+          if (CanTakeOver(i, input, step.step->info().view)) {
+            const int piece = piece_of_.at(input);
+            piece_of_[output] = piece;
+            pieces_[piece].last = std::max(pieces_[piece].last, LastUse(output));
+            continue;
+          }
+          step.copied_input = in_place;
+        }
+        piece_of_[output] = NewPiece(output, i);
+      }
+    }
+  }
+
+  // Whether step `i` may have its output where `input` lies: nobody reads that afterwards, nor does the step
+  // through another input. A view only has to lie in the arena: its memory is everyone's.
+  bool CanTakeOver(int i, const Value* input, bool view) const {
+    if (input->is_constant()) return false;
+    if (view) return true;
+    const int piece = piece_of_.at(input);
+    if (pieces_[piece].last > i) return false;
+    int readers = 0;
+    for (size_t k = 0; k < nodes_[i]->inputs.size(); ++k) {
+      const Value* other = nodes_[i]->inputs[k];
+      if (other == nullptr || other->is_constant() || !plan_->steps_[i].step->Reads(k)) continue;
+      readers += piece_of_.at(other) == piece;
+    }
+    return readers == 1;
+  }
+
+  absl::StatusOr<std::shared_ptr<const Plan>> LayOutMemory() {
+    std::vector<Lifetime> lifetimes;
+    for (const Piece& piece : pieces_) lifetimes.push_back({piece.bytes, piece.first, piece.last});
+    const MemoryLayout layout = LayOut(lifetimes);
+    plan_->scratch_offset_ = layout.arena_bytes;
+    plan_->arena_bytes_ = layout.arena_bytes;
+    for (const PlannedStep& step : plan_->steps_)
+      plan_->arena_bytes_ =
+          std::max(plan_->arena_bytes_, layout.arena_bytes + step.step->info().scratch_bytes);
+
+    const auto offset_of = [&](const Value* value) {
+      return value->is_constant() ? 0 : layout.offsets[static_cast<size_t>(piece_of_.at(value))];
+    };
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      PlannedStep& step = plan_->steps_[i];
+      for (size_t k = 0; k < step.inputs.size(); ++k)
+        if (!step.inputs[k].name.empty()) step.inputs[k].offset = offset_of(nodes_[i]->inputs[k]);
+      for (size_t k = 0; k < step.outputs.size(); ++k)
+        step.outputs[k].offset = offset_of(nodes_[i]->outputs[k]);
+    }
+    for (const Value* input : graph_.inputs())
+      plan_->inputs_.push_back({input->name, SpecOf(input), offset_of(input), nullptr});
+    for (const Graph::Output& output : graph_.outputs())
+      plan_->outputs_.push_back(
+          {output.name, SpecOf(output.value), offset_of(output.value), output.value->constant});
+    return std::shared_ptr<const Plan>(std::move(plan_));
+  }
+
+  const Graph& graph_;
+  const Bindings& bindings_;
+  WeightCache& weights_;
+  std::unique_ptr<Plan> plan_ = std::unique_ptr<Plan>(new Plan());
+  std::vector<const Node*> nodes_;  // of each step
+  std::unordered_map<const Value*, int> last_use_, piece_of_;
+  std::vector<Piece> pieces_;
+};
+
+absl::StatusOr<std::shared_ptr<const Plan>> Plan::Create(const Graph& graph, const Bindings& bindings,
+                                                         WeightCache& weights) {
+  return PlanBuilder(graph, bindings, weights).Build();
+}
+
+int64_t Plan::macs() const {
+  int64_t sum = 0;
+  for (const PlannedStep& step : steps_) sum += step.macs;
+  return sum;
+}
+
+int64_t Plan::int8_macs() const {
+  int64_t sum = 0;
+  for (const PlannedStep& step : steps_)
+    if (step.precision == "int8") sum += step.macs;
+  return sum;
+}
+
+int64_t Plan::vnni_macs() const {
+  int64_t sum = 0;
+  for (const PlannedStep& step : steps_)
+    if (step.precision == "int8" && HasVnniName(step)) sum += step.macs;
+  return sum;
+}
+
+std::string Plan::ToText() const {
+  std::string text = absl::StrFormat(
+      "plan: %d steps, threads=%d isa=%s arena_bytes=%d macs=%d int8_macs=%d vnni_macs=%d\n", steps_.size(),
+      threads_, std::string(NameOf(DetectIsa())), arena_bytes_, macs(), int8_macs(), vnni_macs());
+  for (const Place& input : inputs_) absl::StrAppend(&text, "input ", SpecText(input), "\n");
+  for (const PlannedStep& step : steps_) {
+    absl::StrAppend(&text, step.name, ": ", step.what, " | ", step.precision,
+                    " kernel=", step.step->info().kernel, " isa=", step.isa, " macs=", step.macs,
+                    " bytes=", step.bytes);
+    if (step.copied_input >= 0) absl::StrAppend(&text, " copies=", step.inputs[step.copied_input].name);
+    text += " | in";
+    for (const Place& input : step.inputs)
+      if (!input.name.empty()) absl::StrAppend(&text, " ", SpecText(input), ";");
+    text += " | out";
+    for (const Place& output : step.outputs) absl::StrAppend(&text, " ", SpecText(output), ";");
+    text += '\n';
+  }
+  for (const Place& output : outputs_) absl::StrAppend(&text, "output ", SpecText(output), "\n");
+  return text;
+}
+
+}  // namespace hachi
