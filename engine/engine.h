@@ -13,21 +13,13 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/tensor/dtype.h"
+#include "engine/tensor/input_options.h"
 #include "engine/tensor/shape.h"
 
 // The engine's door: what a server (or a tool) needs to load a model and run it.
 namespace hachi {
 
 enum class Precision { kAuto, kInt8, kBf16, kFp32 };
-
-// What clients send for one input, where that differs from what the model takes. The engine computes
-// (x - mean[c]) * scale[c] while it gathers; padding inside the model stays zero after that normalisation.
-struct InputOptions {
-  DType dtype = DType::kF32;   // of what clients send: u8 or f32
-  bool channels_last = false;  // clients send nhwc where the model takes nchw
-  std::vector<float> mean;     // one a channel, or one for all; empty: 0
-  std::vector<float> scale;    // one a channel, or one for all; empty: 1
-};
 
 struct LoadOptions {
   std::string name;                            // for messages
@@ -64,6 +56,7 @@ struct ModelInfo {
   int64_t weights_copies = 0;  // packed copies beyond one a weight
   int64_t arena_bytes = 0;     // of the largest plan, one for each worker
   std::map<std::string, int64_t> layers_by_precision;
+  int64_t macs_per_row = 0;   // multiply-adds
   double int8_mac_ratio = 0;  // share of multiply-adds in INT8 steps
   double vnni_mac_ratio = 0;  // share of multiply-adds in steps on a VNNI kernel
 };
@@ -109,14 +102,15 @@ class Model {
   // valid then.
   virtual absl::StatusOr<RunTimes> Run(RunContext& context, std::span<const Rows> requests) const = 0;
 
-  // The plan for a batch of `rows` as text: see engine/plan/plan.h.
+  // The plan that runs a batch of `rows` as text: see engine/plan/plan.h. INVALID_ARGUMENT beyond
+  // max_batch_rows.
   virtual absl::StatusOr<std::string> PlanText(int64_t rows) const = 0;
 };
 
 // Imports, optimises, quantizes, plans and warms up. Slow (up to seconds); call it off the serving threads.
-// Errors: NOT_FOUND no such file; DATA_LOSS damaged file or table; FAILED_PRECONDITION table of another
-// model; UNIMPLEMENTED operator or attribute; INVALID_ARGUMENT contradicting model or options; INTERNAL our
-// bug.
+// The calling thread's OpenMP team has options.threads threads afterwards. Errors: NOT_FOUND no such file;
+// DATA_LOSS damaged file or table; FAILED_PRECONDITION table of another model; UNIMPLEMENTED operator or
+// attribute; INVALID_ARGUMENT contradicting model or options; INTERNAL our bug.
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options);
 
 }  // namespace hachi
