@@ -96,10 +96,10 @@ class Model {
   virtual const ModelInfo& info() const = 0;
 
   // Gathers the rows of all requests into one batch, runs it, and scatters the outputs into memory that the
-  // caller owns. An answer does not depend on the batch it rode in. Does not allocate once the context has
-  // run a batch of that size. REQUIRES: the rows fit the signature (sizes as described at Rows) and their
-  // counts add up to at most max_batch_rows; 1 when not batched. INTERNAL when a kernel fails: no output is
-  // valid then.
+  // caller owns. An answer does not depend on the batch it rode in (FP32 without AVX-512: but for rounding).
+  // Does not allocate once the context has run a batch of that size. REQUIRES: the rows fit the signature
+  // (sizes as described at Rows) and their counts add up to at most max_batch_rows; 1 when not batched.
+  // INTERNAL when a kernel fails: no output is valid then.
   virtual absl::StatusOr<RunTimes> Run(RunContext& context, std::span<const Rows> requests) const = 0;
 
   // The plan that runs a batch of `rows` as text: see engine/plan/plan.h. INVALID_ARGUMENT beyond

@@ -26,6 +26,12 @@ std::string SpecText(const Place& place) {
   return text;
 }
 
+// The instruction set in oneDNN's kernel names, "brgconv:avx512_core_vnni"; the rung for names without one.
+std::string IsaOf(const std::string& kernel) {
+  const std::string suffix = kernel.substr(kernel.rfind(':') + 1);
+  return suffix.starts_with("avx") ? suffix : std::string(NameOf(DetectIsa()));
+}
+
 // Whether products of bytes are summed in 32 bits by the kernel of that name.
 bool HasVnniName(const PlannedStep& step) {
   return step.isa.find("vnni") != std::string::npos || step.isa.find("amx") != std::string::npos ||
@@ -96,9 +102,7 @@ class PlanBuilder {
     }
     if (info.view) planned.bytes = 0;
     planned.precision = bytes ? "int8" : std::string(NameOf(planned.outputs[0].spec.dtype));
-    const size_t colon = info.kernel.rfind(':');
-    planned.isa =
-        colon == std::string::npos ? std::string(NameOf(DetectIsa())) : info.kernel.substr(colon + 1);
+    planned.isa = IsaOf(info.kernel);
     plan_->steps_.push_back(std::move(planned));
     nodes_.push_back(&node);
     return absl::OkStatus();
