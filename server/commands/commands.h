@@ -4,6 +4,7 @@
 
 namespace hachi::server {
 
+extern const Command kCalibrateCommand;
 extern const Command kInferCommand;
 extern const Command kLoadCommand;
 

@@ -9,6 +9,7 @@
 #include "engine/samples/tensor_file.h"
 #include "server/commands/commands.h"
 #include "server/commands/rows.h"
+#include "tests/commands/run_hachi.h"
 #include "tests/rpc/test_server.h"
 #include "tests/support/status_matchers.h"
 
@@ -18,11 +19,6 @@ namespace hachi::server {
 namespace {
 
 using ::testing::HasSubstr;
-
-struct Outcome {
-  int exit_code;
-  std::string out, error;
-};
 
 class ClientCommandsTest : public ::testing::Test {
  protected:
@@ -45,14 +41,8 @@ class ClientCommandsTest : public ::testing::Test {
     return {.inputs = {{"x", DType::kU8, {2}}}, .outputs = {{"y", DType::kU8, {3}}}, .batched = true};
   }
 
-  Outcome Hachi(std::vector<std::string> arguments) {
-    std::vector<const char*> argv = {"hachi"};
-    for (const std::string& argument : arguments) argv.push_back(argument.c_str());
-    const Command commands[] = {kInferCommand, kLoadCommand};
-    testing::internal::CaptureStdout();
-    testing::internal::CaptureStderr();
-    const int exit_code = RunCommandLine(static_cast<int>(argv.size()), argv.data(), commands);
-    return {exit_code, testing::internal::GetCapturedStdout(), testing::internal::GetCapturedStderr()};
+  Outcome Hachi(const std::vector<std::string>& arguments) {
+    return RunHachi({kInferCommand, kLoadCommand}, arguments);
   }
 
   Outcome Infer(std::vector<std::string> more) {

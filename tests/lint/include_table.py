@@ -35,13 +35,15 @@ MAY_INCLUDE = {
     "engine/engine.h": {"engine/plan", "engine/tensor"},
     "engine/engine.cc": ENGINE | {"engine/engine.h"},
     "server/metrics": set(),
-    "server/models": MODELS,
+    # How configuration becomes what the engine loads, for the registry and for commands.
+    "server/models/load_options.h": {"config", "engine/engine.h"},
+    "server/models": MODELS | {"server/models/load_options.h"},
     "server/batching": BATCHING,
     "server/executor": BATCHING | {"server/batching", "engine/cpu"},
     "server/rpc": BATCHING | {"server/batching", "proto"},
     "server/client": {"proto", "engine/tensor"},
     "server/daemon": SERVER | {"engine/cpu", "proto"},
-    "server/commands": ENGINE | {"engine/engine.h", "config", "server/client"},
+    "server/commands": ENGINE | {"engine/engine.h", "config", "server/client", "server/models/load_options.h"},
     "server/commands/serve.cc": {"server/commands", "config", "engine/engine.h", "server/daemon"},
     "server/main.cc": {"server/commands"},
 }
