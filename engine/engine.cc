@@ -109,14 +109,43 @@ class LoadedModel final : public Model {
   }
 
   absl::StatusOr<std::string> PlanText(int64_t rows) const override {
+    ASSIGN_OR_RETURN(const auto plan, PlanFor(rows));
+    return plan->ToText();
+  }
+
+  absl::StatusOr<std::vector<StepProfile>> Profile(RunContext& run_context, int64_t rows,
+                                                   int runs) const override {
+    ASSIGN_OR_RETURN(const auto plan, PlanFor(rows));
+    PlanRunner& runner = static_cast<Context&>(run_context).runner;
+    BoundPlan& bound = runner.Bind(plan);
+    std::vector<std::vector<absl::Duration>> times(plan->steps().size());
+    for (int run = 0; run < runs; ++run) {
+      absl::Time last = absl::Now();
+      RETURN_IF_ERROR(bound.Run(runner.stream(), [&](size_t i) {
+        times[i].push_back(absl::Now() - last);
+        last = absl::Now();
+      }));
+    }
+    std::vector<StepProfile> profile;
+    for (size_t i = 0; i < times.size(); ++i) {
+      const auto median = times[i].begin() + runs / 2;
+      std::nth_element(times[i].begin(), median, times[i].end());
+      const PlannedStep& step = plan->steps()[i];
+      profile.push_back(
+          {step.name, step.op, step.precision, step.step->info().kernel, *median, step.macs, step.bytes});
+    }
+    return profile;
+  }
+
+ private:
+  absl::StatusOr<std::shared_ptr<const Plan>> PlanFor(int64_t rows) const {
     const auto size = std::ranges::lower_bound(sizes_, rows);
     if (rows < 1 || size == sizes_.end())
       return absl::InvalidArgumentError(
           absl::StrCat("a batch of ", rows, " rows, expected 1 to ", sizes_.back()));
-    return plans_[static_cast<size_t>(size - sizes_.begin())]->ToText();
+    return plans_[static_cast<size_t>(size - sizes_.begin())];
   }
 
- private:
   // Calls fn(request, rows of it to skip, rows, where in the batch) for what rows [begin, begin + count) of
   // all requests together are made of.
   template <typename Fn>

@@ -75,6 +75,14 @@ struct RunTimes {
   absl::Duration gather, compute, scatter;
 };
 
+// One step of a plan, timed.
+struct StepProfile {
+  std::string name, op, precision, kernel;
+  absl::Duration time;  // median over the runs
+  int64_t macs = 0;     // multiply-adds
+  int64_t bytes = 0;    // read and written, weights included
+};
+
 // What one thread needs to run plans: the arena, the oneDNN stream, plans bound to them. Models share it.
 //
 // Confined to one thread at a time, whose OpenMP team must have the size it was made for.
@@ -105,6 +113,11 @@ class Model {
   // The plan that runs a batch of `rows` as text: see engine/plan/plan.h. INVALID_ARGUMENT beyond
   // max_batch_rows.
   virtual absl::StatusOr<std::string> PlanText(int64_t rows) const = 0;
+
+  // Runs that plan `runs` times on whatever lies in its inputs and times each step, in order. Costs the run
+  // two clock readings a step. REQUIRES: runs >= 1.
+  virtual absl::StatusOr<std::vector<StepProfile>> Profile(RunContext& context, int64_t rows,
+                                                           int runs) const = 0;
 };
 
 // Imports, optimises, quantizes, plans and warms up. Slow (up to seconds); call it off the serving threads.

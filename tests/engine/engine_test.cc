@@ -154,6 +154,17 @@ TEST(EngineTest, PixelsNormalisedInTheGatherEqualThoseNormalisedBefore) {
   for (size_t i = 0; i < reals.size(); ++i) EXPECT_NEAR(pixels[i], reals[i], 1e-5);
 }
 
+TEST(EngineTest, ProfileTimesEveryStep) {
+  const auto model = Load(DigitsOptions(Precision::kInt8));
+  const auto profile = model->Profile(*NewRunContext(), 8, 3);
+  ASSERT_OK(profile);
+  EXPECT_EQ(profile->size(), 18);
+  int64_t macs = 0;
+  for (const StepProfile& step : *profile) macs += step.macs;
+  EXPECT_EQ(macs, 8 * model->info().macs_per_row);
+  EXPECT_GT(profile->front().time, absl::ZeroDuration());
+}
+
 TEST(EngineTest, PinnedLayerRunsInFp32) {
   LoadOptions options = DigitsOptions(Precision::kInt8);
   options.layers = {{"stem*", Precision::kFp32}};
