@@ -7,5 +7,6 @@ namespace hachi::server {
 extern const Command kCalibrateCommand;
 extern const Command kInferCommand;
 extern const Command kLoadCommand;
+extern const Command kServeCommand;
 
 }  // namespace hachi::server

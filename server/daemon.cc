@@ -1,0 +1,120 @@
+#include "server/daemon.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/log.h"
+#include "engine/base/status_macros.h"
+#include "engine/cpu/budget.h"
+#include "engine/cpu/team.h"
+
+namespace hachi::server {
+namespace {
+
+// Pins worker `worker`'s team to CPUs of its own. REQUIRES: there are as many CPUs as threads.
+void PinWorker(const std::vector<int>& cpus, WorkerCounts counts, int worker) {
+  const auto threads = static_cast<size_t>(counts.threads_per_worker);
+  const absl::Status status =
+      PinTeam(std::span(cpus).subspan(static_cast<size_t>(worker) * threads, threads));
+  if (!status.ok()) LogWarning(absl::StrCat("worker ", worker, ": ", status.message()));
+}
+
+}  // namespace
+
+absl::StatusOr<WorkerCounts> CountWorkers(const ServerConfig& config, int cpu_budget) {
+  WorkerCounts counts{};
+  counts.threads_per_worker = config.threads_per_worker.value_or(
+      config.workers.has_value() ? std::max(1, cpu_budget / *config.workers) : 1);
+  counts.workers = config.workers.value_or(std::max(1, cpu_budget / counts.threads_per_worker));
+  if (counts.workers * counts.threads_per_worker > cpu_budget)
+    return absl::InvalidArgumentError(absl::StrCat("cpu: ", counts.workers, " workers of ",
+                                                   counts.threads_per_worker, " threads, expected at most ",
+                                                   cpu_budget, " threads in all, the CPU budget"));
+  return counts;
+}
+
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Options options) {
+  auto daemon = std::unique_ptr<Daemon>(new Daemon(std::move(options)));
+  RETURN_IF_ERROR(daemon->Open());
+  return daemon;
+}
+
+Daemon::Daemon(Options options) : options_(std::move(options)) {}
+
+absl::Status Daemon::Open() {
+  const ServerConfig& config = options_.config;
+  const int budget = CpuBudget();
+  ASSIGN_OR_RETURN(workers_, CountWorkers(config, budget));
+  metrics_.server().cpu_budget.Set(budget);
+  ASSIGN_OR_RETURN(exposer_, Exposer::Create(config.metrics_address, metrics_));
+  scheduler_ = std::make_unique<BatchScheduler>(
+      BatchScheduler::Options{.inflight_bytes = config.inflight_bytes, .metrics = &metrics_.server()});
+  registry_ = std::make_unique<ModelRegistry>(
+      ModelRegistry::Options{.models = config.models,
+                             .loader = options_.loader,
+                             .threads = workers_.threads_per_worker,
+                             .metrics = &metrics_,
+                             .on_change = [this](const ModelVersion& version) { OnModelChange(version); }});
+
+  Executor::Options executor{.workers = workers_.workers,
+                             .threads_per_worker = workers_.threads_per_worker,
+                             .scheduler = scheduler_.get(),
+                             .new_context = options_.new_context};
+  // CPUs that a quota makes us share are the kernel's to hand out: see README.md.
+  if (std::vector<int> cpus = AllowedCpus(); static_cast<int>(cpus.size()) == budget)
+    executor.on_start = [cpus = std::move(cpus), counts = workers_](int worker) {
+      PinWorker(cpus, counts, worker);
+    };
+  executor_ = std::make_unique<Executor>(executor);
+  ASSIGN_OR_RETURN(rpc_, RpcServer::Create({.address = config.grpc_address,
+                                            .registry = registry_.get(),
+                                            .scheduler = scheduler_.get(),
+                                            .metrics = &metrics_.server(),
+                                            .streams_per_connection = config.streams_per_connection}));
+  registry_->Start();
+  return absl::OkStatus();
+}
+
+Daemon::~Daemon() {
+  if (rpc_ != nullptr) BeginDrain();  // a load that still runs finds nobody to tell
+  rpc_.reset();
+  registry_.reset();
+  if (scheduler_ != nullptr) scheduler_->Stop();
+  executor_.reset();
+}
+
+void Daemon::OnModelChange(const ModelVersion& version) {
+  MutexLock lock(mutex_);
+  const auto versions = registry_->VersionsOf(version.name());
+  const bool serving = versions.ok() && std::ranges::any_of(*versions, [](const auto& v) {
+                         return v->state() == ModelState::kReady;
+                       });
+  if (!draining_) {
+    rpc_->SetServing(version.name(), serving);
+    rpc_->SetServing(registry_->AllReady());
+  }
+  changed_.NotifyAll();
+}
+
+bool Daemon::WaitForModels() const {
+  MutexLock lock(mutex_);
+  const auto settled = [](const auto& version) {
+    return version->state() == ModelState::kReady || version->state() == ModelState::kFailed;
+  };
+  while (!std::ranges::all_of(registry_->AllVersions(), settled)) changed_.Wait(mutex_);
+  return registry_->AllReady();
+}
+
+void Daemon::BeginDrain() {
+  MutexLock lock(mutex_);
+  draining_ = true;
+  rpc_->SetServing(false);
+  for (const auto& version : registry_->AllVersions()) rpc_->SetServing(version->name(), false);
+}
+
+void Daemon::Shutdown() { rpc_->Shutdown(options_.config.drain_deadline); }
+
+}  // namespace hachi::server

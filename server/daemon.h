@@ -1,0 +1,82 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "config/server_config.h"
+#include "engine/engine.h"
+#include "server/batching/batch_scheduler.h"
+#include "server/executor/executor.h"
+#include "server/metrics/exposer.h"
+#include "server/metrics/metrics.h"
+#include "server/models/model_registry.h"
+#include "server/rpc/server.h"
+
+namespace hachi::server {
+
+// How many batches run at once, and on how many threads each.
+struct WorkerCounts {
+  int workers, threads_per_worker;
+};
+
+// From the configuration and the CPU budget; README.md says why. INVALID_ARGUMENT when workers × threads
+// would exceed the budget.
+absl::StatusOr<WorkerCounts> CountWorkers(const ServerConfig& config, int cpu_budget);
+
+// The whole server: metrics page, models, scheduler, workers and the gRPC front, started in that order and
+// stopped in the reverse.
+//
+// Serves as soon as it exists; it is ready once every model is. A model that fails to load leaves it up and
+// not ready; the others are served. Call BeginDrain, then Shutdown; the destructor does what is left at once.
+//
+// Thread-compatible.
+class Daemon {
+ public:
+  struct Options {
+    ServerConfig config;
+    ModelRegistry::Loader loader;                              // hachi::LoadModel; tests have their own
+    std::function<std::unique_ptr<RunContext>()> new_context;  // hachi::NewRunContext, likewise
+  };
+
+  // UNAVAILABLE when an address can't be bound; INVALID_ARGUMENT for a configuration that this machine can't
+  // follow. Models load after it has returned.
+  static absl::StatusOr<std::unique_ptr<Daemon>> Start(Options options);
+  ~Daemon();
+
+  // As bound, with real ports.
+  const std::string& grpc_address() const { return rpc_->address(); }
+  const std::string& metrics_address() const { return exposer_->address(); }
+  WorkerCounts workers() const { return workers_; }
+
+  // Waits until every model has been loaded or has failed; false in the latter case.
+  bool WaitForModels() const;
+
+  // Not ready from now on, whatever models do: load balancers look away. Requests are still served.
+  void BeginDrain();
+
+  // Refuses new requests and waits for those in flight, for config.drain_deadline at most.
+  void Shutdown();
+
+ private:
+  explicit Daemon(Options options);
+  absl::Status Open();
+  void OnModelChange(const ModelVersion& version);
+
+  const Options options_;
+  WorkerCounts workers_{};
+  mutable Mutex mutex_;
+  mutable CondVar changed_;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // In the order of their starts: each uses those before it.
+  Metrics metrics_;
+  std::unique_ptr<Exposer> exposer_;
+  std::unique_ptr<BatchScheduler> scheduler_;
+  std::unique_ptr<ModelRegistry> registry_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<RpcServer> rpc_;
+};
+
+}  // namespace hachi::server

@@ -1,0 +1,7 @@
+#include "server/commands/commands.h"
+
+int main(int argc, char** argv) {
+  using namespace hachi::server;
+  const Command commands[] = {kServeCommand, kCalibrateCommand, kInferCommand, kLoadCommand};
+  return RunCommandLine(argc, argv, commands);
+}
