@@ -2,6 +2,7 @@
 
 int main(int argc, char** argv) {
   using namespace hachi::server;
-  const Command commands[] = {kServeCommand, kCalibrateCommand, kInferCommand, kLoadCommand};
+  const Command commands[] = {kServeCommand, kCalibrateCommand, kInspectCommand,
+                              kBenchCommand, kLoadCommand,      kInferCommand};
   return RunCommandLine(argc, argv, commands);
 }

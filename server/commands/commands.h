@@ -4,8 +4,10 @@
 
 namespace hachi::server {
 
+extern const Command kBenchCommand;
 extern const Command kCalibrateCommand;
 extern const Command kInferCommand;
+extern const Command kInspectCommand;
 extern const Command kLoadCommand;
 extern const Command kServeCommand;
 

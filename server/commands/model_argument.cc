@@ -21,4 +21,10 @@ absl::StatusOr<LoadOptions> ReadModelArgument(const std::filesystem::path& model
   return options;
 }
 
+Precision PrecisionOf(const std::string& name) {
+  if (name == "int8") return Precision::kInt8;
+  if (name == "bf16") return Precision::kBf16;
+  return name == "fp32" ? Precision::kFp32 : Precision::kAuto;
+}
+
 }  // namespace hachi::server

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "engine/base/file.h"
 #include "tests/commands/run_hachi.h"
@@ -17,7 +18,9 @@ using ::testing::HasSubstr;
 const std::filesystem::path kSource = HACHI_SOURCE_DIR;
 const std::string kDigits = kSource / "deploy/models/digits";
 
-Outcome Hachi(const std::vector<std::string>& arguments) { return RunHachi({kCalibrateCommand}, arguments); }
+Outcome Hachi(const std::vector<std::string>& arguments) {
+  return RunHachi({kCalibrateCommand, kInspectCommand, kBenchCommand}, arguments);
+}
 
 TEST(CalibrateCommandTest, DemoModelsTableIsWhatTheCommandWrites) {
   const TempDir dir;
@@ -47,6 +50,44 @@ TEST(CalibrateCommandTest, ModelFileAloneTakesTheModelsOwnInputs) {
 TEST(CalibrateCommandTest, MissingModelAndMissingOptionsAreErrors) {
   EXPECT_EQ(Hachi({"calibrate", "nowhere.onnx", "--data", "x", "--output", "y"}).exit_code, 1);
   EXPECT_EQ(Hachi({"calibrate", kDigits}).exit_code, 2);
+}
+
+TEST(InspectCommandTest, PlanNamesEachStepsPrecisionAndKernel) {
+  const Outcome outcome = Hachi({"inspect", kDigits, "--batch", "4"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.error;
+  EXPECT_THAT(outcome.out, HasSubstr("model: digits precision=int8"));
+  EXPECT_THAT(outcome.out, HasSubstr("stem.conv: Conv(image"));
+  EXPECT_THAT(Hachi({"inspect", kDigits, "--precision", "fp32"}).out, HasSubstr("precision=fp32"));
+  const auto json = nlohmann::json::parse(Hachi({"inspect", kDigits, "--json"}).out);
+  EXPECT_EQ(json["model"], "digits");
+  EXPECT_GE(json["int8_mac_ratio"], 0.95);
+}
+
+TEST(InspectCommandTest, NeedsAModelOrTheCpu) {
+  EXPECT_THAT(Hachi({"inspect"}).error, HasSubstr("no model, expected"));
+  EXPECT_THAT(Hachi({"inspect", "--cpu"}).out, HasSubstr("ceiling of"));
+}
+
+TEST(BenchCommandTest, PrecisionsTakeTurnsAndAreCompared) {
+  const Outcome outcome = Hachi({"bench", kDigits, "--precision", "int8", "fp32", "--batch", "8",
+                                 "--instances", "1", "--seconds", "0.1", "--profile"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.error;
+  EXPECT_THAT(outcome.out, HasSubstr("int8 over fp32: "));
+  EXPECT_THAT(outcome.out, HasSubstr("block1.depthwise.conv"));
+}
+
+TEST(BenchCommandTest, JsonHasTheFieldsThatTheDesignNames) {
+  const auto json = nlohmann::json::parse(Hachi({"bench", kDigits, "--seconds", "0.1", "--json"}).out);
+  for (const char* field :
+       {"model", "precision", "isa", "instances", "threads", "batch", "throughput_per_s", "latency_ms",
+        "ceiling_ratio", "int8_mac_ratio", "load_seconds", "resident_bytes"})
+    EXPECT_TRUE(json.contains(field)) << field;
+  EXPECT_LE(json["latency_ms"]["p50"], json["latency_ms"]["p99"]);
+  EXPECT_EQ(json["precision"], "int8");
+}
+
+TEST(BenchCommandTest, MoreThreadsThanTheBudgetAreRefused) {
+  EXPECT_THAT(Hachi({"bench", kDigits, "--instances", "1024"}).error, HasSubstr("the CPU budget"));
 }
 
 }  // namespace

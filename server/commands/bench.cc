@@ -1,0 +1,311 @@
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <barrier>
+#include <chrono>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/base/mutex.h"
+#include "engine/base/status_macros.h"
+#include "engine/cpu/budget.h"
+#include "engine/cpu/peak.h"
+#include "engine/cpu/team.h"
+#include "server/commands/commands.h"
+#include "server/commands/model_argument.h"
+#include "server/commands/rows.h"
+
+namespace hachi::server {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Seconds = std::chrono::duration<double>;
+
+constexpr int kRounds = 5;         // precisions take turns so often: noise of the machine meets them all
+constexpr int kProfiledRuns = 50;  // at most; fewer where they would take longer than --seconds
+
+struct Arguments {
+  std::string model;
+  std::vector<std::string> precisions = {"auto"};
+  int64_t batch = 1;
+  int instances = 0;  // 0: as many as the CPU budget has room for
+  int threads = 1;
+  double seconds = 5;
+  bool profile = false, json = false;
+};
+
+int64_t ResidentBytes() {
+  int64_t pages = 0;
+  std::ifstream statm("/proc/self/statm");
+  statm >> pages >> pages;
+  return pages * sysconf(_SC_PAGESIZE);
+}
+
+// One model in one precision, and what its rounds have shown.
+struct Candidate {
+  std::unique_ptr<Model> model;
+  double load_seconds = 0;
+  int64_t resident_bytes = 0;
+  std::vector<double> latencies;   // seconds a run
+  std::vector<double> throughput;  // rows a second, of each round
+
+  double Latency(double quantile) const {
+    const auto index = static_cast<size_t>(quantile * static_cast<double>(latencies.size() - 1) + 0.5);
+    return latencies[index];
+  }
+  double Throughput() const {  // the median round's
+    std::vector<double> sorted = throughput;
+    std::ranges::sort(sorted);
+    return sorted[sorted.size() / 2];
+  }
+  bool is_int8() const { return model->info().precision == "int8"; }
+};
+
+// A request of made-up rows that stays the same from run to run.
+class BenchRequest {
+ public:
+  BenchRequest(const Signature& signature, int64_t rows) {
+    rows_.count = rows;
+    const auto whole_shape = [&](const TensorSignature& tensor) {
+      Shape shape = tensor.dims;
+      if (signature.batched) shape.insert(shape.begin(), rows);
+      return shape;
+    };
+    for (const TensorSignature& input : signature.inputs)
+      inputs_.push_back(
+          TensorRows::Random({input.name, input.dtype, whole_shape(input)}, signature.batched, rows)
+              .Bytes(0, rows));
+    for (const std::string& bytes : inputs_) rows_.inputs.push_back({std::as_bytes(std::span(bytes))});
+    for (const TensorSignature& output : signature.outputs)
+      outputs_.emplace_back(output.row_bytes() * static_cast<size_t>(rows));
+    for (std::vector<std::byte>& bytes : outputs_) rows_.outputs.emplace_back(bytes);
+  }
+  BenchRequest(const BenchRequest&) = delete;
+  BenchRequest& operator=(const BenchRequest&) = delete;
+
+  std::span<const Rows> rows() const { return {&rows_, 1}; }
+
+ private:
+  std::vector<std::string> inputs_;
+  std::vector<std::vector<std::byte>> outputs_;
+  Rows rows_;
+};
+
+absl::StatusOr<Candidate> Load(const Arguments& arguments, LoadOptions options,
+                               const std::string& precision) {
+  // "auto" is what is configured.
+  if (precision != "auto") options.precision = PrecisionOf(precision);
+  options.threads = arguments.threads;
+  options.max_batch_rows = arguments.batch;
+  Candidate candidate;
+  const auto start = Clock::now();
+  auto model = LoadModel(options);
+  if (!model.ok()) return WithContext(model.status(), absl::StrCat("model '", options.name, "'"));
+  candidate.load_seconds = Seconds(Clock::now() - start).count();
+  candidate.resident_bytes = ResidentBytes();
+  candidate.model = *std::move(model);
+  return candidate;
+}
+
+// All instances run for `seconds`, each on threads and CPUs of its own.
+absl::Status RunRound(const Arguments& arguments, int64_t rows, double seconds, Candidate& candidate) {
+  const std::vector<int> cpus = AllowedCpus();
+  std::barrier start(arguments.instances);
+  Mutex mutex;
+  absl::Status failure;
+  double throughput = 0;
+  std::vector<std::thread> threads;
+  for (int instance = 0; instance < arguments.instances; ++instance)
+    threads.emplace_back([&, instance] {
+      SetTeam(arguments.threads);
+      const auto first = static_cast<size_t>(instance * arguments.threads);
+      std::vector<int> own;
+      for (size_t i = 0; i < static_cast<size_t>(arguments.threads); ++i)
+        own.push_back(cpus[(first + i) % cpus.size()]);
+      absl::Status status = PinTeam(own);
+      const auto context = NewRunContext();
+      const BenchRequest request(candidate.model->signature(), rows);
+      if (status.ok()) status = candidate.model->Run(*context, request.rows()).status();  // binds
+      std::vector<double> latencies;
+      latencies.reserve(1 << 16);
+      start.arrive_and_wait();
+      const auto begin = Clock::now();
+      Clock::time_point last = begin;
+      while (status.ok() && Seconds(last - begin).count() < seconds) {
+        status = candidate.model->Run(*context, request.rows()).status();
+        const auto now = Clock::now();
+        latencies.push_back(Seconds(now - last).count());
+        last = now;
+      }
+      MutexLock lock(mutex);
+      if (!status.ok()) failure = status;
+      throughput +=
+          static_cast<double>(latencies.size()) * static_cast<double>(rows) / Seconds(last - begin).count();
+      candidate.latencies.insert(candidate.latencies.end(), latencies.begin(), latencies.end());
+    });
+  for (std::thread& thread : threads) thread.join();
+  candidate.throughput.push_back(throughput);
+  return failure;
+}
+
+// Operations a second that this machine can do at most in the candidate's precision.
+double Ceiling(const Candidate& candidate, int threads) {
+  return candidate.is_int8() ? PeakInt8OpsPerSecond(threads) : PeakFp32FlopsPerSecond(threads);
+}
+
+nlohmann::json ToJson(const Arguments& arguments, const std::string& name, int64_t rows,
+                      const Candidate& candidate, double ceiling) {
+  const ModelInfo& info = candidate.model->info();
+  const double ops = candidate.Throughput() * 2 * static_cast<double>(info.macs_per_row);
+  return {{"model", name},
+          {"precision", info.precision},
+          {"isa", info.isa},
+          {"instances", arguments.instances},
+          {"threads", arguments.threads},
+          {"batch", rows},
+          {"throughput_per_s", candidate.Throughput()},
+          {"latency_ms",
+           {{"p50", candidate.Latency(0.5) * 1e3},
+            {"p90", candidate.Latency(0.9) * 1e3},
+            {"p99", candidate.Latency(0.99) * 1e3}}},
+          {"ceiling_ratio", ceiling > 0 ? ops / ceiling : 0},
+          {"int8_mac_ratio", info.int8_mac_ratio},
+          {"load_seconds", candidate.load_seconds},
+          {"resident_bytes", candidate.resident_bytes}};
+}
+
+void PrintText(const nlohmann::json& result) {
+  std::cout << absl::StrFormat(
+      "%s %s: %.1f rows/s, latency p50 %.3f p90 %.3f p99 %.3f ms, %.0f %% of the ceiling, loaded in %.2f s, "
+      "%d MiB resident\n",
+      result["model"].get<std::string>(), result["precision"].get<std::string>(),
+      result["throughput_per_s"].get<double>(), result["latency_ms"]["p50"].get<double>(),
+      result["latency_ms"]["p90"].get<double>(), result["latency_ms"]["p99"].get<double>(),
+      100 * result["ceiling_ratio"].get<double>(), result["load_seconds"].get<double>(),
+      result["resident_bytes"].get<int64_t>() >> 20);
+}
+
+// Each step's time, speed, share of its own ceiling (for steps with multiply-adds) and bytes moved.
+absl::StatusOr<nlohmann::json> Profile(const Arguments& arguments, int64_t rows, const Candidate& candidate) {
+  SetTeam(arguments.threads);
+  const auto context = NewRunContext();
+  const BenchRequest request(candidate.model->signature(), rows);
+  const auto start = Clock::now();
+  RETURN_IF_ERROR(candidate.model->Run(*context, request.rows()).status());
+  const int runs = std::clamp(static_cast<int>(arguments.seconds / Seconds(Clock::now() - start).count()), 1,
+                              kProfiledRuns);
+  ASSIGN_OR_RETURN(const auto steps, candidate.model->Profile(*context, rows, runs));
+  const double int8 = PeakInt8OpsPerSecond(arguments.threads),
+               fp32 = PeakFp32FlopsPerSecond(arguments.threads);
+  nlohmann::json profile = nlohmann::json::array();
+  for (const StepProfile& step : steps) {
+    const double seconds = std::max(absl::ToDoubleSeconds(step.time), 1e-9);
+    const double ops_per_s = 2 * static_cast<double>(step.macs) / seconds;
+    const double ceiling = step.precision == "int8" ? int8 : fp32;
+    profile.push_back({{"name", step.name},
+                       {"op", step.op},
+                       {"precision", step.precision},
+                       {"kernel", step.kernel},
+                       {"us", seconds * 1e6},
+                       {"gops", ops_per_s / 1e9},
+                       {"ceiling_ratio", ceiling > 0 ? ops_per_s / ceiling : 0},
+                       {"bytes", step.bytes},
+                       {"gb_per_s", static_cast<double>(step.bytes) / seconds / 1e9}});
+  }
+  return profile;
+}
+
+void PrintProfile(const nlohmann::json& profile) {
+  double total = 0;
+  for (const auto& step : profile) total += step["us"].get<double>();
+  std::cout << absl::StrFormat("%9s %6s %8s %6s %9s %7s  %-4s %-32s %s\n", "us", "share", "GOP/s", "ceil",
+                               "bytes", "GB/s", "", "step", "kernel");
+  for (const auto& step : profile)
+    std::cout << absl::StrFormat("%9.1f %5.1f%% %8.1f %5.0f%% %9d %7.1f  %-4s %-32s %s\n",
+                                 step["us"].get<double>(), 100 * step["us"].get<double>() / total,
+                                 step["gops"].get<double>(), 100 * step["ceiling_ratio"].get<double>(),
+                                 step["bytes"].get<int64_t>(), step["gb_per_s"].get<double>(),
+                                 step["precision"].get<std::string>(), step["name"].get<std::string>(),
+                                 step["kernel"].get<std::string>());
+  std::cout << absl::StrFormat("%9.1f us in all steps\n", total);
+}
+
+absl::Status Run(Arguments arguments) {
+  const int budget = CpuBudget();
+  if (arguments.instances == 0) arguments.instances = std::max(1, budget / arguments.threads);
+  if (arguments.instances * arguments.threads > budget)
+    return absl::InvalidArgumentError(absl::StrCat("bench: ", arguments.instances, " instances of ",
+                                                   arguments.threads, " threads, expected at most ", budget,
+                                                   " threads in all, the CPU budget"));
+  ASSIGN_OR_RETURN(const LoadOptions options, ReadModelArgument(arguments.model));
+  std::vector<Candidate> candidates;
+  for (const std::string& precision : arguments.precisions) {
+    ASSIGN_OR_RETURN(Candidate candidate, Load(arguments, options, precision));
+    candidates.push_back(std::move(candidate));
+  }
+  const int64_t rows = candidates.front().model->signature().batched ? arguments.batch : 1;
+  for (int round = 0; round < kRounds; ++round)
+    for (Candidate& candidate : candidates)
+      RETURN_IF_ERROR(RunRound(arguments, rows, arguments.seconds / kRounds, candidate));
+
+  nlohmann::json results = nlohmann::json::array();
+  for (Candidate& candidate : candidates) {
+    std::ranges::sort(candidate.latencies);
+    const double ceiling = Ceiling(candidate, arguments.instances * arguments.threads);
+    results.push_back(ToJson(arguments, options.name, rows, candidate, ceiling));
+    if (!arguments.json) PrintText(results.back());
+    if (!arguments.profile) continue;
+    ASSIGN_OR_RETURN(results.back()["profile"], Profile(arguments, rows, candidate));
+    if (!arguments.json) PrintProfile(results.back()["profile"]);
+  }
+  if (arguments.json) {
+    std::cout << (results.size() == 1 ? results.front() : results).dump() << "\n";
+  } else if (results.size() > 1) {
+    for (size_t i = 1; i < results.size(); ++i)
+      std::cout << absl::StrFormat("%s over %s: %.2f times the throughput\n",
+                                   results[0]["precision"].get<std::string>(),
+                                   results[i]["precision"].get<std::string>(),
+                                   candidates[0].Throughput() / candidates[i].Throughput());
+  }
+  return absl::OkStatus();
+}
+
+std::function<absl::Status()> Add(CLI::App& app) {
+  const auto arguments = std::make_shared<Arguments>();
+  app.add_option("model", arguments->model, "Model directory or .onnx file")->required();
+  app.add_option("--precision", arguments->precisions,
+                 "One or several, which take turns and are compared (default: what is configured)")
+      ->check(CLI::IsMember(kPrecisionNames));
+  app.add_option("--batch", arguments->batch, "Rows a run")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app.add_option("--instances", arguments->instances,
+                 "That run at the same time (default: what the CPU budget holds)")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--threads", arguments->threads, "Of each instance")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--seconds", arguments->seconds, "For each precision")
+      ->check(CLI::Range(0.01, 86400.0))
+      ->capture_default_str();
+  app.add_flag("--profile", arguments->profile,
+               "Lists each step's time, speed, share of its ceiling, bytes moved");
+  app.add_flag("--json", arguments->json,
+               "Prints one JSON object, or a list where there are several precisions");
+  return [arguments] { return Run(*arguments); };
+}
+
+}  // namespace
+
+const Command kBenchCommand = {
+    "bench", "Measures a model in this process: throughput, latency, share of the ceiling", &Add};
+
+}  // namespace hachi::server
