@@ -17,10 +17,19 @@ function(hachi_library name)
   endif()
 endfunction()
 
-# hachi_test(NAME SOURCES a_test.cc ... DEPS target ...): one test binary a library, one ctest entry a binary.
+# Builds what runs under the thread sanitizer; ctest knows those tests by the label `tsan`.
+add_custom_target(tsan_tests)
+
+# hachi_test(NAME [TSAN] SOURCES a_test.cc ... DEPS target ...): one test binary a library, one ctest entry a binary.
+# TSAN: it runs under the thread sanitizer too. Not for what has gRPC or an OpenMP team of several threads in its
+# process: they come from the distribution without instrumentation, and the sanitizer takes their locks for races.
 function(hachi_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "TSAN" "" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} hachi_flags GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
+  if(ARG_TSAN)
+    set_tests_properties(${name} PROPERTIES LABELS tsan)
+    add_dependencies(tsan_tests ${name})
+  endif()
 endfunction()
