@@ -3,8 +3,11 @@
 #include <openssl/evp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <memory>
@@ -18,18 +21,22 @@ namespace hachi {
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t max_bytes) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
-  if (!std::filesystem::exists(status))
+  if (status.type() == std::filesystem::file_type::not_found)
     return absl::NotFoundError(absl::StrCat("file '", path.string(), "': not found, expected a file"));
+  if (!std::filesystem::status_known(status))
+    return absl::UnavailableError(
+        absl::StrCat("file '", path.string(), "': cannot be read: ", error.message()));
   if (!std::filesystem::is_regular_file(status))
     return absl::InvalidArgumentError(
         absl::StrCat("file '", path.string(), "': not a regular file, expected one"));
-  const auto size = std::filesystem::file_size(path, error);
-  if (error) return absl::UnavailableError(absl::StrCat("file '", path.string(), "': ", error.message()));
+  // The open file's size, not the path's: another file may have taken the path since.
+  std::ifstream in(path, std::ios::binary | std::ios::ate);
+  const auto size = static_cast<size_t>(std::max<std::streamoff>(in.tellg(), 0));
   if (size > max_bytes)
     return absl::InvalidArgumentError(
         absl::StrCat("file '", path.string(), "': ", size, " bytes, expected at most ", max_bytes));
-  std::ifstream in(path, std::ios::binary);
   std::string content(size, '\0');
+  in.seekg(0);
   if (!in.read(content.data(), static_cast<std::streamsize>(size)))
     return absl::UnavailableError(
         absl::StrCat("file '", path.string(), "': cannot be read: ", std::strerror(errno)));
@@ -37,24 +44,23 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t m
 }
 
 absl::Status WriteFile(const std::filesystem::path& path, std::string_view content) {
+  static std::atomic<int64_t> calls = 0;  // names a temporary file for each of this process's writers
   std::filesystem::path temporary = path;
-  temporary += absl::StrCat(".", getpid(), ".tmp");
+  temporary += absl::StrCat(".", getpid(), ".", ++calls, ".tmp");
+  const auto fail = [&](const std::string& why) {
+    std::error_code ignored;
+    std::filesystem::remove(temporary, ignored);
+    return absl::UnavailableError(absl::StrCat("file '", path.string(), "': cannot be written: ", why));
+  };
   {
     std::ofstream out(temporary, std::ios::binary);
     out.write(content.data(), static_cast<std::streamsize>(content.size()));
     out.flush();
-    if (!out)
-      return absl::UnavailableError(
-          absl::StrCat("file '", path.string(), "': cannot be written: ", std::strerror(errno)));
+    if (!out) return fail(std::strerror(errno));
   }
   std::error_code error;
   std::filesystem::rename(temporary, path, error);
-  if (error) {
-    std::error_code ignored;
-    std::filesystem::remove(temporary, ignored);
-    return absl::UnavailableError(
-        absl::StrCat("file '", path.string(), "': cannot be written: ", error.message()));
-  }
+  if (error) return fail(error.message());
   return absl::OkStatus();
 }
 
@@ -70,6 +76,9 @@ absl::StatusOr<std::string> Sha256OfFiles(std::span<const std::filesystem::path>
       in.read(block.data(), static_cast<std::streamsize>(block.size()));
       EVP_DigestUpdate(context.get(), block.data(), static_cast<size_t>(in.gcount()));
     }
+    if (in.bad())
+      return absl::UnavailableError(
+          absl::StrCat("file '", path.string(), "': cannot be read: ", std::strerror(errno)));
   }
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
   unsigned length = 0;

@@ -2,6 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <atomic>
+#include <csignal>
+#include <thread>
 
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
@@ -36,6 +41,13 @@ TEST(ReadFileTest, RefusesWhatIsAbsentNoFileOrTooLong) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("5 bytes, expected at most 4")));
 }
 
+TEST(ReadFileTest, PathThatTheSystemRefusesIsUnavailable) {
+  const TempDir temp;
+  const auto loop = temp.path() / "loop";
+  std::filesystem::create_symlink(loop, loop);
+  EXPECT_THAT(ReadFile(loop), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("symbolic links")));
+}
+
 TEST(WriteFileTest, WritesAndReplaces) {
   const TempDir temp;
   const auto file = temp.path() / "f";
@@ -52,6 +64,44 @@ TEST(WriteFileTest, FailureSaysWhyAndLeavesNothing) {
   std::filesystem::create_directories(temp.path() / "dir" / "child");
   EXPECT_THAT(WriteFile(temp.path() / "dir", "x"), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_THAT(NamesIn(temp.path()), ElementsAre("dir"));
+}
+
+TEST(WriteFileTest, FullDiskLeavesTheOldFileAlone) {
+  const TempDir temp;
+  const auto file = temp.Write("f", "old");
+  // A limit on the size of this process's files stands in for a full disk.
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small = {.rlim_cur = 10, .rlim_max = before.rlim_max};
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const absl::Status written = WriteFile(file, std::string(100'000, 'x'));
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, old_handler);
+
+  EXPECT_THAT(written, StatusIs(absl::StatusCode::kUnavailable, HasSubstr("File too large")));
+  EXPECT_THAT(ReadFile(file), IsOkAndHolds("old"));
+  EXPECT_THAT(NamesIn(temp.path()), ElementsAre("f"));
+}
+
+TEST(WriteFileTest, ReaderSeesOneOfTheContentsWhole) {
+  const TempDir temp;
+  const auto file = temp.path() / "f";
+  const std::string a(100'000, 'a'), b(200'000, 'b');
+  ASSERT_OK(WriteFile(file, a));
+  std::atomic<int> writing = 2;
+  const auto write = [&](const std::string& content) {
+    for (int i = 0; i < 50; ++i) EXPECT_OK(WriteFile(file, content));
+    --writing;
+  };
+  std::thread writes_a(write, a), writes_b(write, b);
+  while (writing > 0) {
+    const auto seen = ReadFile(file);
+    EXPECT_OK(seen);
+    EXPECT_TRUE(seen.ok() && (*seen == a || *seen == b));
+  }
+  writes_a.join();
+  writes_b.join();
 }
 
 TEST(Sha256OfFilesTest, KnownDigests) {
@@ -76,6 +126,12 @@ TEST(Sha256OfFilesTest, MissingFileIsNamed) {
   const TempDir temp;
   const std::filesystem::path none = temp.path() / "none";
   EXPECT_THAT(Sha256OfFiles({&none, 1}), StatusIs(absl::StatusCode::kNotFound, HasSubstr(none.string())));
+}
+
+TEST(Sha256OfFilesTest, FileThatCannotBeReadIsAnError) {
+  const TempDir temp;
+  const std::filesystem::path dir = temp.path();
+  EXPECT_THAT(Sha256OfFiles({&dir, 1}), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("directory")));
 }
 
 }  // namespace
