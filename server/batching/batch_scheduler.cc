@@ -235,6 +235,7 @@ void BatchScheduler::RemoveDead(Queue& queue, absl::Time now, std::vector<Ended>
     ended.push_back({std::move(request), *cause});
     return true;
   });
+  if (stopped_) changed_.NotifyAll();  // workers may wait for nothing now
 }
 
 BatchDecision BatchScheduler::Decide(const Queue& queue, absl::Time now) {
@@ -288,8 +289,11 @@ absl::Time BatchScheduler::Select(std::optional<Batch>& batch, std::vector<Ended
   }
   batch->model->metrics().queue_rows.Set(static_cast<double>(longest_due->rows));
   ++longest_due->running_batches;
-  // This worker is off to run it: another one must watch over what is left.
-  if (!NothingWaits()) changed_.NotifyOne();
+  if (!NothingWaits()) {
+    changed_.NotifyOne();  // this worker is off to run it: another one must watch over what is left
+  } else if (stopped_) {
+    changed_.NotifyAll();  // those that waited for an instance to finish can go
+  }
   return now;
 }
 

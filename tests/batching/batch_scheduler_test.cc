@@ -455,6 +455,53 @@ TEST(BatchSchedulerThreadsTest, StopWakesEveryWaitingTake) {
   for (std::thread& worker : workers) worker.join();
 }
 
+// Lets threads that are about to wait get there; only a test that should fail depends on it.
+void Yield() {
+  for (int i = 0; i < 100; ++i) std::this_thread::yield();
+}
+
+TEST(BatchSchedulerThreadsTest, DrainEndsEveryWorkerThoughInstancesHeldThemUp) {
+  for (int round = 0; round < 20; ++round) {
+    TestScheduler scheduler;
+    const ServedModel model = scheduler.Serve({.instances = 1});
+    scheduler->Push(Call(model).request());
+    const Batch running = TakeOne(scheduler);
+    const Call last(model);
+    scheduler->Push(last.request());
+    scheduler->Stop();
+    std::vector<std::thread> workers;
+    for (int i = 0; i < 3; ++i) {
+      workers.emplace_back([&] {
+        while (const std::optional<Batch> batch = scheduler->Take()) {
+          scheduler->Finish(*batch, kMs);
+          for (const auto& request : batch->requests) request->done(absl::OkStatus());
+        }
+      });
+    }
+    Yield();
+    scheduler->Finish(running, kMs);
+    for (std::thread& worker : workers) worker.join();
+    EXPECT_THAT(last.Wait(), IsOk());
+  }
+}
+
+TEST(BatchSchedulerThreadsTest, DrainEndsWhenTheLastRequestIsCancelled) {
+  for (int round = 0; round < 20; ++round) {
+    TestScheduler scheduler;
+    const ServedModel model = scheduler.Serve({.instances = 1});
+    scheduler->Push(Call(model).request());
+    const Batch running = TakeOne(scheduler);
+    const Call last(model);
+    scheduler->Push(last.request());
+    scheduler->Stop();
+    std::thread worker([&] { EXPECT_FALSE(scheduler->Take().has_value()); });
+    Yield();
+    scheduler->Cancel(last.request());
+    worker.join();
+    EXPECT_THAT(last.Wait(), StatusIs(absl::StatusCode::kCancelled));
+  }
+}
+
 TEST(BatchSchedulerThreadsTest, EveryRequestEndsOnceWhateverRunsBesideIt) {
   constexpr int kRequests = 200, kPushers = 3, kWorkers = 3;
   TestScheduler scheduler(/*inflight_bytes=*/20, &Clock::Real());
