@@ -244,7 +244,8 @@ BatchDecision BatchScheduler::Decide(const Queue& queue, absl::Time now) {
   const BatchPolicy policy = {
       .max_rows = model.max_batch_rows(),
       .max_delay = company_may_come ? model.config().batching.max_delay : absl::ZeroDuration(),
-      .expected_run = queue.usual_run,
+      // Until a run has shown how long one takes, a deadline leaves no time to wait for company.
+      .expected_run = queue.usual_run == absl::ZeroDuration() ? absl::InfiniteDuration() : queue.usual_run,
   };
   view_.clear();
   int64_t rows = 0;

@@ -102,6 +102,14 @@ TEST(BatchSchedulerTest, BatchClosesInTimeForItsNearestDeadline) {
   EXPECT_THAT(TakeOne(scheduler).requests, ElementsAre(call.request()));
 }
 
+TEST(BatchSchedulerTest, DeadlineBeforeTheDelayIsMetOnTheFirstRunToo) {
+  TestScheduler scheduler;
+  const ServedModel model = scheduler.Serve({.batching = kWithDelay});
+  const Call call(model, {.deadline = scheduler.clock().Now() + 7 * kMs});
+  scheduler->Push(call.request());
+  EXPECT_THAT(TakeOne(scheduler).requests, ElementsAre(call.request()));
+}
+
 TEST(BatchSchedulerTest, LongestDueModelGoesFirst) {
   TestScheduler scheduler;
   const ServedModel patient = scheduler.Serve({.name = "patient", .batching = kWithDelay});
