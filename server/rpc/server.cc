@@ -18,6 +18,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "health.pb.h"
 #include "server/models/model_registry.h"
 #include "server/rpc/describe.h"
 #include "server/rpc/model_infer.h"
@@ -76,6 +77,8 @@ absl::Status RpcServer::Listen(Labels labels) {
   SilenceLibraries();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  // Links the description of the health service, which reflection looks up.
+  grpc::health::v1::HealthCheckRequest::descriptor();
   grpc::ServerBuilder builder;
   builder.RegisterService(service_.get());
   builder.AddListeningPort(options_.address, grpc::InsecureServerCredentials(), &port_);

@@ -593,7 +593,7 @@ TEST(HealthTest, WatchIsToldOfEveryChange) {
   EXPECT_EQ(watch.Read(), kNotServing);
 }
 
-TEST(ReflectionTest, ListsTheServicesAndFindsTheirFile) {
+TEST(ReflectionTest, ListsTheServicesAndFindsTheirFiles) {
   TestServer server({});
   RawCall call(server.channel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
   call.Write("\x3A\x01*", /*last=*/false);  // list_services = 7
@@ -601,10 +601,14 @@ TEST(ReflectionTest, ListsTheServicesAndFindsTheirFile) {
   ASSERT_TRUE(services);
   EXPECT_THAT(*services,
               AllOf(HasSubstr("inference.GRPCInferenceService"), HasSubstr("grpc.health.v1.Health")));
-  call.Write("\x22\x1Einference.GRPCInferenceService");  // file_containing_symbol = 4
+  call.Write("\x22\x1Einference.GRPCInferenceService", /*last=*/false);  // file_containing_symbol = 4
   const auto file = call.Read();
   ASSERT_TRUE(file);
   EXPECT_THAT(*file, HasSubstr("inference.proto"));
+  call.Write("\x22\x15grpc.health.v1.Health");
+  const auto health_file = call.Read();
+  ASSERT_TRUE(health_file);
+  EXPECT_THAT(*health_file, HasSubstr("health.proto"));
   EXPECT_TRUE(call.Finish().ok());
 }
 
