@@ -88,15 +88,15 @@ Daemon::~Daemon() {
 
 void Daemon::OnModelChange(const ModelVersion& version) {
   MutexLock lock(mutex_);
+  changed_.NotifyAll();
+  // Nobody is to be told any more, and the destructor may have taken gRPC and the registry away.
+  if (draining_) return;
   const auto versions = registry_->VersionsOf(version.name());
   const bool serving = versions.ok() && std::ranges::any_of(*versions, [](const auto& v) {
                          return v->state() == ModelState::kReady;
                        });
-  if (!draining_) {
-    rpc_->SetServing(version.name(), serving);
-    rpc_->SetServing(registry_->AllReady());
-  }
-  changed_.NotifyAll();
+  rpc_->SetServing(version.name(), serving);
+  rpc_->SetServing(registry_->AllReady());
 }
 
 bool Daemon::WaitForModels() const {

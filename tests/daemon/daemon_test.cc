@@ -23,6 +23,25 @@ namespace {
 using absl::StatusCode;
 using testing::HasSubstr;
 
+// What waits until another thread opens it.
+class Gate {
+ public:
+  void Open() {
+    MutexLock lock(mutex_);
+    open_ = true;
+    changed_.NotifyAll();
+  }
+  void Wait() {
+    MutexLock lock(mutex_);
+    while (!open_) changed_.Wait(mutex_);
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  bool open_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
 // A daemon on free ports around FakeModels; those whose name is "broken" fail to load.
 class DaemonTest : public testing::Test {
  protected:
@@ -37,6 +56,7 @@ class DaemonTest : public testing::Test {
       options.config.models.push_back(std::move(model));
     }
     options.loader = [this](const LoadOptions& load) -> absl::StatusOr<std::unique_ptr<Model>> {
+      if (before_load_) before_load_();
       if (load.name == "broken") return absl::DataLossError("model.onnx: is damaged");
       auto model = std::make_unique<FakeModel>();
       if (model_ == nullptr) model_ = model.get();
@@ -92,6 +112,16 @@ class DaemonTest : public testing::Test {
     return page;
   }
 
+  void WaitUntilCallsAreRefused() {
+    grpc::Status status;
+    while (status.ok()) {
+      grpc::ClientContext context;
+      inference::ServerLiveResponse response;
+      status = stub_->ServerLive(&context, {}, &response);
+    }
+  }
+
+  std::function<void()> before_load_;
   FakeModel* model_ = nullptr;  // the first to load
   std::unique_ptr<Daemon> daemon_;
   std::unique_ptr<inference::GRPCInferenceService::Stub> stub_;
@@ -134,9 +164,16 @@ TEST_F(DaemonTest, DrainTurnsReadinessOffServesMeanwhileAndFinishesWhatIsInFligh
   EXPECT_EQ(Infer("one").error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
-TEST_F(DaemonTest, EndsWhileModelsStillLoad) {
-  ASSERT_OK(Start({"one", "two", "three"}));
+TEST_F(DaemonTest, EndsWhileAModelStillLoads) {
+  Gate load;
+  before_load_ = [&] { load.Wait(); };
+  ASSERT_OK(Start({"one", "two"}));
+  std::thread finish([&] {
+    WaitUntilCallsAreRefused();
+    load.Open();
+  });
   daemon_.reset();
+  finish.join();
 }
 
 TEST_F(DaemonTest, AddressInUseIsAnError) {
