@@ -13,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/base/text.h"
 
 namespace hachi::server {
 namespace {
@@ -30,32 +31,13 @@ std::string FormatBytes(int64_t bytes) {
   return "";
 }
 
-// Bytes of the UTF-8 sequence at the front of `text` (RFC 3629: shortest form, no surrogates, up to
-// U+10FFFF); 0 when there is none.
-size_t Utf8Length(std::string_view text) {
-  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  const auto tail = [&](size_t i) { return (byte(i) & 0xC0) == 0x80; };
-  const unsigned lead = byte(0);
-  if (lead < 0x80) return 1;
-  if (lead >= 0xC2 && lead <= 0xDF) return tail(1) ? 2 : 0;
-  if (lead >= 0xE0 && lead <= 0xEF) {
-    const bool second = tail(1) && !(lead == 0xE0 && byte(1) < 0xA0) && !(lead == 0xED && byte(1) > 0x9F);
-    return second && tail(2) ? 3 : 0;
-  }
-  if (lead >= 0xF0 && lead <= 0xF4) {
-    const bool second = tail(1) && !(lead == 0xF0 && byte(1) < 0x90) && !(lead == 0xF4 && byte(1) > 0x8F);
-    return second && tail(2) && tail(3) ? 4 : 0;
-  }
-  return 0;
-}
-
 absl::Status CheckCharacters(std::string_view text, std::string_view file) {
   int line = 1;
   for (size_t i = 0; i < text.size();) {
     const auto byte = static_cast<unsigned char>(text[i]);
     const size_t length = Utf8Length(text.substr(i));
-    const bool control = (byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7F;
-    if (length == 0 || control)
+    const bool space = byte == '\t' || byte == '\n' || byte == '\r';
+    if (length == 0 || (!space && !IsPrintable(text.substr(i, length))))
       return absl::InvalidArgumentError(absl::StrCat(std::string(file), ":", line, ": byte 0x",
                                                      absl::Hex(byte, absl::kZeroPad2),
                                                      ", expected UTF-8 without control characters"));

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/file.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/text.h"
 #include "engine/onnx/external_data.h"
 #include "engine/onnx/tensor_proto.h"
 #include "engine/onnx/upgrade.h"
@@ -25,24 +26,6 @@ constexpr size_t kMaxFileBytes = (size_t{2} << 30) - 1;  // protobuf's own limit
 constexpr int64_t kOldestIr = 3, kOldestOpset = 7, kNewestOpset = 21;
 constexpr int kMaxNodes = 100'000;  // ten times the largest vision or text encoder that we know
 constexpr int kMaxInputRank = 12;
-
-// Whether text is UTF-8 without control characters: names go into text tables and into protobuf strings.
-bool IsPrintable(const std::string& text) {
-  int continuation = 0;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (continuation > 0) {
-      if ((byte & 0xC0) != 0x80) return false;
-      --continuation;
-    } else if (byte >= 0x80) {
-      continuation = byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : 1;
-      if (byte < 0xC2 || byte > 0xF4) return false;
-    } else if (byte < 0x20 || byte == 0x7F) {
-      return false;
-    }
-  }
-  return continuation == 0;
-}
 
 bool IsDefaultDomain(const std::string& domain) { return domain.empty() || domain == "ai.onnx"; }
 
