@@ -1,0 +1,78 @@
+#include "server/models/load_options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <utility>
+#include <vector>
+
+namespace hachi::server {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+
+TEST(LoadOptionsOfTest, DefaultsAskForWhatTheModelHas) {
+  ModelConfig config;
+  config.name = "m";
+  const LoadOptions options = LoadOptionsOf(config, {.version = 1, .model = "m/model.onnx"}, /*threads=*/1);
+  EXPECT_EQ(options.name, "m");
+  EXPECT_EQ(options.model, "m/model.onnx");
+  EXPECT_EQ(options.table, "");
+  EXPECT_EQ(options.precision, Precision::kAuto);
+  EXPECT_THAT(options.inputs, IsEmpty());
+  EXPECT_THAT(options.layers, IsEmpty());
+}
+
+TEST(LoadOptionsOfTest, FilesAreTheVersions) {
+  const LoadOptions options =
+      LoadOptionsOf({}, {.version = 3, .model = "m/3/model.onnx", .table = "m/3/calibration.txt"}, 1);
+  EXPECT_EQ(options.model, "m/3/model.onnx");
+  EXPECT_EQ(options.table, "m/3/calibration.txt");
+}
+
+TEST(LoadOptionsOfTest, InputsCarryTheirPreprocessing) {
+  ModelConfig config;
+  config.inputs["image"] = {.dtype = InputConfig::DType::kUint8,
+                            .layout = InputConfig::Layout::kNhwc,
+                            .mean = {1, 2, 3},
+                            .scale = {0.5}};
+  config.inputs["x"] = {};
+  const LoadOptions options = LoadOptionsOf(config, {}, 1);
+  const InputOptions& image = options.inputs.at("image");
+  EXPECT_EQ(image.dtype, DType::kU8);
+  EXPECT_TRUE(image.channels_last);
+  EXPECT_THAT(image.mean, ElementsAre(1, 2, 3));
+  EXPECT_THAT(image.scale, ElementsAre(0.5));
+  const InputOptions& x = options.inputs.at("x");
+  EXPECT_EQ(x.dtype, DType::kF32);
+  EXPECT_FALSE(x.channels_last);
+}
+
+TEST(LoadOptionsOfTest, EveryPrecisionHasItsOwn) {
+  const std::vector<std::pair<ConfiguredPrecision, Precision>> pairs = {
+      {ConfiguredPrecision::kAuto, Precision::kAuto},
+      {ConfiguredPrecision::kInt8, Precision::kInt8},
+      {ConfiguredPrecision::kBf16, Precision::kBf16},
+      {ConfiguredPrecision::kFp32, Precision::kFp32}};
+  for (const auto& [configured, expected] : pairs) {
+    ModelConfig config;
+    config.precision = configured;
+    config.layers["conv*"] = configured;
+    const LoadOptions options = LoadOptionsOf(config, {}, 1);
+    EXPECT_EQ(options.precision, expected);
+    EXPECT_THAT(options.layers, ElementsAre(Pair("conv*", expected)));
+  }
+}
+
+TEST(LoadOptionsOfTest, PlansAreForTheLargestBatchAndTheTeam) {
+  ModelConfig config;
+  config.batching.max_batch_rows = 17;
+  const LoadOptions options = LoadOptionsOf(config, {}, /*threads=*/3);
+  EXPECT_EQ(options.max_batch_rows, 17);
+  EXPECT_EQ(options.threads, 3);
+}
+
+}  // namespace
+}  // namespace hachi::server
