@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/budget.h"
@@ -13,6 +15,11 @@
 
 namespace hachi::server {
 namespace {
+
+// How long new requests are answered UNAVAILABLE before the connections close. A call that races with gRPC's
+// own shutdown ends CANCELLED, which tells its client nothing and which no client tries again elsewhere. Long
+// enough for clients near by to get the answer; a guess.
+constexpr absl::Duration kRefusing = absl::Milliseconds(500);
 
 // Pins worker `worker`'s team to CPUs of its own. REQUIRES: there are as many CPUs as threads.
 void PinWorker(const std::vector<int>& cpus, WorkerCounts counts, int worker) {
@@ -115,6 +122,11 @@ void Daemon::BeginDrain() {
   for (const auto& version : registry_->AllVersions()) rpc_->SetServing(version->name(), false);
 }
 
-void Daemon::Shutdown() { rpc_->Shutdown(options_.config.drain_deadline); }
+void Daemon::Shutdown() {
+  const absl::Duration refusing = std::min(kRefusing, options_.config.drain_deadline);
+  scheduler_->Stop();
+  absl::SleepFor(refusing);
+  rpc_->Shutdown(options_.config.drain_deadline - refusing);
+}
 
 }  // namespace hachi::server

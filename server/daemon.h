@@ -56,7 +56,8 @@ class Daemon {
   // Not ready from now on, whatever models do: load balancers look away. Requests are still served.
   void BeginDrain();
 
-  // Refuses new requests and waits for those in flight, for config.drain_deadline at most.
+  // Refuses new requests (UNAVAILABLE) and waits for those in flight, for config.drain_deadline at most. What
+  // is queued runs without waiting for company.
   void Shutdown();
 
  private:
