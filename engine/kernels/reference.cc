@@ -148,4 +148,29 @@ void GlobalAveragePool(const AvgPoolSpec& spec, int64_t rows, const std::byte* i
     }
 }
 
+void Depthwise(const DepthwiseSpec& spec, const std::byte* in, int64_t images, std::byte* out) {
+  int64_t o = 0;
+  for (int64_t image = 0; image < images; ++image)
+    for (int64_t y = 0; y < spec.out_height; ++y)
+      for (int64_t x = 0; x < spec.out_width; ++x)
+        for (int64_t c = 0; c < spec.channels; ++c, ++o) {
+          int32_t sum = 0;
+          for (int64_t tap = 0; tap < 9; ++tap) {
+            const int64_t row = y * spec.stride - spec.pad_top + tap / 3,
+                          column = x * spec.stride - spec.pad_left + tap % 3;
+            if (row < 0 || row >= spec.height || column < 0 || column >= spec.width) continue;
+            const int64_t i = ((image * spec.height + row) * spec.width + column) * spec.channels + c;
+            sum += Load<uint8_t>(in, i) * spec.weights[static_cast<size_t>(c * 9 + tap)];
+          }
+          const auto channel = static_cast<size_t>(c);
+          const float real = std::fma(static_cast<float>(sum), spec.factor[channel], spec.offset[channel]);
+          const float bounded = std::clamp(std::nearbyint(real), static_cast<float>(spec.lowest),
+                                           static_cast<float>(spec.highest));
+          if (spec.to == DType::kU8)
+            Store(static_cast<uint8_t>(bounded), out, o);
+          else
+            Store(static_cast<int8_t>(bounded), out, o);
+        }
+}
+
 }  // namespace hachi::reference

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "engine/kernels/avgpool.h"
+#include "engine/kernels/depthwise.h"
 #include "engine/kernels/gather.h"
 #include "engine/kernels/scatter.h"
 #include "engine/tensor/layout.h"
@@ -21,5 +22,7 @@ void Permute(const Shape& shape, const Layout& from, const Layout& to, size_t el
              const std::byte* in, std::byte* out);
 void Softmax(std::span<const float> in, int64_t row_length, std::span<float> out);
 void GlobalAveragePool(const AvgPoolSpec& spec, int64_t rows, const std::byte* in, std::byte* out);
+
+void Depthwise(const DepthwiseSpec& spec, const std::byte* in, int64_t images, std::byte* out);
 
 }  // namespace hachi::reference

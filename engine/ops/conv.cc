@@ -2,6 +2,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/onednn/convolution.h"
+#include "engine/ops/depthwise.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/onednn_step.h"
 #include "engine/ops/op.h"
@@ -127,6 +128,7 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
       operands.residual = post_op.operand;
       spec.residual = context.Input(static_cast<size_t>(post_op.operand));
     }
+  if (auto step = MakeDepthwiseStep(spec); !absl::IsUnimplemented(step.status())) return step;
   ASSIGN_OR_RETURN(auto primitive, MakeConvolution(spec, context.weights));
   return std::make_unique<OnednnStep>(std::move(primitive), operands);
 }

@@ -111,6 +111,22 @@ TEST(ConvTest, Int8WithFp32ResultAndEveryActivationAgrees) {
   }
 }
 
+TEST(ConvTest, DepthwiseRunsOnOurOwnKernel) {
+  for (const char* attrs : {"pads=[1,1,1,1]", "pads=[1,1,1,1], strides=[2,2]", "pads=[0,1,1,0]"})
+    for (const char* y_quant : {"u8 quant(0.05:0)", "s8 quant(0.05:-3)"}) {
+      const Geometry g = {2, 80, 80, 9, 3, 80, attrs};
+      const std::string y(y_quant);
+      EXPECT_OK(
+          RunOpCase({.graph = GraphText(g, absl::StrCat("u8", ShapeOf(g), " channels_last quant(0.02:0)"),
+                                        "s8", PerChannel(80),
+                                        absl::StrCat(" post clip(-1,3) -> y: ", y.substr(0, 2),
+                                                     OutputShape(g), " channels_last", y.substr(2))),
+                     .kernel = "hachi_depthwise",
+                     .threads = 2}))
+          << attrs << y_quant;
+    }
+}
+
 TEST(ConvTest, TheKernelIsOfTheRungThatTheEnvironmentAllows) {
   auto graph = ParseGraph(GraphText(kGeometries[1], "u8[2,16,8,8] channels_last quant(0.02:0)", "s8",
                                     " quant(0.01:0)", " -> y: f32[2,32,8,8] channels_last"));

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/tensor/dtype.h"
+
+namespace hachi {
+
+// A depthwise convolution, 3 × 3, of u8 pixels whose zero is 0, channels innermost, with s8 weights.
+struct DepthwiseSpec {
+  int64_t height = 1, width = 1, channels = 1;
+  int64_t out_height = 1, out_width = 1;
+  int64_t stride = 1;  // 1 or 2, along both axes
+  int64_t pad_top = 0,
+          pad_left = 0;   // 0 or 1; below and right of the pixels there is as much as outputs need
+  DType to = DType::kU8;  // or s8
+  int32_t lowest = 0, highest = 255;  // bounds of the result, values of `to`
+  std::vector<int8_t> weights;        // [channels, 3, 3]
+  std::vector<float> factor, offset;  // one a channel
+};
+
+// Each result is round-half-to-even(fma(sum of products, factor[c], offset[c])) within the bounds.
+//
+// Needs AVX-512 VNNI (HasVnni and a rung of AVX-512). Sums are exact: three rows of a column are one
+// instruction's four products. Thread-safe: immutable. Runs on the calling thread's team, without allocating.
+class Depthwise {
+ public:
+  // REQUIRES: the spec's vectors have their sizes.
+  explicit Depthwise(DepthwiseSpec spec);
+
+  // REQUIRES: `in` and `out` hold so many images and do not overlap.
+  void Run(const std::byte* in, int64_t images, std::byte* out) const;
+
+ private:
+  static constexpr int64_t kBlock = 64;  // channels at a time
+
+  // What the channels of a block need, in the order in which unpacking bytes leaves them.
+  struct alignas(64) Block {
+    int32_t weights[3][kBlock];  // by column; bytes are the three rows' weights and 0
+    float factor[kBlock], offset[kBlock];
+  };
+
+  void RunRow(const std::byte* in, int64_t image, int64_t row, std::byte* out) const;
+
+  DepthwiseSpec spec_;
+  std::vector<Block> blocks_;
+};
+
+}  // namespace hachi
