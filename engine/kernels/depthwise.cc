@@ -47,6 +47,7 @@ HACHI_VNNI inline Column LoadColumn(const RowTask& task, int64_t column) {
 }
 
 HACHI_VNNI inline void Add(const RowTask& task, int kernel_column, const Column& column, Sums& sums) {
+#pragma GCC unroll 4
   for (int q = 0; q < 4; ++q)
     sums.v[q] =
         _mm512_dpbusd_epi32(sums.v[q], column.v[q], _mm512_load_si512(task.weights[kernel_column] + 16 * q));
@@ -60,6 +61,7 @@ HACHI_VNNI inline Sums Zero() {
 template <bool kSigned>
 HACHI_VNNI inline void Store(const RowTask& task, const Sums& sums, int64_t x) {
   __m512i rounded[4];
+#pragma GCC unroll 4
   for (int q = 0; q < 4; ++q)
     rounded[q] = _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_cvtepi32_ps(sums.v[q]),
                                                     _mm512_load_ps(task.factor + 16 * q),
