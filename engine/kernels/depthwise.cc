@@ -8,6 +8,8 @@
 #include "engine/cpu/team.h"
 
 #define HACHI_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+// Sums handed to a function that is not inlined would live in memory.
+#define HACHI_VNNI_INLINE HACHI_VNNI inline __attribute__((always_inline))
 
 namespace hachi {
 namespace {
@@ -32,12 +34,12 @@ struct Sums {
   __m512i v[4];
 };
 
-HACHI_VNNI inline __m512i LoadRow(const RowTask& task, int row, int64_t column) {
+HACHI_VNNI_INLINE __m512i LoadRow(const RowTask& task, int row, int64_t column) {
   if (task.rows[row] == nullptr) return _mm512_setzero_si512();
   return _mm512_maskz_loadu_epi8(task.channels, task.rows[row] + column * task.pixel_bytes);
 }
 
-HACHI_VNNI inline Column LoadColumn(const RowTask& task, int64_t column) {
+HACHI_VNNI_INLINE Column LoadColumn(const RowTask& task, int64_t column) {
   const __m512i a = LoadRow(task, 0, column), b = LoadRow(task, 1, column), c = LoadRow(task, 2, column);
   const __m512i zero = _mm512_setzero_si512();
   const __m512i ab_low = _mm512_unpacklo_epi8(a, b), ab_high = _mm512_unpackhi_epi8(a, b);
@@ -46,20 +48,20 @@ HACHI_VNNI inline Column LoadColumn(const RowTask& task, int64_t column) {
            _mm512_unpacklo_epi16(ab_high, c_high), _mm512_unpackhi_epi16(ab_high, c_high)}};
 }
 
-HACHI_VNNI inline void Add(const RowTask& task, int kernel_column, const Column& column, Sums& sums) {
+HACHI_VNNI_INLINE void Add(const RowTask& task, int kernel_column, const Column& column, Sums& sums) {
 #pragma GCC unroll 4
   for (int q = 0; q < 4; ++q)
     sums.v[q] =
         _mm512_dpbusd_epi32(sums.v[q], column.v[q], _mm512_load_si512(task.weights[kernel_column] + 16 * q));
 }
 
-HACHI_VNNI inline Sums Zero() {
+HACHI_VNNI_INLINE Sums Zero() {
   const __m512i zero = _mm512_setzero_si512();
   return {{zero, zero, zero, zero}};
 }
 
 template <bool kSigned>
-HACHI_VNNI inline void Store(const RowTask& task, const Sums& sums, int64_t x) {
+HACHI_VNNI_INLINE void Store(const RowTask& task, const Sums& sums, int64_t x) {
   __m512i rounded[4];
 #pragma GCC unroll 4
   for (int q = 0; q < 4; ++q)

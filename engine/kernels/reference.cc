@@ -173,4 +173,30 @@ void Depthwise(const DepthwiseSpec& spec, const std::byte* in, int64_t images, s
         }
 }
 
+void Pointwise(const PointwiseSpec& spec, const std::byte* in, int64_t pixels, const std::byte* residual,
+               std::byte* out) {
+  const auto load = [](DType type, const std::byte* from, int64_t i) -> int32_t {
+    return type == DType::kU8 ? Load<uint8_t>(from, i) : Load<int8_t>(from, i);
+  };
+  for (int64_t p = 0; p < pixels; ++p)
+    for (int64_t c = 0; c < spec.channels; ++c) {
+      int32_t sum = 0;
+      for (int64_t k = 0; k < spec.depth; ++k)
+        sum +=
+            load(spec.from, in, p * spec.depth + k) * spec.weights[static_cast<size_t>(c * spec.depth + k)];
+      const auto channel = static_cast<size_t>(c);
+      const int64_t o = p * spec.channels + c;
+      float real = std::fma(static_cast<float>(sum), spec.factor[channel], spec.offset[channel]);
+      if (spec.residual)
+        real =
+            std::fma(static_cast<float>(load(spec.residual->type, residual, o)), spec.residual->factor, real);
+      const float bounded =
+          std::clamp(std::nearbyint(real), static_cast<float>(spec.lowest), static_cast<float>(spec.highest));
+      if (spec.to == DType::kU8)
+        Store(static_cast<uint8_t>(bounded), out, o);
+      else
+        Store(static_cast<int8_t>(bounded), out, o);
+    }
+}
+
 }  // namespace hachi::reference

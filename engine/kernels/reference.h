@@ -7,6 +7,7 @@
 #include "engine/kernels/avgpool.h"
 #include "engine/kernels/depthwise.h"
 #include "engine/kernels/gather.h"
+#include "engine/kernels/pointwise.h"
 #include "engine/kernels/scatter.h"
 #include "engine/tensor/layout.h"
 #include "engine/tensor/shape.h"
@@ -24,5 +25,7 @@ void Softmax(std::span<const float> in, int64_t row_length, std::span<float> out
 void GlobalAveragePool(const AvgPoolSpec& spec, int64_t rows, const std::byte* in, std::byte* out);
 
 void Depthwise(const DepthwiseSpec& spec, const std::byte* in, int64_t images, std::byte* out);
+void Pointwise(const PointwiseSpec& spec, const std::byte* in, int64_t pixels, const std::byte* residual,
+               std::byte* out);
 
 }  // namespace hachi::reference

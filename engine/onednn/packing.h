@@ -30,6 +30,7 @@ auto ChooseAndPack(const Describe& describe, const dnnl::memory::desc& plain, co
   decltype(describe(any)) chosen;
   for (const Key& key : cache.LayoutsOf(weights.get())) {
     dnnl::memory::desc packed;
+    if (key.size() != sizeof packed.data) continue;  // of a kernel of ours
     std::memcpy(&packed.data, key.data(), sizeof packed.data);
     if (packed.dims() != any.dims() || packed.data_type() != any.data_type()) continue;
     auto candidate = describe(packed);

@@ -17,7 +17,7 @@ namespace hachi {
 // Thread-safe. A weight is known by its Tensor's address: the tensors must outlive the cache's use.
 class WeightCache {
  public:
-  // A packed layout of the library, compared bit by bit.
+  // A packed layout of the library, or the name of one of our own, compared bit by bit.
   using LayoutKey = std::vector<uint8_t>;
 
   // The packed copy, made by `pack` when there is none yet. Concurrent callers wait for one packing.

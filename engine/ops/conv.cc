@@ -6,6 +6,7 @@
 #include "engine/ops/infer.h"
 #include "engine/ops/onednn_step.h"
 #include "engine/ops/op.h"
+#include "engine/ops/pointwise.h"
 #include "engine/ops/quantized.h"
 #include "engine/ops/window.h"
 
@@ -129,6 +130,9 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
       spec.residual = context.Input(static_cast<size_t>(post_op.operand));
     }
   if (auto step = MakeDepthwiseStep(spec); !absl::IsUnimplemented(step.status())) return step;
+  if (auto step = MakePointwiseStep(spec, operands.residual, context.weights);
+      !absl::IsUnimplemented(step.status()))
+    return step;
   ASSIGN_OR_RETURN(auto primitive, MakeConvolution(spec, context.weights));
   return std::make_unique<OnednnStep>(std::move(primitive), operands);
 }

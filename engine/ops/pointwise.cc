@@ -1,0 +1,115 @@
+#include "engine/ops/pointwise.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/cpu/isa.h"
+#include "engine/kernels/pointwise.h"
+
+namespace hachi {
+namespace {
+
+// Where this kernel is the faster one, measured on Emerald Rapids: deeper products, whose panels of weights
+// outgrow the first cache, and results of a single vector are oneDNN's.
+constexpr int64_t kMaxDepth = 384, kMinChannels = 17;
+
+bool IsByte(const TensorSpec& spec) { return spec.quant.has_value() && SizeOf(spec.dtype) == 1; }
+
+bool AreAll(std::span<const int64_t> values, int64_t value) {
+  return std::ranges::all_of(values, [&](int64_t v) { return v == value; });
+}
+
+// The fused operations are at most a residual, then at most a clip.
+bool FusesOnlyResidualAndClip(std::span<const PostOp> post_ops) {
+  if (!post_ops.empty() && post_ops.front().kind == PostOp::Kind::kAdd) post_ops = post_ops.subspan(1);
+  return post_ops.empty() || (post_ops.size() == 1 && post_ops[0].kind == PostOp::Kind::kClip);
+}
+
+bool KernelTakes(const ConvolutionSpec& spec) {
+  if (DetectIsa() < Isa::kAvx512Vnni || !IsByte(spec.src) || !IsByte(spec.dst) || !spec.weight_quant)
+    return false;
+  const Layout channels_last = Layout::ChannelsLast(spec.src.shape.size());
+  if (spec.src.layout != channels_last || spec.dst.layout != channels_last) return false;
+  if (spec.groups != 1 || spec.src.shape[1] % 4 != 0 || spec.src.shape[1] > kMaxDepth) return false;
+  if (spec.dst.shape[1] < kMinChannels) return false;
+  if (!AreAll(std::span(spec.weights->shape()).subspan(2), 1) || !AreAll(spec.strides, 1)) return false;
+  if (!AreAll(spec.pads_begin, 0) || !AreAll(spec.pads_end, 0)) return false;
+  if (spec.residual && (!IsByte(*spec.residual) || spec.residual->layout != channels_last)) return false;
+  return FusesOnlyResidualAndClip(spec.post_ops);
+}
+
+class PointwiseStep final : public KernelStep {
+ public:
+  PointwiseStep(Pointwise kernel, int64_t pixels, int residual)
+      : KernelStep({.kernel = absl::StrCat("hachi_pointwise:", std::string(NameOf(DetectIsa())))}),
+        kernel_(std::move(kernel)),
+        pixels_(pixels),
+        residual_(residual) {}
+
+  bool Reads(size_t input) const override { return input == 0 || static_cast<int>(input) == residual_; }
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    kernel_.Run(buffers.inputs[0], pixels_,
+                residual_ < 0 ? nullptr : buffers.inputs[static_cast<size_t>(residual_)], buffers.outputs[0]);
+    return absl::OkStatus();
+  }
+
+ private:
+  const Pointwise kernel_;
+  const int64_t pixels_;
+  const int residual_;
+};
+
+int32_t Bound(float real, DType type, const QuantParams& quant) {
+  return type == DType::kS8 ? QuantizeValue<int8_t>(real, quant.scale(), quant.zero_point())
+                            : QuantizeValue<uint8_t>(real, quant.scale(), quant.zero_point());
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Step>> MakePointwiseStep(const ConvolutionSpec& spec, int residual,
+                                                        WeightCache& cache) {
+  if (!KernelTakes(spec)) return absl::UnimplementedError("not a convolution of our pointwise kernel");
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const QuantParams &from = *spec.src.quant, &to = *spec.dst.quant;
+  const bool clips = !spec.post_ops.empty() && spec.post_ops.back().kind == PostOp::Kind::kClip;
+  PointwiseSpec kernel{.depth = spec.src.shape[1],
+                       .channels = spec.dst.shape[1],
+                       .from = spec.src.dtype,
+                       .to = spec.dst.dtype,
+                       .lowest = Bound(clips ? spec.post_ops.back().alpha : -kInfinity, spec.dst.dtype, to),
+                       .highest = Bound(clips ? spec.post_ops.back().beta : kInfinity, spec.dst.dtype, to)};
+  const auto weights = spec.weights->As<int8_t>();
+  kernel.weights.assign(weights.begin(), weights.end());
+  float shift = static_cast<float>(to.zero_point());
+  if (spec.residual) {
+    kernel.residual = {spec.residual->dtype, spec.residual->quant->scale() / to.scale()};
+    shift -= static_cast<float>(spec.residual->quant->zero_point()) * kernel.residual->factor;
+  }
+  for (size_t c = 0; c < static_cast<size_t>(kernel.channels); ++c) {
+    const float weight_scale = spec.weight_quant->scales[spec.weight_quant->per_tensor() ? 0 : c];
+    const float factor = from.scale() * weight_scale / to.scale();
+    const auto own =
+        weights.subspan(c * static_cast<size_t>(kernel.depth), static_cast<size_t>(kernel.depth));
+    const int32_t sum = std::reduce(own.begin(), own.end(), int32_t{0});
+    const float bias = spec.bias == nullptr ? 0.0f : spec.bias->As<float>()[c];
+    kernel.factor.push_back(factor);
+    kernel.offset.push_back(bias / to.scale() + shift - static_cast<float>(from.zero_point() * sum) * factor);
+  }
+  constexpr std::string_view kLayout = "hachi_pointwise";
+  ASSIGN_OR_RETURN(auto packed, cache.GetOrPack(spec.weights.get(), {kLayout.begin(), kLayout.end()},
+                                                [&]() -> absl::StatusOr<AlignedBuffer> {
+                                                  return Pointwise::Pack(kernel);
+                                                }));
+  const int64_t pixels = spec.src.count() / kernel.depth;
+  return std::make_unique<PointwiseStep>(Pointwise(std::move(kernel), std::move(packed)), pixels, residual);
+}
+
+}  // namespace hachi
