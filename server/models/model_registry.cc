@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
+#include "server/models/labels.h"
 #include "server/models/load_options.h"
 
 namespace hachi::server {
@@ -49,16 +50,18 @@ void ModelRegistry::Load(ModelVersion& version) {
   const absl::Time start = options_.clock->Now();
   absl::StatusOr<std::unique_ptr<Model>> model =
       options_.loader(LoadOptionsOf(version.config(), version.files(), options_.threads));
+  const absl::StatusOr<Labels> labels =
+      model.ok() ? ReadLabels(version.config(), (*model)->signature()) : model.status();
   const absl::Duration load_time = options_.clock->Now() - start;
   const std::string what = absl::StrFormat("model '%s' version %d", version.name(), version.version());
-  if (model.ok()) {
-    version.FinishLoading(*std::move(model), load_time);
+  if (labels.ok()) {
+    version.FinishLoading(*std::move(model), load_time, *labels);
     const ModelInfo& info = version.model().info();
     LogInfo(absl::StrFormat("%s: loaded, precision %s, isa %s, %.3f s", what, info.precision, info.isa,
                             absl::ToDoubleSeconds(load_time)));
   } else {
-    LogError(WithContext(model.status(), what).ToString());
-    version.FailLoading(std::move(model).status(), load_time);
+    LogError(WithContext(labels.status(), what).ToString());
+    version.FailLoading(labels.status(), load_time);
   }
   changed();
 }

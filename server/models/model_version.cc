@@ -31,8 +31,10 @@ absl::Status ModelVersion::ReadyStatus() const {
 
 void ModelVersion::StartLoading() { TransitionTo(ModelState::kLoading); }
 
-void ModelVersion::FinishLoading(std::unique_ptr<const Model> model, absl::Duration load_time) {
+void ModelVersion::FinishLoading(std::unique_ptr<const Model> model, absl::Duration load_time,
+                                 Labels labels) {
   model_ = std::move(model);
+  labels_ = std::move(labels);
   const ModelInfo& info = model_->info();
   metrics_->load_seconds.Set(absl::ToDoubleSeconds(load_time));
   metrics_->weights_bytes.Set(static_cast<double>(info.weights_bytes));

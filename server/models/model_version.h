@@ -10,6 +10,7 @@
 #include "engine/base/mutex.h"
 #include "engine/engine.h"
 #include "server/metrics/metrics.h"
+#include "server/models/labels.h"
 #include "server/models/model_state.h"
 #include "server/models/model_statistics.h"
 
@@ -36,15 +37,16 @@ class ModelVersion {
   // OK when READY; UNAVAILABLE, with the load's error if it failed, otherwise.
   absl::Status ReadyStatus() const;
 
-  // REQUIRES: READY, for these two.
+  // REQUIRES: READY, for these three.
   const Model& model() const { return *model_; }
+  const Labels& labels() const { return labels_; }
   int64_t max_batch_rows() const {
     return model_->signature().batched ? config_->batching.max_batch_rows : int64_t{1};
   }
 
   // The load, step by step; the loader calls them. REQUIRES: the order that ModelState allows.
   void StartLoading();
-  void FinishLoading(std::unique_ptr<const Model> model, absl::Duration load_time);
+  void FinishLoading(std::unique_ptr<const Model> model, absl::Duration load_time, Labels labels = {});
   void FailLoading(absl::Status error, absl::Duration load_time);
 
  private:
@@ -56,9 +58,10 @@ class ModelVersion {
   mutable ModelStatistics statistics_;
 
   // Written by the loader only. Atomic, so that a request finds its model without a lock: the release store
-  // of kReady or kFailed publishes model_ or error_, which never change after it.
+  // of kReady or kFailed publishes model_ and labels_, or error_, which never change after it.
   std::atomic<ModelState> state_ = ModelState::kWaiting;
   std::unique_ptr<const Model> model_;
+  Labels labels_;
   absl::Status error_;
 };
 

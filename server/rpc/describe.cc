@@ -4,14 +4,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/base/file.h"
-#include "engine/base/status_macros.h"
 #include "proto/datatype.h"
 
 namespace hachi::server {
 namespace {
 
-constexpr size_t kMaxLabelBytes = size_t{1} << 20;
 constexpr char kPlatform[] = "onnx_onnxv1";  // the name that the open inference protocol gives ONNX models
 
 inference::DataType ConfigDataType(DType dtype) {
@@ -48,22 +45,6 @@ void SetDuration(const DurationStatistic& from, inference::StatisticDuration* to
 
 }  // namespace
 
-absl::StatusOr<Labels> ReadLabels(const ModelRegistry& registry) {
-  Labels labels;
-  for (const auto& version : registry.AllVersions()) {
-    for (const auto& [output, config] : version->config().outputs) {
-      if (config.labels.empty() || labels[version->name()].contains(output)) continue;
-      absl::StatusOr<std::string> text = ReadFile(config.labels, kMaxLabelBytes);
-      if (!text.ok())
-        return absl::InvalidArgumentError(absl::StrCat("model '", version->name(), "': labels of output '",
-                                                       output, "': ", text.status().message()));
-      while (text->ends_with('\n')) text->pop_back();
-      labels[version->name()][output] = *std::move(text);
-    }
-  }
-  return labels;
-}
-
 void DescribeMetadata(const ModelVersion& model, inference::ModelMetadataResponse& response) {
   const Signature& signature = model.model().signature();
   response.set_name(model.name());
@@ -74,8 +55,7 @@ void DescribeMetadata(const ModelVersion& model, inference::ModelMetadataRespons
     SetTensor(output, signature.batched, *response.add_outputs());
 }
 
-void DescribeConfig(const ModelVersion& model, const std::map<std::string, std::string>* labels,
-                    inference::ModelConfig& config) {
+void DescribeConfig(const ModelVersion& model, inference::ModelConfig& config) {
   const Signature& signature = model.model().signature();
   const BatchingConfig& batching = model.config().batching;
   config.set_name(model.name());
@@ -114,8 +94,7 @@ void DescribeConfig(const ModelVersion& model, const std::map<std::string, std::
   auto& parameters = *config.mutable_parameters();
   parameters["precision"].set_string_value(model.model().info().precision);
   parameters["isa"].set_string_value(model.model().info().isa);
-  if (!labels) return;
-  for (const auto& [output, text] : *labels) parameters["labels:" + output].set_string_value(text);
+  for (const auto& [output, text] : model.labels()) parameters["labels:" + output].set_string_value(text);
 }
 
 void DescribeStatistics(const ModelVersion& model, inference::ModelStatistics& statistics) {

@@ -20,7 +20,6 @@
 #include "engine/base/status_macros.h"
 #include "health.pb.h"
 #include "server/models/model_registry.h"
-#include "server/rpc/describe.h"
 #include "server/rpc/model_infer.h"
 #include "server/rpc/service.h"
 
@@ -61,19 +60,18 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Create(Options options) {
       CheckRange("max_message_bytes", options.max_message_bytes, std::numeric_limits<int32_t>::max()));
   RETURN_IF_ERROR(CheckRange("streams_per_connection", options.streams_per_connection,
                              std::numeric_limits<int32_t>::max()));
-  ASSIGN_OR_RETURN(Labels labels, ReadLabels(*options.registry));
   std::unique_ptr<RpcServer> server(new RpcServer(std::move(options)));
-  RETURN_IF_ERROR(server->Listen(std::move(labels)));
+  RETURN_IF_ERROR(server->Listen());
   return server;
 }
 
-absl::Status RpcServer::Listen(Labels labels) {
+absl::Status RpcServer::Listen() {
   service_ = NewInferenceService({.registry = options_.registry,
                                   .scheduler = options_.scheduler,
                                   .metrics = options_.metrics,
                                   .clock = options_.clock,
                                   .open_calls = &open_calls_},
-                                 serving_, std::move(labels));
+                                 serving_);
   SilenceLibraries();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();

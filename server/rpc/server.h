@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 
@@ -40,8 +39,7 @@ class RpcServer {
     int streams_per_connection = 256;         // a client queues its calls beyond that
   };
 
-  // INVALID_ARGUMENT for options out of range and label files that can't be read; UNAVAILABLE when the
-  // address can't be bound.
+  // INVALID_ARGUMENT for options out of range; UNAVAILABLE when the address can't be bound.
   static absl::StatusOr<std::unique_ptr<RpcServer>> Create(Options options);
 
   // Shuts down at once if Shutdown was not called.
@@ -63,7 +61,7 @@ class RpcServer {
 
  private:
   explicit RpcServer(Options options);
-  absl::Status Listen(std::map<std::string, std::map<std::string, std::string>> labels);
+  absl::Status Listen();
 
   const Options options_;
   std::atomic<bool> serving_ = false;    // a flag: nothing else is published with it

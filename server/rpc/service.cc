@@ -11,6 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "inference.grpc.pb.h"
+#include "server/models/model_registry.h"
+#include "server/rpc/describe.h"
 #include "server/rpc/exception_stop.h"
 #include "server/rpc/status.h"
 #include "server/rpc/validate.h"
@@ -73,8 +75,8 @@ absl::StatusOr<Message> Parse(const ByteBuffer& bytes) {
 
 class InferenceService final : public RawService {
  public:
-  InferenceService(const InferEnvironment& infer, const std::atomic<bool>& serving, Labels labels)
-      : infer_(infer), registry_(*infer.registry), serving_(serving), labels_(std::move(labels)) {}
+  InferenceService(const InferEnvironment& infer, const std::atomic<bool>& serving)
+      : infer_(infer), registry_(*infer.registry), serving_(serving) {}
 
   Reactor* ModelInfer(Context* context, const ByteBuffer* request, ByteBuffer* response) override {
     return StartModelInfer(infer_, *context, *request, *response);
@@ -131,9 +133,7 @@ class InferenceService final : public RawService {
     return Answer<inference::ModelConfigRequest, inference::ModelConfigResponse>(
         context, request, response, [this](const auto& question, auto& answer) {
           ASSIGN_OR_RETURN(const ModelHandle model, Find(question));
-          const auto labels = labels_.find(model->name());
-          DescribeConfig(*model, labels == labels_.end() ? nullptr : &labels->second,
-                         *answer.mutable_config());
+          DescribeConfig(*model, *answer.mutable_config());
           return absl::OkStatus();
         });
   }
@@ -235,14 +235,13 @@ class InferenceService final : public RawService {
   const InferEnvironment infer_;
   const ModelRegistry& registry_;
   const std::atomic<bool>& serving_;
-  const Labels labels_;
 };
 
 }  // namespace
 
 std::unique_ptr<grpc::Service> NewInferenceService(const InferEnvironment& infer,
-                                                   const std::atomic<bool>& serving, Labels labels) {
-  return std::make_unique<InferenceService>(infer, serving, std::move(labels));
+                                                   const std::atomic<bool>& serving) {
+  return std::make_unique<InferenceService>(infer, serving);
 }
 
 }  // namespace hachi::server

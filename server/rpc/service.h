@@ -3,7 +3,6 @@
 #include <atomic>
 #include <memory>
 
-#include "server/rpc/describe.h"
 #include "server/rpc/model_infer.h"
 
 namespace grpc {
@@ -16,6 +15,6 @@ namespace hachi::server {
 // method parses its message itself, because gRPC answers bytes that do not parse with an empty UNIMPLEMENTED.
 // `infer` and `serving` (what ServerReady says) outlive the service.
 std::unique_ptr<grpc::Service> NewInferenceService(const InferEnvironment& infer,
-                                                   const std::atomic<bool>& serving, Labels labels);
+                                                   const std::atomic<bool>& serving);
 
 }  // namespace hachi::server

@@ -447,7 +447,8 @@ TEST(ModelInferTest, ExpiredInTheQueueIsNeverComputed) {
   model.Block();
   AsyncInfer running(server, SmallRequest());
   model.WaitForRuns(1);
-  AsyncInfer late(server, SmallRequest(), absl::Milliseconds(20));
+  // Long enough to arrive on a busy machine: one that expires on its way is never counted.
+  AsyncInfer late(server, SmallRequest(), absl::Milliseconds(500));
   EXPECT_EQ(late.Wait().error_code(), grpc::DEADLINE_EXCEEDED);
   WaitForMetric(server, R"(reason="deadline",version="1"} 1)");
   model.Unblock();
@@ -704,6 +705,17 @@ TEST(LabelsTest, TravelInTheConfigurationToOurClient) {
   EXPECT_THAT(description->inputs[0].shape, ElementsAre(-1, 2));
   ASSERT_EQ(description->labels.count("z"), 1u);
   EXPECT_THAT(description->labels.at("z"), ElementsAre("zero", "one", "two"));
+}
+
+TEST(LabelsTest, ThatDoNotFitTheOutputFailTheLoad) {
+  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "hachi-two-labels.txt";
+  ASSERT_OK(WriteFile(file, "zero\none\n"));
+  TestServer server({{.name = "unknown", .signature = Small(), .outputs = {{"y", {.labels = file}}}}});
+  const auto client = Client::Create({.address = server.server().address()});
+  ASSERT_OK(client);
+  EXPECT_THAT(
+      (*client)->Describe("unknown", "", absl::Seconds(10)),
+      StatusIs(absl::StatusCode::kUnavailable, HasSubstr("has 2 labels, expected one for each of [1]")));
 }
 
 TEST(ClientAgainstServerTest, AnswersAndErrorsArrive) {

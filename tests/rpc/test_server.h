@@ -51,7 +51,8 @@ class TestServer {
   }
 
   ~TestServer() {
-    for (auto& [name, model] : models_) model->Unblock();
+    for (auto& [name, model] : models_)
+      if (registry_.Find(name, {}).ok()) model->Unblock();
     server_.reset();
     scheduler_.Stop();
     executor_.reset();
@@ -95,7 +96,8 @@ class TestServer {
   }
 
   Metrics metrics_;
-  std::map<std::string, FakeModel*> models_;  // the newest of each name; owned by the registry
+  std::map<std::string, FakeModel*>
+      models_;  // the newest of each name; the registry owns those that it serves
   ModelRegistry registry_;
   BatchScheduler scheduler_;
   std::unique_ptr<Executor> executor_;
