@@ -71,7 +71,9 @@ absl::Status Daemon::Open() {
                              .scheduler = scheduler_.get(),
                              .new_context = options_.new_context};
   // CPUs that a quota makes us share are the kernel's to hand out: see README.md.
-  if (std::vector<int> cpus = AllowedCpus(); static_cast<int>(cpus.size()) == budget)
+  std::vector<int> cpus = AllowedCpus();
+  const bool pinned = static_cast<int>(cpus.size()) == budget;
+  if (pinned)
     executor.on_start = [cpus = std::move(cpus), counts = workers_](int worker) {
       PinWorker(cpus, counts, worker);
     };
@@ -81,6 +83,8 @@ absl::Status Daemon::Open() {
                                             .scheduler = scheduler_.get(),
                                             .metrics = &metrics_.server(),
                                             .streams_per_connection = config.streams_per_connection}));
+  LogInfo(absl::StrCat("cpu budget ", budget, ", ", workers_.workers, " workers of ",
+                       workers_.threads_per_worker, " threads, ", pinned ? "pinned" : "not pinned"));
   registry_->Start();
   return absl::OkStatus();
 }
@@ -103,7 +107,9 @@ void Daemon::OnModelChange(const ModelVersion& version) {
                          return v->state() == ModelState::kReady;
                        });
   rpc_->SetServing(version.name(), serving);
-  rpc_->SetServing(registry_->AllReady());
+  const bool ready = registry_->AllReady();
+  rpc_->SetServing(ready);
+  if (ready) LogInfo("ready");
 }
 
 bool Daemon::WaitForModels() const {
