@@ -11,6 +11,7 @@
 #include "config/server_config.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
+#include "engine/cpu/budget.h"
 #include "engine/engine.h"
 #include "server/commands/commands.h"
 #include "server/daemon.h"
@@ -33,17 +34,24 @@ sigset_t BlockEndingSignals() {
   return signals;
 }
 
-// Loads every model as serving would, one after the other, and reports all that fail.
+// Counts workers and loads every model as serving would, one after the other, and reports all that fail.
 absl::Status Check(const ServerConfig& config) {
+  ASSIGN_OR_RETURN(const WorkerCounts counts, CountWorkers(config, CpuBudget()));
   Metrics metrics;
-  ModelRegistry registry({.models = config.models, .loader = LoadModel, .metrics = &metrics});
+  ModelRegistry registry({.models = config.models,
+                          .loader = LoadModel,
+                          .threads = counts.threads_per_worker,
+                          .metrics = &metrics});
   registry.LoadAll();
   int failed = 0;
   for (const auto& version : registry.AllVersions()) {
     const absl::Status status = version->ReadyStatus();
     failed += !status.ok();
-    std::cout << "model '" << version->name() << "' version " << version->version() << ": "
-              << (status.ok() ? version->model().info().precision : std::string(status.message())) << "\n";
+    if (status.ok())
+      std::cout << "model '" << version->name() << "' version " << version->version() << ": "
+                << version->model().info().precision << "\n";
+    else
+      std::cout << status.message() << "\n";
   }
   if (failed > 0)
     return absl::InvalidArgumentError(

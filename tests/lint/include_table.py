@@ -44,7 +44,7 @@ MAY_INCLUDE = {
     "server/client": {"proto", "engine/tensor"},
     "server/daemon": SERVER | {"engine/cpu", "proto"},
     "server/commands": ENGINE | {"engine/engine.h", "config", "server/client", "server/models/load_options.h"},
-    "server/commands/serve.cc": {"server/commands", "config", "engine/engine.h", "server/daemon"},
+    "server/commands/serve.cc": {"server/commands", "config", "engine/engine.h", "engine/cpu", "server/daemon"},
     "server/main.cc": {"server/commands"},
 }
 
