@@ -53,7 +53,7 @@ int64_t ResidentBytes() {
 struct Candidate {
   std::unique_ptr<Model> model;
   double load_seconds = 0;
-  int64_t resident_bytes = 0;
+  int64_t resident_bytes = 0;      // of the process, but for other candidates
   std::vector<double> latencies;   // seconds a run
   std::vector<double> throughput;  // rows a second, of each round
 
@@ -99,25 +99,34 @@ class BenchRequest {
   Rows rows_;
 };
 
-absl::StatusOr<Candidate> Load(const Arguments& arguments, LoadOptions options,
-                               const std::string& precision) {
+absl::StatusOr<Candidate> Load(const Arguments& arguments, LoadOptions options, const std::string& precision,
+                               int64_t resident_without_models) {
   // "auto" is what is configured.
   if (precision != "auto") options.precision = PrecisionOf(precision);
   options.threads = arguments.threads;
   options.max_batch_rows = arguments.batch;
   Candidate candidate;
+  const int64_t resident_before = ResidentBytes();
   const auto start = Clock::now();
   auto model = LoadModel(options);
   if (!model.ok()) return WithContext(model.status(), absl::StrCat("model '", options.name, "'"));
   candidate.load_seconds = Seconds(Clock::now() - start).count();
-  candidate.resident_bytes = ResidentBytes();
+  candidate.resident_bytes = resident_without_models + ResidentBytes() - resident_before;
   candidate.model = *std::move(model);
   return candidate;
 }
 
-// All instances run for `seconds`, each on threads and CPUs of its own.
+// Room for the latencies of so many seconds, so that the measured loop does not allocate.
+size_t RunsIn(double seconds, double seconds_a_run) {
+  constexpr double kMost = 1 << 24;
+  return static_cast<size_t>(std::min(kMost, 2 * seconds / std::max(seconds_a_run, 1e-6))) + 1;
+}
+
+// All instances run for `seconds`, each on threads of its own, and on CPUs of its own where a worker would
+// be.
 absl::Status RunRound(const Arguments& arguments, int64_t rows, double seconds, Candidate& candidate) {
   const std::vector<int> cpus = AllowedCpus();
+  const bool pinned = static_cast<int>(cpus.size()) == CpuBudget();
   std::barrier start(arguments.instances);
   Mutex mutex;
   absl::Status failure;
@@ -126,16 +135,18 @@ absl::Status RunRound(const Arguments& arguments, int64_t rows, double seconds, 
   for (int instance = 0; instance < arguments.instances; ++instance)
     threads.emplace_back([&, instance] {
       SetTeam(arguments.threads);
-      const auto first = static_cast<size_t>(instance * arguments.threads);
-      std::vector<int> own;
-      for (size_t i = 0; i < static_cast<size_t>(arguments.threads); ++i)
-        own.push_back(cpus[(first + i) % cpus.size()]);
-      absl::Status status = PinTeam(own);
+      absl::Status status;
+      if (pinned) {
+        const auto team = static_cast<size_t>(arguments.threads);
+        status = PinTeam(std::span(cpus).subspan(static_cast<size_t>(instance) * team, team));
+      }
       const auto context = NewRunContext();
       const BenchRequest request(candidate.model->signature(), rows);
       if (status.ok()) status = candidate.model->Run(*context, request.rows()).status();  // binds
+      const auto warm_up = Clock::now();
+      if (status.ok()) status = candidate.model->Run(*context, request.rows()).status();
       std::vector<double> latencies;
-      latencies.reserve(1 << 16);
+      latencies.reserve(RunsIn(seconds, Seconds(Clock::now() - warm_up).count()));
       start.arrive_and_wait();
       const auto begin = Clock::now();
       Clock::time_point last = begin;
@@ -246,9 +257,10 @@ absl::Status Run(Arguments arguments) {
                                                    arguments.threads, " threads, expected at most ", budget,
                                                    " threads in all, the CPU budget"));
   ASSIGN_OR_RETURN(const LoadOptions options, ReadModelArgument(arguments.model));
+  const int64_t resident_without_models = ResidentBytes();
   std::vector<Candidate> candidates;
   for (const std::string& precision : arguments.precisions) {
-    ASSIGN_OR_RETURN(Candidate candidate, Load(arguments, options, precision));
+    ASSIGN_OR_RETURN(Candidate candidate, Load(arguments, options, precision, resident_without_models));
     candidates.push_back(std::move(candidate));
   }
   const int64_t rows = candidates.front().model->signature().batched ? arguments.batch : 1;
@@ -281,8 +293,10 @@ absl::Status Run(Arguments arguments) {
 std::function<absl::Status()> Add(CLI::App& app) {
   const auto arguments = std::make_shared<Arguments>();
   app.add_option("model", arguments->model, "Model directory or .onnx file")->required();
-  app.add_option("--precision", arguments->precisions,
-                 "One or several, which take turns and are compared (default: what is configured)")
+  app.add_option(
+         "--precision", arguments->precisions,
+         "Give it once or more often: several take turns and are compared (default: what is configured)")
+      ->allow_extra_args(false)  // what follows a value may be the model
       ->check(CLI::IsMember(kPrecisionNames));
   app.add_option("--batch", arguments->batch, "Rows a run")
       ->check(CLI::Range(1, 65536))

@@ -69,8 +69,8 @@ TEST(InspectCommandTest, NeedsAModelOrTheCpu) {
 }
 
 TEST(BenchCommandTest, PrecisionsTakeTurnsAndAreCompared) {
-  const Outcome outcome = Hachi({"bench", kDigits, "--precision", "int8", "fp32", "--batch", "8",
-                                 "--instances", "1", "--seconds", "0.1", "--profile"});
+  const Outcome outcome = Hachi({"bench", "--precision", "int8", "--precision", "fp32", kDigits, "--batch",
+                                 "8", "--instances", "1", "--seconds", "0.1", "--profile"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.error;
   EXPECT_THAT(outcome.out, HasSubstr("int8 over fp32: "));
   EXPECT_THAT(outcome.out, HasSubstr("block1.depthwise.conv"));
