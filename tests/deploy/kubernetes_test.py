@@ -1,5 +1,6 @@
 """The manifests fit the Kubernetes schemas, and what one of them names, another one or the project has."""
 
+import json
 import pathlib
 import re
 import unittest
@@ -96,6 +97,15 @@ class KubernetesTest(unittest.TestCase):
     def test_the_image_is_the_one_of_this_version(self):
         version = re.search(r"project\(hachi VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text())[1]
         self.assertEqual(CONTAINER["image"], f"hachi:{version}")
+        self.assertIn(f"--tag hachi:{version} ", (ROOT / "docker/README.md").read_text())
+
+    def test_the_image_runs_as_the_pod_says(self):
+        final_stage = (ROOT / "docker/Dockerfile").read_text().partition("FROM scratch")[2]
+        image = dict(re.findall(r"^([A-Z]+) (.*)$", final_stage, re.M))
+        context = POD["securityContext"]
+        self.assertEqual(image["USER"], f"{context['runAsUser']}:{context['runAsGroup']}")
+        self.assertEqual(image["EXPOSE"], " ".join(str(port["containerPort"]) for port in CONTAINER["ports"]))
+        self.assertEqual(json.loads(image["CMD"]), CONTAINER["args"])
 
 
 if __name__ == "__main__":
