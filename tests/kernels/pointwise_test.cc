@@ -24,8 +24,8 @@ TEST(PointwiseTest, EqualsTheReferenceForEveryWidthDepthAndType) {
   std::mt19937 random(1);
   for (const int threads : {1, 2})
     for (const int64_t depth : {4, 24, 100})
-      for (const int64_t channels : {1, 16, 17, 32, 48, 63, 64, 65, 144})
-        for (const int64_t pixels : {1, 5, 6, 49, 200})
+      for (const int64_t channels : {1, 17, 48, 63, 64, 144})
+        for (const int64_t pixels : {1, 6, 49, 110})
           for (int types = 0; types < 8; ++types)
             for (const bool has_residual : {false, true}) {
               SetTeam(threads);
