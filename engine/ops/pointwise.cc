@@ -32,7 +32,8 @@ bool FusesOnlyResidualAndClip(std::span<const PostOp> post_ops) {
 }
 
 bool KernelTakes(const ConvolutionSpec& spec) {
-  if (DetectIsa() < Isa::kAvx512Vnni || !IsByte(spec.src) || !IsByte(spec.dst) || !spec.weight_quant)
+  // With tiles oneDNN's kernels are the faster ones.
+  if (DetectIsa() != Isa::kAvx512Vnni || !IsByte(spec.src) || !IsByte(spec.dst) || !spec.weight_quant)
     return false;
   const Layout channels_last = Layout::ChannelsLast(spec.src.shape.size());
   if (spec.src.layout != channels_last || spec.dst.layout != channels_last) return false;
