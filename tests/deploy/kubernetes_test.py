@@ -1,8 +1,11 @@
 """The manifests fit the Kubernetes schemas, and what one of them names, another one or the project has."""
 
 import json
+import os
 import pathlib
 import re
+import subprocess
+import tempfile
 import unittest
 
 import kubernetes_validate
@@ -83,6 +86,15 @@ class KubernetesTest(unittest.TestCase):
         self.assertIn(file.name, config["data"])
         for model in SERVER_YAML["models"]:
             self.assertEqual(str(pathlib.PurePath(model["dir"]).parent), mounts["models"])
+
+    def test_the_daemon_accepts_its_configuration(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "server.yaml"
+            text = of_kind("ConfigMap")[0]["data"]["server.yaml"]
+            file.write_text(text.replace("dir: /models/", f"dir: {ROOT}/deploy/models/"))
+            command = [os.environ["HACHI"], "serve", "--config", file, "--check"]
+            done = subprocess.run(command, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stdout), (0, "model 'digits' version 1: int8\n"), done.stderr)
 
     def test_the_pod_is_given_longer_than_the_drain_takes(self):
         drain = SERVER_YAML["server"]["drain"]
