@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <future>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -160,17 +161,20 @@ class GrpcClient final : public Client {
     struct Pending {
       std::shared_ptr<const EncodedCall> call;
       Done done;
-      grpc::ClientContext context;
+      std::optional<grpc::ClientContext> context{std::in_place};
       grpc::ByteBuffer answer;
     };
     auto pending = std::make_shared<Pending>();
     pending->call = std::move(call);
     pending->done = std::move(done);
-    SetDeadline(pending->context, deadline);
+    SetDeadline(*pending->context, deadline);
     // The counter only spreads calls: no order between threads is needed.
     const size_t turn = next_.fetch_add(1, std::memory_order_relaxed) % stubs_.size();
-    stubs_[turn]->UnaryCall(&pending->context, "/inference.GRPCInferenceService/ModelInfer", {},
+    stubs_[turn]->UnaryCall(&*pending->context, "/inference.GRPCInferenceService/ModelInfer", {},
                             &pending->call->bytes(), &pending->answer, [pending](const grpc::Status& status) {
+                              // A context holds its channel. Were it to go after done, and the client before
+                              // it, this thread would take down the channel and with it itself.
+                              pending->context.reset();
                               if (status.ok())
                                 pending->done(Decode(pending->answer));
                               else
