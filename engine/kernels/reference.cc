@@ -199,4 +199,84 @@ void Pointwise(const PointwiseSpec& spec, const std::byte* in, int64_t pixels, c
     }
 }
 
+void ApplyUnary(UnaryFunction function, std::span<const float> in, std::span<float> out) {
+  for (size_t i = 0; i < in.size(); ++i) {
+    const double x = in[i];
+    const auto y = [&] {
+      switch (function) {
+        case UnaryFunction::kAbs:
+          return std::abs(x);
+        case UnaryFunction::kCube:
+          return x * x * x;
+        case UnaryFunction::kErf:
+          return std::erf(x);
+        case UnaryFunction::kExp:
+          return std::exp(x);
+        case UnaryFunction::kLog:
+          return std::log(x);
+        case UnaryFunction::kNeg:
+          return -x;
+        case UnaryFunction::kReciprocal:
+          return 1.0 / x;
+        case UnaryFunction::kSqrt:
+          return std::sqrt(x);
+        case UnaryFunction::kSquare:
+          return x * x;
+      }
+      return x;
+    }();
+    out[i] = static_cast<float>(y);
+  }
+}
+
+void HardSigmoid(std::span<const float> in, float alpha, float beta, std::span<float> out) {
+  for (size_t i = 0; i < in.size(); ++i)
+    out[i] = static_cast<float>(std::clamp(static_cast<double>(alpha) * in[i] + beta, 0.0, 1.0));
+}
+
+void Reduce(Reduction reduction, std::span<const float> in, int64_t length, int64_t inner,
+            std::span<float> out) {
+  for (int64_t i = 0; i < static_cast<int64_t>(out.size()); ++i) {
+    const int64_t first = i / inner * length * inner + i % inner;
+    double sum = 0, max = -std::numeric_limits<double>::infinity();
+    for (int64_t k = 0; k < length; ++k) {
+      const double x = in[static_cast<size_t>(first + k * inner)];
+      sum += x;
+      max = std::max(max, x);
+    }
+    if (reduction == Reduction::kMean) sum /= static_cast<double>(length);
+    out[static_cast<size_t>(i)] = static_cast<float>(reduction == Reduction::kMax ? max : sum);
+  }
+}
+
+void LayerNorm(const LayerNormSpec& spec, const std::byte* in, int64_t rows, std::byte* out) {
+  const int64_t length = spec.row_length;
+  for (int64_t row = 0; row < rows; ++row) {
+    const auto element = [&](int64_t i) -> double {
+      const int64_t at = row * length + i;
+      if (spec.from == DType::kF32) return Load<float>(in, at);
+      const int q = spec.from == DType::kU8 ? Load<uint8_t>(in, at) : Load<int8_t>(in, at);
+      return static_cast<double>(q - spec.from_quant.zero_point()) * spec.from_quant.scale();
+    };
+    double mean = 0, variance = 0;
+    for (int64_t i = 0; i < length; ++i) mean += element(i) / static_cast<double>(length);
+    for (int64_t i = 0; i < length; ++i)
+      variance += (element(i) - mean) * (element(i) - mean) / static_cast<double>(length);
+    for (int64_t i = 0; i < length; ++i) {
+      const double normal = (element(i) - mean) / std::sqrt(variance + spec.epsilon);
+      const auto index = static_cast<size_t>(i);
+      const double y = normal * spec.scale[index] + spec.bias[index];
+      const int64_t at = row * length + i;
+      if (spec.to == DType::kF32) Store(static_cast<float>(y), out, at);
+      if (spec.to == DType::kU8) Store(RoundOnce<uint8_t>(y, spec.to_quant), out, at);
+      if (spec.to == DType::kS8) Store(RoundOnce<int8_t>(y, spec.to_quant), out, at);
+    }
+  }
+}
+
+void Select(const bool* condition, SelectSource a, SelectSource b, size_t count, uint32_t* out) {
+  for (size_t i = 0; i < count; ++i)
+    out[i] = condition[i] ? a.data[a.repeats ? 0 : i] : b.data[b.repeats ? 0 : i];
+}
+
 }  // namespace hachi::reference

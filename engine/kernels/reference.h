@@ -7,8 +7,12 @@
 #include "engine/kernels/avgpool.h"
 #include "engine/kernels/depthwise.h"
 #include "engine/kernels/gather.h"
+#include "engine/kernels/layer_norm.h"
 #include "engine/kernels/pointwise.h"
+#include "engine/kernels/reduce.h"
 #include "engine/kernels/scatter.h"
+#include "engine/kernels/select.h"
+#include "engine/kernels/unary.h"
 #include "engine/tensor/layout.h"
 #include "engine/tensor/shape.h"
 
@@ -23,6 +27,12 @@ void Permute(const Shape& shape, const Layout& from, const Layout& to, size_t el
              const std::byte* in, std::byte* out);
 void Softmax(std::span<const float> in, int64_t row_length, std::span<float> out);
 void GlobalAveragePool(const AvgPoolSpec& spec, int64_t rows, const std::byte* in, std::byte* out);
+void ApplyUnary(UnaryFunction function, std::span<const float> in, std::span<float> out);
+void HardSigmoid(std::span<const float> in, float alpha, float beta, std::span<float> out);
+void Reduce(Reduction reduction, std::span<const float> in, int64_t length, int64_t inner,
+            std::span<float> out);
+void LayerNorm(const LayerNormSpec& spec, const std::byte* in, int64_t rows, std::byte* out);
+void Select(const bool* condition, SelectSource a, SelectSource b, size_t count, uint32_t* out);
 
 void Depthwise(const DepthwiseSpec& spec, const std::byte* in, int64_t images, std::byte* out);
 void Pointwise(const PointwiseSpec& spec, const std::byte* in, int64_t pixels, const std::byte* residual,
