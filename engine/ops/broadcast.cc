@@ -75,6 +75,50 @@ int64_t BroadcastIndex(int64_t i, std::span<const int64_t> shape, std::span<cons
   return index;
 }
 
+BroadcastRows BroadcastRows::Of(const TensorSpec& result, std::span<const TensorSpec> operands) {
+  const size_t rank = result.shape.size();
+  std::vector<std::vector<int64_t>> by_axis;  // strides by axis of the result
+  for (const TensorSpec& operand : operands) {
+    std::vector<int64_t> own = operand.layout.StridesOf(operand.shape);
+    for (size_t axis = 0; axis < own.size(); ++axis)
+      if (operand.shape[axis] == 1) own[axis] = 0;
+    own.insert(own.begin(), rank - own.size(), 0);
+    by_axis.push_back(std::move(own));
+  }
+  BroadcastRows rows;
+  rows.strides.resize(operands.size());
+  for (const int axis : result.layout.Order(rank)) {
+    const int64_t size = result.shape[axis];
+    if (size == 1) continue;
+    bool merges = !rows.sizes.empty();
+    for (size_t k = 0; merges && k < operands.size(); ++k)
+      merges = rows.strides[k].back() == size * by_axis[k][axis];
+    if (merges) {
+      rows.sizes.back() *= size;
+    } else {
+      rows.sizes.push_back(size);
+    }
+    for (size_t k = 0; k < operands.size(); ++k) {
+      if (merges) rows.strides[k].pop_back();
+      rows.strides[k].push_back(by_axis[k][axis]);
+    }
+  }
+  if (rows.sizes.empty()) {
+    rows.sizes.push_back(1);
+    for (std::vector<int64_t>& strides : rows.strides) strides.push_back(0);
+  }
+  return rows;
+}
+
+int64_t BroadcastRows::count() const { return CountOf(std::span(sizes).first(sizes.size() - 1)); }
+
+int64_t BroadcastRows::Begin(size_t operand, int64_t row) const {
+  int64_t at = 0;
+  for (size_t axis = sizes.size() - 1; axis-- > 0; row /= sizes[axis])
+    at += row % sizes[axis] * strides[operand][axis];
+  return at;
+}
+
 absl::Status ReferenceBroadcast(const Node& node, std::span<const TensorView> inputs,
                                 std::span<Tensor> outputs, const BinaryFunction& function) {
   Tensor& y = outputs[0];
@@ -136,33 +180,26 @@ absl::StatusOr<std::unique_ptr<Step>> LowerToLibrary(const LowerContext& context
 // Pieces of rows in memory order; each operand is brought to floats, combined, and stored.
 class BroadcastStep final : public KernelStep {
  public:
-  struct Operand {
-    DType dtype;
-    std::optional<QuantParams> quant;
-    std::vector<int64_t> strides;  // of each axis in the order of `sizes`; 0 where it broadcasts
-  };
-
-  // `sizes` are the result's axes in memory order, outermost first, at least one.
-  BroadcastStep(BroadcastKind kind, std::vector<int64_t> sizes, std::vector<Operand> operands, DType dtype,
-                std::optional<QuantParams> quant, std::vector<PostOp> post_ops)
+  BroadcastStep(BroadcastKind kind, BroadcastRows rows, std::vector<TensorSpec> operands,
+                const TensorSpec& result, std::vector<PostOp> post_ops)
       : KernelStep({.kernel = "hachi_broadcast"}),
         kind_(kind),
-        sizes_(std::move(sizes)),
+        rows_(std::move(rows)),
         operands_(std::move(operands)),
-        dtype_(dtype),
-        quant_(std::move(quant)),
+        dtype_(result.dtype),
+        quant_(result.quant),
         post_ops_(std::move(post_ops)) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
-    const int64_t length = sizes_.back(), pieces = (length + kPiece - 1) / kPiece;
-    const int64_t rows = CountOf(std::span(sizes_).first(sizes_.size() - 1));
-    ParallelFor(rows * pieces, kGrain / std::min(length + 1, kPiece) + 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t first = i % pieces * kPiece;
-        RunPiece(buffers, i / pieces, first, static_cast<size_t>(std::min(length - first, kPiece)));
-      }
-    });
+    const int64_t length = rows_.length(), pieces = (length + kPiece - 1) / kPiece;
+    ParallelFor(
+        rows_.count() * pieces, kGrain / std::min(length + 1, kPiece) + 1, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t first = i % pieces * kPiece;
+            RunPiece(buffers, i / pieces, first, static_cast<size_t>(std::min(length - first, kPiece)));
+          }
+        });
     return absl::OkStatus();
   }
 
@@ -181,7 +218,7 @@ class BroadcastStep final : public KernelStep {
     for (const PostOp& post_op : post_ops_)
       for (size_t i = 0; i < count; ++i) result[i] = ApplyPostOp(post_op, result[i], 0.0f);
     std::byte* out =
-        buffers.outputs[0] + (row * sizes_.back() + first) * static_cast<int64_t>(SizeOf(dtype_));
+        buffers.outputs[0] + (row * rows_.length() + first) * static_cast<int64_t>(SizeOf(dtype_));
     if (!quant_) {
       std::copy_n(result, count, reinterpret_cast<float*>(out));
     } else if (dtype_ == DType::kU8) {
@@ -194,11 +231,8 @@ class BroadcastStep final : public KernelStep {
   }
 
   void Load(const StepBuffers& buffers, size_t k, int64_t row, int64_t first, std::span<float> to) const {
-    const Operand& operand = operands_[k];
-    const int64_t stride = operand.strides.back();
-    int64_t at = first * stride;
-    for (size_t axis = sizes_.size() - 1; axis-- > 0; row /= sizes_[axis])
-      at += row % sizes_[axis] * operand.strides[axis];
+    const TensorSpec& operand = operands_[k];
+    const int64_t stride = rows_.stride(k), at = rows_.Begin(k, row) + first * stride;
     const auto load = [&](auto zero) {
       using T = decltype(zero);
       const T* from = reinterpret_cast<const T*>(buffers.inputs[k]) + at;
@@ -246,8 +280,8 @@ class BroadcastStep final : public KernelStep {
   }
 
   const BroadcastKind kind_;
-  const std::vector<int64_t> sizes_;
-  const std::vector<Operand> operands_;
+  const BroadcastRows rows_;
+  const std::vector<TensorSpec> operands_;
   const DType dtype_;
   const std::optional<QuantParams> quant_;
   const std::vector<PostOp> post_ops_;
@@ -259,43 +293,14 @@ absl::StatusOr<std::unique_ptr<Step>> MakeBroadcastStep(const LowerContext& cont
     if (post_op.kind == PostOp::Kind::kAdd)
       return absl::UnimplementedError("a residual has no kernel here, expected none");
   const TensorSpec dst = context.Output();
-  const size_t rank = dst.shape.size();
-  std::vector<BroadcastStep::Operand> operands;
-  std::vector<std::vector<int64_t>> strides;  // by axis of the result
+  std::vector<TensorSpec> operands;
   for (size_t k = 0; k < node.inputs.size(); ++k) {
-    const TensorSpec src = context.Input(k);
-    if (src.quant && !src.quant->per_tensor())
+    operands.push_back(context.Input(k));
+    if (operands.back().quant && !operands.back().quant->per_tensor())
       return absl::UnimplementedError("an operand quantized per channel has no kernel, expected per tensor");
-    operands.push_back({src.dtype, src.quant, {}});
-    std::vector<int64_t> own = src.layout.StridesOf(src.shape);
-    for (size_t axis = 0; axis < own.size(); ++axis)
-      if (src.shape[axis] == 1) own[axis] = 0;
-    own.insert(own.begin(), rank - own.size(), 0);
-    strides.push_back(std::move(own));
   }
-  // Axes in memory order, without those of one element, merged where every operand allows it.
-  std::vector<int64_t> sizes;
-  for (const int axis : dst.layout.Order(rank)) {
-    if (dst.shape[axis] == 1) continue;
-    bool merges = !sizes.empty();
-    for (size_t k = 0; merges && k < operands.size(); ++k)
-      merges = operands[k].strides.back() == dst.shape[axis] * strides[k][axis];
-    if (merges) {
-      sizes.back() *= dst.shape[axis];
-    } else {
-      sizes.push_back(dst.shape[axis]);
-    }
-    for (size_t k = 0; k < operands.size(); ++k) {
-      if (merges) operands[k].strides.pop_back();
-      operands[k].strides.push_back(strides[k][axis]);
-    }
-  }
-  if (sizes.empty()) {
-    sizes.push_back(1);
-    for (BroadcastStep::Operand& operand : operands) operand.strides.push_back(0);
-  }
-  return std::make_unique<BroadcastStep>(kind, std::move(sizes), std::move(operands), dst.dtype, dst.quant,
-                                         node.post_ops);
+  BroadcastRows rows = BroadcastRows::Of(dst, operands);
+  return std::make_unique<BroadcastStep>(kind, std::move(rows), std::move(operands), dst, node.post_ops);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "engine/ops/op.h"
 
@@ -26,6 +27,23 @@ std::optional<PairedContent> PairContents(const Node& node);
 
 // Where element `i` of `shape` lies in an operand that broadcasts to it. For references.
 int64_t BroadcastIndex(int64_t i, std::span<const int64_t> shape, std::span<const int64_t> operand);
+
+// How a step walks a result and the operands that broadcast to it: as rows in the result's memory order, its
+// axes merged where every operand allows that and those of one element left out.
+struct BroadcastRows {
+  std::vector<int64_t> sizes;  // outermost first, at least one; the last is a row's length
+  std::vector<std::vector<int64_t>>
+      strides;  // of each operand along each of those axes, in elements; 0: it broadcasts
+
+  static BroadcastRows Of(const TensorSpec& result, std::span<const TensorSpec> operands);
+
+  int64_t count() const;  // of rows
+  int64_t length() const { return sizes.back(); }
+  int64_t stride(size_t operand) const { return strides[operand].back(); }  // within a row
+
+  // Where an operand's elements of row `row` begin.
+  int64_t Begin(size_t operand, int64_t row) const;
+};
 
 // Post-ops are applied to real results.
 absl::Status ReferenceBroadcast(const Node& node, std::span<const TensorView> inputs,
