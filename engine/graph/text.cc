@@ -380,6 +380,8 @@ class GraphParser {
                                                       {"hard_swish", Kind::kHardSwish},
                                                       {"swish", Kind::kSwish},
                                                       {"gelu", Kind::kGelu},
+                                                      {"gelu_tanh", Kind::kGeluTanh},
+                                                      {"linear", Kind::kLinear},
                                                       {"elu", Kind::kElu},
                                                       {"add", Kind::kAdd}};
     const std::string word(Token("("));

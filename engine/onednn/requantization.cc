@@ -65,6 +65,12 @@ absl::Status AppendEltwise(const PostOp& post_op, float unit, float scale, dnnl:
     case Kind::kGelu:
       ops.append_eltwise(scale, algorithm::eltwise_gelu_erf, 0.0f, 0.0f);
       return absl::OkStatus();
+    case Kind::kGeluTanh:
+      ops.append_eltwise(scale, algorithm::eltwise_gelu_tanh, 0.0f, 0.0f);
+      return absl::OkStatus();
+    case Kind::kLinear:
+      ops.append_eltwise(scale, algorithm::eltwise_linear, alpha, beta);
+      return absl::OkStatus();
     case Kind::kElu:
       ops.append_eltwise(scale, algorithm::eltwise_elu, alpha, 0.0f);
       return absl::OkStatus();

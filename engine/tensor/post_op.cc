@@ -26,6 +26,10 @@ std::string ToText(const PostOp& post_op) {
       return absl::StrCat("swish(", post_op.alpha, ")");
     case Kind::kGelu:
       return "gelu()";
+    case Kind::kGeluTanh:
+      return "gelu_tanh()";
+    case Kind::kLinear:
+      return absl::StrCat("linear(", post_op.alpha, ",", post_op.beta, ")");
     case Kind::kElu:
       return absl::StrCat("elu(", post_op.alpha, ")");
     case Kind::kAdd:
@@ -54,6 +58,10 @@ float ApplyPostOp(const PostOp& post_op, float y, float operand) {
       return y / (1.0f + std::exp(-alpha * y));
     case Kind::kGelu:
       return y * 0.5f * (1.0f + std::erf(y * 0.70710678f));
+    case Kind::kGeluTanh:
+      return y * 0.5f * (1.0f + std::tanh(0.79788456f * (y + 0.044715f * y * y * y)));
+    case Kind::kLinear:
+      return alpha * y + beta;
     case Kind::kElu:
       return y < 0 ? alpha * std::expm1(y) : y;
     case Kind::kAdd:

@@ -17,6 +17,8 @@ struct PostOp {
     kHardSwish,    // y * min(max(y / 6 + 0.5, 0), 1)
     kSwish,        // y / (1 + exp(-alpha * y))
     kGelu,         // y / 2 * (1 + erf(y / sqrt(2)))
+    kGeluTanh,     // y / 2 * (1 + tanh(sqrt(2 / pi) * (y + 0.044715 * y^3)))
+    kLinear,       // alpha * y + beta
     kElu,          // y < 0 ? alpha * (exp(y) - 1) : y
     kAdd,          // y + the node's input number `operand`, of the same shape: a residual
   };
