@@ -1,0 +1,25 @@
+// Greater (ONNX opset 13).
+#include "engine/ops/compare.h"
+
+namespace hachi {
+namespace {
+
+absl::Status Infer(Node& node) { return InferComparison(node, Comparison::kGreater); }
+
+absl::Status Reference(const Node& /*node*/, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+  return ReferenceComparison(inputs, outputs, [](double a, double b) { return a > b; });
+}
+
+absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+  return LowerComparison(context, Comparison::kGreater);
+}
+
+}  // namespace
+
+const OpDef& greater_op() {
+  static const OpDef def = {
+      .name = "Greater", .infer = Infer, .reference = Reference, .lower = Lower, .layout_agnostic = true};
+  return def;
+}
+
+}  // namespace hachi

@@ -1,0 +1,57 @@
+// HardSigmoid (ONNX opset 6).
+#include "engine/base/status_macros.h"
+#include "engine/kernels/unary.h"
+#include "engine/ops/activation.h"
+
+namespace hachi {
+namespace {
+
+absl::StatusOr<PostOp> AsPostOp(const Node& node) {
+  ASSIGN_OR_RETURN(const float alpha, node.Float("alpha", 0.2f));
+  ASSIGN_OR_RETURN(const float beta, node.Float("beta", 0.5f));
+  return PostOp{PostOp::Kind::kHardSigmoid, alpha, beta};
+}
+
+class HardSigmoidStep final : public KernelStep {
+ public:
+  HardSigmoidStep(const PostOp& post_op, size_t count)
+      : KernelStep({.kernel = "hachi_hard_sigmoid"}),
+        alpha_(post_op.alpha),
+        beta_(post_op.beta),
+        count_(count) {}
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    HardSigmoid({reinterpret_cast<const float*>(buffers.inputs[0]), count_}, alpha_, beta_,
+                {reinterpret_cast<float*>(buffers.outputs[0]), count_});
+    return absl::OkStatus();
+  }
+
+ private:
+  const float alpha_, beta_;
+  const size_t count_;
+};
+
+// The library's kernel for two functions in a row is its reference.
+absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+  const TensorSpec src = context.Input(0), dst = context.Output();
+  const bool plain = !src.quant && !dst.quant && context.node.post_ops.empty();
+  if (!plain || !src.layout.SameBytes(dst.layout, src.shape)) return LowerActivation(context);
+  ASSIGN_OR_RETURN(const PostOp post_op, AsPostOp(context.node));
+  return std::make_unique<HardSigmoidStep>(post_op, static_cast<size_t>(src.count()));
+}
+
+}  // namespace
+
+const OpDef& hard_sigmoid_op() {
+  static const OpDef def = {.name = "HardSigmoid",
+                            .infer = InferActivation,
+                            .quantize = QuantRule::kRescale,
+                            .reference = ReferenceActivation,
+                            .lower = Lower,
+                            .layout_agnostic = true,
+                            .as_post_op = AsPostOp};
+  return def;
+}
+
+}  // namespace hachi

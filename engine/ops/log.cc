@@ -1,0 +1,25 @@
+// Log (ONNX opset 13).
+#include <cmath>
+
+#include "engine/ops/unary.h"
+
+namespace hachi {
+namespace {
+
+constexpr UnaryOp kLog{UnaryFunction::kLog, [](double x) { return std::log(x); }};
+
+absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+  return ReferenceUnary(kLog, node, inputs, outputs);
+}
+
+absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) { return LowerUnary(kLog, context); }
+
+}  // namespace
+
+const OpDef& log_op() {
+  static const OpDef def = {
+      .name = "Log", .infer = InferUnary, .reference = Reference, .lower = Lower, .layout_agnostic = true};
+  return def;
+}
+
+}  // namespace hachi

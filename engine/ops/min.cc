@@ -1,0 +1,30 @@
+// Min (ONNX opset 13) of any number of inputs.
+#include "engine/ops/broadcast.h"
+
+namespace hachi {
+namespace {
+
+absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+  return ReferenceBroadcast(node, inputs, outputs,
+                            {.real = [](double a, double b) { return b < a ? b : a; },
+                             .integer = [](int64_t a, int64_t b) { return b < a ? b : a; }});
+}
+
+absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+  return LowerBroadcast(context, BroadcastKind::kMin);
+}
+
+}  // namespace
+
+const OpDef& min_op() {
+  static const OpDef def = {.name = "Min",
+                            .infer = InferBroadcast,
+                            .quantize = QuantRule::kRescale,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .layout_agnostic = true,
+                            .fuses_post_ops = true};
+  return def;
+}
+
+}  // namespace hachi

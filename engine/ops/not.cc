@@ -1,0 +1,54 @@
+// Not (ONNX opset 1).
+#include "engine/base/status_macros.h"
+#include "engine/cpu/team.h"
+#include "engine/ops/infer.h"
+#include "engine/ops/op.h"
+
+namespace hachi {
+namespace {
+
+absl::Status Infer(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 1, 1));
+  RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kBool}));
+  return SetOutput(node, DType::kBool, *node.inputs[0]->dims);
+}
+
+absl::Status Reference(const Node& /*node*/, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+  for (int64_t i = 0; i < outputs[0].count(); ++i) outputs[0].As<bool>()[i] = !inputs[0].As<bool>()[i];
+  return absl::OkStatus();
+}
+
+class NotStep final : public KernelStep {
+ public:
+  explicit NotStep(int64_t count) : KernelStep({.kernel = "hachi_not"}), count_(count) {}
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    ParallelFor(count_, kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) buffers.outputs[0][i] = buffers.inputs[0][i] ^ std::byte{1};
+    });
+    return absl::OkStatus();
+  }
+
+ private:
+  static constexpr int64_t kGrain = 16384;  // elements worth waking the team for: some µs
+
+  const int64_t count_;
+};
+
+absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+  const TensorSpec src = context.Input(0), dst = context.Output();
+  if (!src.layout.SameBytes(dst.layout, src.shape))
+    return absl::UnimplementedError("input and output have different layouts, expected one");
+  return std::make_unique<NotStep>(src.count());
+}
+
+}  // namespace
+
+const OpDef& not_op() {
+  static const OpDef def = {
+      .name = "Not", .infer = Infer, .reference = Reference, .lower = Lower, .layout_agnostic = true};
+  return def;
+}
+
+}  // namespace hachi

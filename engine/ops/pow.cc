@@ -1,0 +1,61 @@
+// Pow (ONNX opset 15) of real numbers; the exponent may be an integer.
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/ops/broadcast.h"
+#include "engine/ops/infer.h"
+#include "engine/ops/quantized.h"
+#include "engine/ops/unary.h"
+
+namespace hachi {
+namespace {
+
+absl::Status Infer(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 2, 2));
+  RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kF32}));
+  RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kF32, DType::kS32, DType::kS64}));
+  ASSIGN_OR_RETURN(SymbolicShape dims, BroadcastDims(*node.inputs[0]->dims, *node.inputs[1]->dims));
+  return SetOutput(node, DType::kF32, std::move(dims));
+}
+
+absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+  const Shape& shape = outputs[0].shape();
+  for (int64_t i = 0; i < outputs[0].count(); ++i) {
+    const double x = RealAt(inputs[0], BroadcastIndex(i, shape, inputs[0].shape), std::nullopt);
+    const double exponent = RealAt(inputs[1], BroadcastIndex(i, shape, inputs[1].shape), std::nullopt);
+    StoreReal(outputs[0], i, ApplyPostOps(node, inputs, i, static_cast<float>(std::pow(x, exponent))),
+              std::nullopt);
+  }
+  return absl::OkStatus();
+}
+
+// Powers that are written out; the table is for quantized inputs, which Infer refuses.
+std::optional<UnaryFunction> FunctionFor(float exponent) {
+  if (exponent == 2.0f) return UnaryFunction::kSquare;
+  if (exponent == 3.0f) return UnaryFunction::kCube;
+  if (exponent == 0.5f) return UnaryFunction::kSqrt;
+  if (exponent == -1.0f) return UnaryFunction::kReciprocal;
+  return std::nullopt;
+}
+
+absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+  const Value& exponent = *context.node.inputs[1];
+  if (exponent.is_constant() && exponent.constant->count() == 1 &&
+      context.Input(0).shape == context.Output().shape)
+    if (const auto function = FunctionFor(RealAt(exponent.constant->view(), 0, std::nullopt)))
+      return LowerUnary({*function, nullptr}, context);
+  if (exponent.dtype != DType::kF32)
+    return absl::UnimplementedError("an integer exponent other than 2, 3 or -1 has no kernel, expected f32");
+  return LowerBroadcast(context, BroadcastKind::kPow);
+}
+
+}  // namespace
+
+const OpDef& pow_op() {
+  static const OpDef def = {
+      .name = "Pow", .infer = Infer, .reference = Reference, .lower = Lower, .layout_agnostic = true};
+  return def;
+}
+
+}  // namespace hachi

@@ -1,0 +1,161 @@
+#include "engine/ops/reduce.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/kernels/permute.h"
+#include "engine/ops/infer.h"
+#include "engine/ops/quantized.h"
+
+namespace hachi {
+namespace {
+
+// Whether each axis of the input is reduced.
+absl::StatusOr<std::vector<bool>> ReducedAxes(const Node& node) {
+  ASSIGN_OR_RETURN(const int64_t noop, node.Int("noop_with_empty_axes", 0));
+  std::vector<int64_t> axes;
+  if (node.input(1) != nullptr) {
+    ASSIGN_OR_RETURN(axes, KnownInts(node, 1, "axes"));
+  }
+  const size_t rank = node.inputs[0]->rank();
+  std::vector<bool> reduced(rank, axes.empty() && noop == 0);
+  for (const int64_t axis : axes) {
+    ASSIGN_OR_RETURN(const size_t index, CheckAxis(axis, rank));
+    reduced[index] = true;
+  }
+  return reduced;
+}
+
+class ReduceStep final : public KernelStep {
+ public:
+  ReduceStep(Reduction reduction, const TensorSpec& src, size_t results, int64_t length, int64_t inner,
+             std::optional<Permute> permute)
+      : KernelStep({.kernel = permute ? "hachi_permuted_reduce" : "hachi_reduce",
+                    .scratch_bytes = permute ? static_cast<size_t>(src.bytes()) : 0}),
+        reduction_(reduction),
+        count_(static_cast<size_t>(src.count())),
+        results_(results),
+        length_(length),
+        inner_(inner),
+        permute_(std::move(permute)) {}
+
+  bool Reads(size_t input) const override { return input == 0; }
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    const std::byte* in = buffers.inputs[0];
+    if (permute_) {
+      permute_->Run(in, buffers.scratch);
+      in = buffers.scratch;
+    }
+    Reduce(reduction_, {reinterpret_cast<const float*>(in), count_}, length_, inner_,
+           {reinterpret_cast<float*>(buffers.outputs[0]), results_});
+    return absl::OkStatus();
+  }
+
+ private:
+  const Reduction reduction_;
+  const size_t count_, results_;
+  const int64_t length_, inner_;
+  const std::optional<Permute> permute_;
+};
+
+}  // namespace
+
+absl::Status InferReduction(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 1, 2));
+  RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kF32, DType::kS32, DType::kS64}));
+  ASSIGN_OR_RETURN(const std::vector<bool> reduced, ReducedAxes(node));
+  ASSIGN_OR_RETURN(const int64_t keep, node.Int("keepdims", 1));
+  SymbolicShape dims;
+  for (size_t axis = 0; axis < reduced.size(); ++axis) {
+    if (!reduced[axis]) dims.push_back((*node.inputs[0]->dims)[axis]);
+    if (reduced[axis] && keep != 0) dims.emplace_back(1);
+  }
+  return SetOutput(node, node.inputs[0]->dtype, std::move(dims));
+}
+
+absl::Status ReferenceReduction(const Node& node, std::span<const TensorView> inputs,
+                                std::span<Tensor> outputs, Reduction reduction) {
+  ASSIGN_OR_RETURN(const std::vector<bool> reduced, ReducedAxes(node));
+  const auto shape = inputs[0].shape;
+  // The result's place of each element, its reduced axes left out.
+  std::vector<std::vector<int64_t>> lanes(static_cast<size_t>(outputs[0].count()));
+  for (int64_t i = 0; i < inputs[0].count(); ++i) {
+    int64_t rest = i, at = 0, stride = 1;
+    for (size_t axis = shape.size(); axis-- > 0; rest /= shape[axis]) {
+      if (reduced[axis]) continue;
+      at += rest % shape[axis] * stride;
+      stride *= shape[axis];
+    }
+    lanes[static_cast<size_t>(at)].push_back(i);
+  }
+  VisitDType(outputs[0].dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    using Sum = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
+    for (size_t o = 0; o < lanes.size(); ++o) {
+      Sum sum = 0, max = static_cast<Sum>(std::is_floating_point_v<T>
+                                              ? -std::numeric_limits<double>::infinity()
+                                              : static_cast<double>(std::numeric_limits<T>::lowest()));
+      for (const int64_t i : lanes[o]) {
+        const auto x = static_cast<Sum>(inputs[0].As<T>()[i]);
+        sum += x;
+        max = std::max(max, x);
+      }
+      if (reduction == Reduction::kMean && !lanes[o].empty()) sum /= static_cast<Sum>(lanes[o].size());
+      outputs[0].As<T>()[o] = static_cast<T>(reduction == Reduction::kMax ? max : sum);
+    }
+  });
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Step>> LowerReduction(const LowerContext& context, Reduction reduction) {
+  const TensorSpec src = context.Input(0), dst = context.Output();
+  if (src.dtype != DType::kF32) return absl::UnimplementedError("integers have no kernel, expected f32");
+  if (src.count() == 0) return absl::UnimplementedError("an empty tensor has no kernel");
+  if (!context.node.post_ops.empty())
+    return absl::UnimplementedError("a reduction with fused operations has no kernel, expected none");
+  ASSIGN_OR_RETURN(const std::vector<bool> reduced, ReducedAxes(context.node));
+  const size_t rank = src.shape.size();
+  const bool keeps = dst.shape.size() == rank;
+
+  // Axes in memory, those of one element left out: what is kept in the order of the result, what is reduced
+  // in that of the input.
+  std::vector<int> kept, lost, found;
+  std::vector<int> input_axis;  // of each axis of the result
+  for (size_t axis = 0; axis < rank; ++axis)
+    if (keeps || !reduced[axis]) input_axis.push_back(static_cast<int>(axis));
+  for (const int axis : dst.layout.Order(dst.shape.size()))
+    if (dst.shape[axis] != 1) kept.push_back(input_axis[axis]);
+  for (const int axis : src.layout.Order(rank)) {
+    if (src.shape[axis] == 1) continue;
+    found.push_back(axis);
+    if (reduced[axis]) lost.push_back(axis);
+  }
+  int64_t length = 1, inner = 1;
+  for (const int axis : lost) length *= src.shape[axis];
+  const auto results = static_cast<size_t>(dst.count());
+
+  // Where the reduced axes lie together, between kept ones in the right order, nothing has to move.
+  const auto first = std::ranges::find_if(found, [&](int axis) { return reduced[axis]; }) - found.begin();
+  std::vector<int> together = kept;
+  together.insert(together.begin() + std::min<std::ptrdiff_t>(first, std::ssize(kept)), lost.begin(),
+                  lost.end());
+  if (together == found) {
+    for (size_t i = static_cast<size_t>(first) + lost.size(); i < found.size(); ++i)
+      inner *= src.shape[found[i]];
+    return std::make_unique<ReduceStep>(reduction, src, results, length, inner, std::nullopt);
+  }
+  std::vector<int> order;
+  for (size_t axis = 0; axis < rank; ++axis)
+    if (src.shape[axis] == 1) order.push_back(static_cast<int>(axis));
+  order.insert(order.end(), kept.begin(), kept.end());
+  order.insert(order.end(), lost.begin(), lost.end());
+  ASSIGN_OR_RETURN(Permute permute, Permute::Create(src.shape, src.layout,
+                                                    Layout::FromOrder(std::move(order)), sizeof(float)));
+  return std::make_unique<ReduceStep>(reduction, src, results, length, inner, std::move(permute));
+}
+
+}  // namespace hachi

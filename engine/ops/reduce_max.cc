@@ -1,0 +1,26 @@
+// ReduceMax (ONNX opset 20).
+#include "engine/ops/reduce.h"
+
+namespace hachi {
+namespace {
+
+absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+  return ReferenceReduction(node, inputs, outputs, Reduction::kMax);
+}
+
+absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+  return LowerReduction(context, Reduction::kMax);
+}
+
+}  // namespace
+
+const OpDef& reduce_max_op() {
+  static const OpDef def = {.name = "ReduceMax",
+                            .infer = InferReduction,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .layout_agnostic = true};
+  return def;
+}
+
+}  // namespace hachi

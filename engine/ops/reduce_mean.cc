@@ -1,0 +1,26 @@
+// ReduceMean (ONNX opset 18).
+#include "engine/ops/reduce.h"
+
+namespace hachi {
+namespace {
+
+absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+  return ReferenceReduction(node, inputs, outputs, Reduction::kMean);
+}
+
+absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+  return LowerReduction(context, Reduction::kMean);
+}
+
+}  // namespace
+
+const OpDef& reduce_mean_op() {
+  static const OpDef def = {.name = "ReduceMean",
+                            .infer = InferReduction,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .layout_agnostic = true};
+  return def;
+}
+
+}  // namespace hachi

@@ -1,0 +1,22 @@
+// Tanh (ONNX opset 13).
+#include "engine/ops/activation.h"
+
+namespace hachi {
+namespace {
+
+absl::StatusOr<PostOp> AsPostOp(const Node& /*node*/) { return PostOp{PostOp::Kind::kTanh}; }
+
+}  // namespace
+
+const OpDef& tanh_op() {
+  static const OpDef def = {.name = "Tanh",
+                            .infer = InferActivation,
+                            .quantize = QuantRule::kRescale,
+                            .reference = ReferenceActivation,
+                            .lower = LowerActivation,
+                            .layout_agnostic = true,
+                            .as_post_op = AsPostOp};
+  return def;
+}
+
+}  // namespace hachi

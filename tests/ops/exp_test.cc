@@ -1,0 +1,25 @@
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "engine/ops/op.h"
+#include "tests/ops/op_tester.h"
+#include "tests/support/status_matchers.h"
+
+namespace hachi {
+namespace {
+
+TEST(ExpTest, Fp32AgreesInEveryLayout) {
+  for (const char* type :
+       {"f32[1]", "f32[2,17,5,3]", "f32[2,17,5,3] channels_last", "f32[33]", "f32[]", "f32[3,9000]"})
+    EXPECT_OK(RunOpCase({.graph = absl::StrCat("graph g { input x: ", type, "\n n: Exp(x) -> y: ", type, "}"),
+                         .low = -80,
+                         .high = 80,
+                         .tolerance = 1e-6,
+                         .kernel = "hachi_unary"}))
+        << type;
+}
+
+TEST(ExpTest, StaysFp32BetweenIntegers) { EXPECT_EQ(FindOp("Exp")->quantize, QuantRule::kNone); }
+
+}  // namespace
+}  // namespace hachi

@@ -1,0 +1,25 @@
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "engine/ops/op.h"
+#include "tests/ops/op_tester.h"
+#include "tests/support/status_matchers.h"
+
+namespace hachi {
+namespace {
+
+TEST(LogTest, Fp32AgreesInEveryLayout) {
+  for (const char* type :
+       {"f32[1]", "f32[2,17,5,3]", "f32[2,17,5,3] channels_last", "f32[33]", "f32[]", "f32[3,9000]"})
+    EXPECT_OK(RunOpCase({.graph = absl::StrCat("graph g { input x: ", type, "\n n: Log(x) -> y: ", type, "}"),
+                         .low = 0,
+                         .high = 1000,
+                         .tolerance = 1e-6,
+                         .kernel = "hachi_unary"}))
+        << type;
+}
+
+TEST(LogTest, StaysFp32BetweenIntegers) { EXPECT_EQ(FindOp("Log")->quantize, QuantRule::kNone); }
+
+}  // namespace
+}  // namespace hachi
