@@ -13,11 +13,23 @@ absl::Status RemoveIdentities(Graph& graph, const PassOptions& options);
 // by constants. DequantizeLinear stays: FoldQuantizers reads it.
 absl::Status FoldConstants(Graph& graph, const PassOptions& options);
 
+// A layer normalization that exporters wrote as means, a square root and arithmetic -> LayerNormalization.
+// Takes PyTorch's form ((x - mean) / deviation * scale + bias) and TensorFlow's (x * factor + (bias - mean *
+// factor)).
+absl::Status FuseLayerNorm(Graph& graph, const PassOptions& options);
+
+// x / 2 * (1 + erf(x / sqrt(2))), in whatever order it is multiplied -> Gelu.
+absl::Status FuseGelu(Graph& graph, const PassOptions& options);
+
 // Conv, BatchNormalization -> Conv with other weights and bias.
 absl::Status FoldBatchNormalization(Graph& graph, const PassOptions& options);
 
 // MatMul, Add of a constant vector -> MatMul with bias.
 absl::Status FuseBias(Graph& graph, const PassOptions& options);
+
+// Mul or Div by one number behind a product -> a product with other weights and bias, or, where both operands
+// are computed, with a linear post-op.
+absl::Status FoldScales(Graph& graph, const PassOptions& options);
 
 // Activations and additions of a tensor of equal shape (residuals) become post-ops of the node that makes
 // their input, where nobody else reads that. Of two makers of an addition the later one takes it.
@@ -32,8 +44,9 @@ absl::Status AssignLayouts(Graph& graph, const PassOptions& options);
 absl::Status PlaceQuantizers(Graph& graph, const PassOptions& options);
 
 // DequantizeLinear -> operator -> QuantizeLinear become the operator on typed values with QuantParams, where
-// it has a meaning for integers (OpDef::quantize); a QuantizeLinear that alone reads a graph input becomes
-// the type of that input. What can't be folded stays, and runs as written.
+// it has a meaning for integers (OpDef::quantize); a QuantizeLinear
+// that alone reads a graph input becomes the type of that input. What can't be folded stays, and runs as
+// written.
 absl::Status FoldQuantizers(Graph& graph, const PassOptions& options);
 
 }  // namespace hachi

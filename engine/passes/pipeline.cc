@@ -19,9 +19,14 @@ constexpr Pass kObserve[] = {
 };
 
 constexpr Pass kOptimize[] = {
+    // What exporters take apart, before its pieces are fused to something else.
+    {"fuse_layer_norm", FuseLayerNorm},
+    {"fuse_gelu", FuseGelu},
     // Into weights, before activations can hide the convolution from the normalization.
     {"fold_batch_normalization", FoldBatchNormalization},
     {"fuse_bias", FuseBias},
+    // With the biases, which a scale behind a product takes along.
+    {"fold_scales", FoldScales},
     // What is left behind a convolution or product is computed on its accumulators.
     {"fuse_post_ops", FusePostOps},
     // Quantizers copy the layouts of what they quantize.

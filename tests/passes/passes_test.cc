@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "tests/passes/pass_tester.h"
 
 namespace hachi {
@@ -100,6 +101,192 @@ TEST(FuseBiasTest, VectorBehindAProductBecomesItsBias) {
   output y = y
 })"),
             "m: MatMul(x, w, b) -> y: f32[N,2,4]\n");
+}
+
+// Layer normalization as PyTorch writes it; `pieces` are the square and what follows the deviation.
+std::string LayerNormText(std::string_view pieces) {
+  return absl::StrCat(R"(graph g {
+  input x: f32[N,5,4]
+  const axes: s64[1] = -1
+  const epsilon: f32[] = 0.00001
+  const two: f32[] = 2
+  const one: f32[] = 1
+  const gamma: f32[4] = 1 2 3 4
+  const beta: f32[4] = 4 3 2 1
+  mean: ReduceMean(x, axes) -> m: f32[?]
+  centre: Sub(x, m) -> d: f32[?]
+)",
+                      std::string(pieces), R"(
+  output y = y
+})");
+}
+
+TEST(FuseLayerNormTest, WhatPyTorchWritesIsOneNode) {
+  EXPECT_EQ(RunOne(FuseLayerNorm, LayerNormText(R"(
+  square: Pow(d, two) -> q: f32[?]
+  variance: ReduceMean(q, axes) -> v: f32[?]
+  add: Add(v, epsilon) -> e: f32[?]
+  root: Sqrt(e) -> s: f32[?]
+  div: Div(d, s) -> n: f32[?]
+  scale: Mul(n, gamma) -> g: f32[?]
+  shift: Add(g, beta) -> y: f32[?])")),
+            "shift: LayerNormalization(x, gamma, beta) {axis=2, epsilon=1e-05} -> y: f32[N,5,4]\n");
+}
+
+TEST(FuseLayerNormTest, OperandsMayStandInEitherOrderAndTheDifferenceTwice) {
+  EXPECT_EQ(RunOne(FuseLayerNorm, LayerNormText(R"(
+  again: Sub(x, m) -> c: f32[?]
+  square: Mul(c, c) -> q: f32[?]
+  variance: ReduceMean(q, axes) -> v: f32[?]
+  add: Add(epsilon, v) -> e: f32[?]
+  root: Sqrt(e) -> s: f32[?]
+  div: Div(d, s) -> n: f32[?]
+  scale: Mul(gamma, n) -> g: f32[?]
+  shift: Add(beta, g) -> y: f32[?])")),
+            "shift: LayerNormalization(x, gamma, beta) {axis=2, epsilon=1e-05} -> y: f32[N,5,4]\n");
+}
+
+TEST(FuseLayerNormTest, WhatTensorFlowWritesIsOneNode) {
+  for (const char* inverse : {"Reciprocal(s)", "Div(one, s)"})
+    EXPECT_EQ(RunOne(FuseLayerNorm, LayerNormText(absl::StrCat(R"(
+  square: Mul(d, d) -> q: f32[?]
+  variance: ReduceMean(q, axes) -> v: f32[?]
+  add: Add(v, epsilon) -> e: f32[?]
+  root: Sqrt(e) -> s: f32[?]
+  inverse: )",
+                                                               inverse, R"( -> r: f32[?]
+  factor: Mul(r, gamma) -> f: f32[?]
+  scaled: Mul(x, f) -> a: f32[?]
+  shift: Mul(m, f) -> b: f32[?]
+  rest: Sub(beta, b) -> c: f32[?]
+  sum: Add(a, c) -> y: f32[?])"))),
+              "sum: LayerNormalization(x, gamma, beta) {axis=2, epsilon=1e-05} -> y: f32[N,5,4]\n")
+        << inverse;
+}
+
+TEST(FuseLayerNormTest, ScaleAndBiasMayBeMissing) {
+  EXPECT_EQ(RunOne(FuseLayerNorm, LayerNormText(R"(
+  square: Pow(d, two) -> q: f32[?]
+  variance: ReduceMean(q, axes) -> v: f32[?]
+  add: Add(v, epsilon) -> e: f32[?]
+  root: Sqrt(e) -> s: f32[?]
+  div: Div(d, s) -> n: f32[?]
+  next: Relu(n) -> y: f32[?])")),
+            "div: LayerNormalization(x, div_scale) {axis=2, epsilon=1e-05} -> n: f32[N,5,4]\n"
+            "next: Relu(n) -> y: f32[N,5,4]\n");
+}
+
+TEST(FuseLayerNormTest, OtherAxesOrAnotherMeanAreLeftAlone) {
+  std::string text = LayerNormText(R"(
+  square: Pow(d, two) -> q: f32[?]
+  variance: ReduceMean(q, axes) -> v: f32[?]
+  add: Add(v, epsilon) -> e: f32[?]
+  root: Sqrt(e) -> s: f32[?]
+  div: Div(d, s) -> y: f32[?])");
+  std::string middle = text, other = text;
+  middle.replace(middle.find("= -1"), 4, "= 1");
+  EXPECT_THAT(RunOne(FuseLayerNorm, middle), testing::Not(HasSubstr("LayerNormalization")));
+  other.replace(other.find("div: Div(d, s)"), 14, "div: Div(x, s)");
+  EXPECT_THAT(RunOne(FuseLayerNorm, other), testing::Not(HasSubstr("LayerNormalization")));
+}
+
+TEST(FuseGeluTest, ErfFormIsOneNodeInAnyOrder) {
+  for (const char* scaled : {"Div(x, root)", "Mul(x, inverse)", "Mul(inverse, x)"})
+    for (const char* rest : {"p: Mul(x, o) -> h: f32[?]\n last: Mul(h, half) -> y: f32[?]",
+                             "p: Mul(o, x) -> h: f32[?]\n last: Div(h, two) -> y: f32[?]",
+                             "h: Mul(half, x) -> h: f32[?]\n last: Mul(h, o) -> y: f32[?]",
+                             "h: Mul(o, half) -> h: f32[?]\n last: Mul(x, h) -> y: f32[?]"})
+      EXPECT_EQ(RunOne(FuseGelu, absl::StrCat(R"(graph g {
+  input x: f32[N,4]
+  const root: f32[] = 1.4142135
+  const inverse: f32[] = 0.70710678
+  const one: f32[] = 1
+  const half: f32[] = 0.5
+  const two: f32[] = 2
+  a: )",
+                                              scaled, R"( -> a: f32[?]
+  e: Erf(a) -> e: f32[?]
+  o: Add(e, one) -> o: f32[?]
+  )",
+                                              rest, "\n output y = y\n}")),
+                "last: Gelu(x) -> y: f32[N,4]\n")
+          << scaled << rest;
+}
+
+TEST(FuseGeluTest, AnotherFactorIsLeftAlone) {
+  EXPECT_THAT(RunOne(FuseGelu, R"(graph g {
+  input x: f32[N,4]
+  const root: f32[] = 1.4142135
+  const one: f32[] = 1
+  const half: f32[] = 0.6
+  a: Div(x, root) -> a: f32[?]
+  e: Erf(a) -> e: f32[?]
+  o: Add(e, one) -> o: f32[?]
+  h: Mul(x, o) -> h: f32[?]
+  last: Mul(h, half) -> y: f32[?]
+  output y = y
+})"),
+              HasSubstr("Erf"));
+}
+
+TEST(FoldScalesTest, WeightsAndBiasTakeTheScale) {
+  auto graph = ParseGraph(R"(graph g {
+  input x: f32[N,2]
+  const w: f32[2,2] = 1 2 3 4
+  const b: f32[2] = 6 8
+  const s: f32[] = 2
+  m: MatMul(x, w, b) -> a: f32[?]
+  div: Div(a, s) -> y: f32[?]
+  output y = y
+})");
+  ASSERT_OK(graph);
+  const Pass pass{"fold", FoldScales};
+  ASSERT_OK(RunPasses(*graph, {&pass, 1}, {}));
+  ASSERT_EQ(graph->nodes().size(), 1);
+  const Node& product = *graph->nodes().front();
+  EXPECT_EQ(ToText(product), "m: MatMul(x, m_weights, m_bias) -> y: f32[N,2]");
+  EXPECT_THAT(product.inputs[1]->constant->As<float>(), testing::ElementsAre(0.5f, 1.0f, 1.5f, 2.0f));
+  EXPECT_THAT(product.inputs[2]->constant->As<float>(), testing::ElementsAre(3.0f, 4.0f));
+}
+
+TEST(FoldScalesTest, ProductOfComputedOperandsIsScaledAsItIsStored) {
+  EXPECT_EQ(RunOne(FoldScales, R"(graph g {
+  input x: f32[N,2,3]
+  input z: f32[N,3,2]
+  const s: f32[] = 8
+  m: MatMul(x, z) -> a: f32[?]
+  div: Div(a, s) -> y: f32[?]
+  output y = y
+})"),
+            "m: MatMul(x, z) post linear(0.125,0) -> y: f32[N,2,2]\n");
+}
+
+TEST(FoldScalesTest, SharedWeightsStayAsTheyAre) {
+  EXPECT_THAT(RunOne(FoldScales, R"(graph g {
+  input x: f32[N,2]
+  const w: f32[2,2] = 1 2 3 4
+  const s: f32[] = 2
+  m: MatMul(x, w) -> a: f32[?]
+  n: MatMul(x, w) -> b: f32[?]
+  scaled: Mul(a, s) -> y: f32[?]
+  output y = y
+  output b = b
+})"),
+              HasSubstr("Mul(a, s)"));
+}
+
+TEST(FoldScalesTest, WeightsThatTheModelQuantizedStayAsTheyAre) {
+  EXPECT_THAT(RunOne(FoldScales, R"(graph g {
+  input x: f32[N,2]
+  const w: s8[2,2] = 1 2 3 4
+  const ws: f32[] = 0.5
+  const s: f32[] = 2
+  d: DequantizeLinear(w, ws) -> r: f32[?]
+  m: MatMul(x, r) -> a: f32[?]
+  scaled: Mul(a, s) -> y: f32[?]
+  output y = y
+})"),
+              HasSubstr("Mul(a, s)"));
 }
 
 TEST(FusePostOpsTest, ActivationsAndResidualsFollowTheirConvolution) {

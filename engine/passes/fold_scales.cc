@@ -1,0 +1,77 @@
+#include "absl/strings/str_cat.h"
+#include "engine/ops/op.h"
+#include "engine/passes/match.h"
+#include "engine/passes/passes.h"
+
+namespace hachi {
+namespace {
+
+// A Mul or Div of `value` by one number.
+struct Scale {
+  Value* value;
+  float factor;
+};
+
+std::optional<Scale> ScaleOf(const Node& node) {
+  if (!node.post_ops.empty()) return std::nullopt;
+  if (node.op == "Div") {
+    const auto divisor = ScalarOf(node.inputs[1]);
+    if (divisor && *divisor != 0.0f) return Scale{node.inputs[0], 1.0f / *divisor};
+  }
+  if (node.op != "Mul") return std::nullopt;
+  for (const size_t side : {0, 1})
+    if (const auto factor = ScalarOf(node.inputs[side])) return Scale{node.inputs[1 - side], *factor};
+  return std::nullopt;
+}
+
+// Whether the product's weights and bias can take a factor: they are constants of its own. A second copy of
+// shared weights would cost more than it saves.
+bool HasOwnWeights(const Node& product) {
+  const Value& weights = *product.inputs[1];
+  if (!weights.is_constant() || weights.dtype != DType::kF32 || weights.users.size() != 1) return false;
+  const Value* bias = product.input(2);
+  return bias == nullptr || (bias->is_constant() && bias->dtype == DType::kF32);
+}
+
+// Whether the product is of two tensors that are made in a run. Weights that a model quantized itself are
+// none.
+bool HasComputedOperands(const Node& product) {
+  const Value& right = *product.inputs[1];
+  return product.op == "MatMul" && product.inputs.size() == 2 && !right.is_constant() &&
+         (right.producer == nullptr || right.producer->op != "DequantizeLinear");
+}
+
+void ScaleConstant(Graph& graph, Node* node, size_t input, float factor, const char* what) {
+  const Tensor& from = *node->inputs[input]->constant;
+  Tensor scaled(DType::kF32, from.shape());
+  for (int64_t i = 0; i < from.count(); ++i) scaled.As<float>()[i] = from.As<float>()[i] * factor;
+  graph.SetInput(node, input,
+                 graph.AddConstant(graph.UniqueValueName(absl::StrCat(node->name, what)),
+                                   std::make_shared<const Tensor>(std::move(scaled))));
+}
+
+}  // namespace
+
+absl::Status FoldScales(Graph& graph, const PassOptions& /*options*/) {
+  for (Node* node : graph.NodeList()) {
+    const auto scale = ScaleOf(*node);
+    if (!scale || scale->value->dtype != DType::kF32 || scale->value->dims != node->output()->dims) continue;
+    Node* product = scale->value->producer;
+    if (product == nullptr || FindOp(product->op)->quantize != QuantRule::kWeighted) continue;
+    if (!product->post_ops.empty() || OnlyReader(graph, scale->value, node->op) != node) continue;
+    if (HasOwnWeights(*product)) {
+      ScaleConstant(graph, product, 1, scale->factor, "_weights");
+      if (product->input(2) != nullptr) ScaleConstant(graph, product, 2, scale->factor, "_bias");
+    } else if (HasComputedOperands(*product)) {
+      product->post_ops.push_back({PostOp::Kind::kLinear, scale->factor, 0.0f});
+    } else {
+      continue;
+    }
+    for (size_t i = 0; i < node->inputs.size(); ++i) graph.SetInput(node, i, nullptr);
+    graph.TakeOutput(product, 0, node->output());
+    graph.RemoveNode(node);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace hachi

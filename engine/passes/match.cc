@@ -1,0 +1,45 @@
+#include "engine/passes/match.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace hachi {
+
+Node* MakerOf(const Value* value, std::string_view op) {
+  Node* node = value->producer;
+  return node != nullptr && node->op == op && node->post_ops.empty() ? node : nullptr;
+}
+
+Node* OnlyReader(const Graph& graph, const Value* value, std::string_view op) {
+  if (value->users.size() != 1 || graph.IsOutput(value)) return nullptr;
+  Node* node = value->users.front();
+  return node->op == op && node->post_ops.empty() ? node : nullptr;
+}
+
+Value* OtherInput(const Node& node, const Value* value) {
+  if (node.inputs.size() != 2) return nullptr;
+  if (node.inputs[0] == value) return node.inputs[1];
+  return node.inputs[1] == value ? node.inputs[0] : nullptr;
+}
+
+std::optional<float> ScalarOf(const Value* value) {
+  if (!value->is_constant() || value->dtype != DType::kF32 || value->constant->count() != 1)
+    return std::nullopt;
+  return value->constant->As<float>()[0];
+}
+
+bool IsScalar(const Value* value, double number) {
+  const auto scalar = ScalarOf(value);
+  return scalar && std::abs(static_cast<double>(*scalar) - number) <= 1e-5 * std::abs(number);
+}
+
+void Become(Graph& graph, Node* node, std::string op, const std::vector<Value*>& inputs,
+            std::map<std::string, Attr> attrs) {
+  for (size_t i = 0; i < node->inputs.size(); ++i) graph.SetInput(node, i, nullptr);
+  node->inputs.resize(std::min(node->inputs.size(), inputs.size()));
+  for (size_t i = 0; i < inputs.size(); ++i) graph.SetInput(node, i, inputs[i]);
+  node->op = std::move(op);
+  node->attrs = std::move(attrs);
+}
+
+}  // namespace hachi

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/graph/graph.h"
+
+// What passes ask of a graph that look for a pattern of nodes.
+namespace hachi {
+
+// The node that makes `value` if it is of that operator and nothing is fused behind it; else null.
+Node* MakerOf(const Value* value, std::string_view op);
+
+// The node of that operator that alone reads `value`, which is no output of the graph; else null.
+Node* OnlyReader(const Graph& graph, const Value* value, std::string_view op);
+
+// The other input of a node that has two and reads `value`; null: it does not read it.
+Value* OtherInput(const Node& node, const Value* value);
+
+// The element of an f32 constant that has one.
+std::optional<float> ScalarOf(const Value* value);
+
+// Whether `value` is a constant of one element that equals `number` to five digits, which is how exporters
+// write it.
+bool IsScalar(const Value* value, double number);
+
+// `node` becomes another operator of these inputs; its name, output and place stay. REQUIRES: the inputs are
+// defined before it.
+void Become(Graph& graph, Node* node, std::string op, const std::vector<Value*>& inputs,
+            std::map<std::string, Attr> attrs = {});
+
+}  // namespace hachi
