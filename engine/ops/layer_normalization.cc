@@ -120,6 +120,7 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
 const OpDef& layer_normalization_op() {
   static const OpDef def = {.name = "LayerNormalization",
                             .infer = Infer,
+                            .quantizes_output = true,
                             .reference = Reference,
                             .lower = Lower};
   return def;

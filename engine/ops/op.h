@@ -48,6 +48,10 @@ struct OpDef {
 
   QuantRule quantize = QuantRule::kNone;
 
+  // Whether the kernel of an operator that stays FP32 (kNone) can store integers all the same, and read them
+  // as input 0: the node then takes over the QuantizeLinear behind it.
+  bool quantizes_output = false;
+
   // The definition of the right answer: plain loops on dense row-major tensors, for real and (where
   // `quantize` says so) quantized values. The node's values say the quantization; post_ops are applied. Also
   // folds constants. Outputs come allocated with dtype and shape. Shares no code with `lower`.

@@ -34,8 +34,12 @@ class Folder {
 
   absl::Status Fold(Node& node) {
     switch (FindOp(node.op)->quantize) {
-      case QuantRule::kNone:
+      case QuantRule::kNone: {
+        if (!FindOp(node.op)->quantizes_output) return absl::OkStatus();
+        if (DequantizerOf(node.inputs[0]) != nullptr) TakeInput(node, 0);
+        if (Node* to = QuantizerOf(graph_, node.output())) TakeOutput(node, to);
         return absl::OkStatus();
+      }
       case QuantRule::kWeighted:
         return FoldProduct(node);
       case QuantRule::kKeepScale: {

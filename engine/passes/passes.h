@@ -44,7 +44,7 @@ absl::Status AssignLayouts(Graph& graph, const PassOptions& options);
 absl::Status PlaceQuantizers(Graph& graph, const PassOptions& options);
 
 // DequantizeLinear -> operator -> QuantizeLinear become the operator on typed values with QuantParams, where
-// it has a meaning for integers (OpDef::quantize); a QuantizeLinear
+// it has a meaning for integers (OpDef::quantize) or writes them (OpDef::quantizes_output); a QuantizeLinear
 // that alone reads a graph input becomes the type of that input. What can't be folded stays, and runs as
 // written.
 absl::Status FoldQuantizers(Graph& graph, const PassOptions& options);

@@ -469,6 +469,46 @@ TEST(QuantizersTest, WithoutSignedActivationsZeroPointsMoveToTheMiddle) {
   EXPECT_EQ(graph->inputs()[0]->quant->zero_point(), 128);
 }
 
+TEST(QuantizersTest, LayerNormalizationStoresTheIntegersThatItsReadersWant) {
+  const CalibrationTable table = TableOf({"x", "a", "n", "y"});
+  auto graph = ParseGraph(R"(graph g {
+  input x: f32[N,4]
+  const w: f32[4,4] = random 1 -1 1
+  const s: f32[4] = 1 2 3 4
+  first: MatMul(x, w) -> a: f32[?]
+  norm: LayerNormalization(a, s) -> n: f32[?]
+  second: MatMul(n, w) -> y: f32[?]
+  output y = y
+})");
+  ASSERT_OK(graph);
+  const Pass passes[] = {{"place_quantizers", PlaceQuantizers}, {"fold_quantizers", FoldQuantizers}};
+  ASSERT_OK(RunPasses(*graph, passes, {.table = &table, .range_method = RangeMethod::kMinMax}));
+  std::string text;
+  for (const auto& node : graph->nodes()) text += ToText(*node) + "\n";
+  // What it reads stays FP32.
+  EXPECT_EQ(text,
+            "first: MatMul(x, w_s8) -> a: f32[N,4]\n"
+            "norm: LayerNormalization(a, s) -> n_quantized: s8[N,4] quant(0.007874016:0)\n"
+            "second: MatMul(n_quantized, w_s8_2) -> y: f32[N,4]\n");
+}
+
+TEST(QuantizersTest, LayerNormalizationReadsTheIntegersThatAModelGivesIt) {
+  EXPECT_EQ(RunOne(FoldQuantizers, R"(graph g {
+  input x: f32[N,4]
+  const qs: f32[] = 0.5
+  const qz: u8[] = 7
+  const s: f32[4] = 1 2 3 4
+  from: QuantizeLinear(x, qs, qz) -> q: u8[?]
+  real: DequantizeLinear(q, qs, qz) -> r: f32[?]
+  norm: LayerNormalization(r, s) -> n: f32[?]
+  to: QuantizeLinear(n, qs, qz) -> m: u8[?]
+  last: DequantizeLinear(m, qs, qz) -> y: f32[?]
+  output y = y
+})"),
+            "norm: LayerNormalization(x, s) -> m: u8[N,4] quant(0.5:7)\n"
+            "last: DequantizeLinear(m, qs, qz) -> y: f32[N,4]\n");
+}
+
 TEST(PipelineTest, ErrorsNameThePassAndTheNode) {
   EXPECT_THAT(RunOne(FoldConstants, R"(graph g {
   input x: f32[2]
