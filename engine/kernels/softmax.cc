@@ -9,18 +9,33 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/kernels/softmax.cc"
-// foreach_target comes first, and formatting would put the mathematics there.
-// clang-format off
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-#include <hwy/contrib/math/math-inl.h>
-// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace hachi {
 namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
+
+// e^x for x that are not positive, to 3e-7; 0 below the smallest normal number. NaN stays NaN.
+template <class D, class V>
+V ExpOfNegative(D d, V x) {
+  const hn::RebindToSigned<D> di;
+  // x = n log(2) + r, log(2) as the sum of a short number, whose multiples are exact, and the rest.
+  const auto n = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504f)));
+  auto r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), x);
+  r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
+  // 1 + r + r² P(r), fitted with equal relative errors (1.1e-7) for |r| up to log(2) / 2.
+  auto p = hn::Set(d, 0.008312520571053028f);
+  p = hn::MulAdd(p, r, hn::Set(d, 0.04189015552401543f));
+  p = hn::MulAdd(p, r, hn::Set(d, 0.16667114198207855f));
+  p = hn::MulAdd(p, r, hn::Set(d, 0.499992311000824f));
+  const auto one = hn::Set(d, 1.0f);
+  const auto y = hn::MulAdd(p, hn::Mul(r, r), hn::Add(r, one));
+  const auto power = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127)));
+  return hn::IfThenElse(hn::Lt(x, hn::Set(d, -87.3f)), hn::Zero(d), hn::Mul(y, hn::BitCast(d, power)));
+}
 
 void SoftmaxRow(const float* in, size_t count, float* out) {
   const hn::ScalableTag<float> d;
@@ -32,30 +47,40 @@ void SoftmaxRow(const float* in, size_t count, float* out) {
   std::fill(last, last + kMaxLanes, -std::numeric_limits<float>::infinity());
   std::copy(in + whole, in + count, last);
 
-  auto max = hn::Load(d, last);
-  for (size_t i = 0; i < whole; i += lanes) max = hn::Max(max, hn::LoadU(d, in + i));
-  max = hn::MaxOfLanes(d, max);
+  // Two of everything, so that one need not wait for the other.
+  auto max = hn::Load(d, last), max1 = max;
+  size_t i = 0;
+  for (; i + 2 * lanes <= whole; i += 2 * lanes) {
+    max = hn::Max(max, hn::LoadU(d, in + i));
+    max1 = hn::Max(max1, hn::LoadU(d, in + i + lanes));
+  }
+  if (i < whole) max = hn::Max(max, hn::LoadU(d, in + i));
+  max = hn::MaxOfLanes(d, hn::Max(max, max1));
 
-  const auto exp = [&](const float* from) HWY_ATTR {
-    const auto x = hn::Sub(hn::LoadU(d, from), max);
-    // Exp makes NaN zero; here it shall stay.
-    return hn::IfThenElse(hn::Eq(x, x), hn::Exp(d, x), x);
-  };
-  auto sum = hn::Zero(d);
-  for (size_t i = 0; i < whole; i += lanes) {
-    const auto e = exp(in + i);
+  auto sum = hn::Zero(d), sum1 = sum;
+  for (i = 0; i + 2 * lanes <= whole; i += 2 * lanes) {
+    const auto e = ExpOfNegative(d, hn::Sub(hn::LoadU(d, in + i), max));
+    const auto e1 = ExpOfNegative(d, hn::Sub(hn::LoadU(d, in + i + lanes), max));
+    hn::StoreU(e, d, out + i);
+    hn::StoreU(e1, d, out + i + lanes);
+    sum = hn::Add(sum, e);
+    sum1 = hn::Add(sum1, e1);
+  }
+  if (i < whole) {
+    const auto e = ExpOfNegative(d, hn::Sub(hn::LoadU(d, in + i), max));
     hn::StoreU(e, d, out + i);
     sum = hn::Add(sum, e);
   }
   if (whole < count) {
-    const auto e = exp(last);
+    const auto e = ExpOfNegative(d, hn::Sub(hn::Load(d, last), max));
     hn::Store(e, d, last);
-    sum = hn::Add(sum, e);
+    sum1 = hn::Add(sum1, e);
   }
-  sum = hn::SumOfLanes(d, sum);
+  const auto factor = hn::Div(hn::Set(d, 1.0f), hn::SumOfLanes(d, hn::Add(sum, sum1)));
 
-  for (size_t i = 0; i < whole; i += lanes) hn::StoreU(hn::Div(hn::LoadU(d, out + i), sum), d, out + i);
-  hn::Store(hn::Div(hn::Load(d, last), sum), d, last);
+  for (i = 0; i < whole; i += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, out + i), factor), d, out + i);
+  if (whole == count) return;
+  hn::Store(hn::Mul(hn::Load(d, last), factor), d, last);
   std::copy(last, last + (count - whole), out + whole);
 }
 
