@@ -16,6 +16,7 @@
 #include "engine/kernels/scatter.h"
 #include "engine/onednn/weight_cache.h"
 #include "engine/onnx/import.h"
+#include "engine/ops/index_range.h"
 #include "engine/passes/pass.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/runner.h"
@@ -314,7 +315,7 @@ class Loader {
         if (own->second.channels_last && dims.size() > 1)
           std::rotate(dims.begin(), dims.begin() + 1, dims.end());
       }
-      signature.inputs.push_back({input->name, dtype, std::move(dims)});
+      signature.inputs.push_back({input->name, dtype, std::move(dims), IndexRange(*input)});
     }
     for (const Graph::Output& output : graph_.outputs()) {
       ASSIGN_OR_RETURN(Shape dims, row_dims(absl::StrCat("output '", output.name, "'"), *output.value->dims));
@@ -371,8 +372,12 @@ class Loader {
   // Every plan once, on zeros: what libraries put off until a first run happens now.
   absl::Status WarmUp() {
     PlanRunner runner;
-    for (auto plan = model_->plans_.rbegin(); plan != model_->plans_.rend(); ++plan)
-      RETURN_IF_ERROR(runner.Bind(*plan).Run(runner.stream()));
+    for (auto plan = model_->plans_.rbegin(); plan != model_->plans_.rend(); ++plan) {
+      BoundPlan& bound = runner.Bind(*plan);
+      for (size_t i = 0; i < (*plan)->inputs().size(); ++i)
+        std::memset(bound.Input(i), 0, static_cast<size_t>((*plan)->inputs()[i].spec.bytes()));
+      RETURN_IF_ERROR(bound.Run(runner.stream()));
+    }
     return absl::OkStatus();
   }
 

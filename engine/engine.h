@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "absl/time/time.h"
 #include "engine/tensor/dtype.h"
 #include "engine/tensor/input_options.h"
+#include "engine/tensor/integer_range.h"
 #include "engine/tensor/shape.h"
 
 // The engine's door: what a server (or a tool) needs to load a model and run it.
@@ -37,7 +39,8 @@ struct LoadOptions {
 struct TensorSignature {
   std::string name;
   DType dtype;
-  std::vector<int64_t> dims;  // without the batch dimension when Signature::batched
+  std::vector<int64_t> dims;          // without the batch dimension when Signature::batched
+  std::optional<IntegerRange> range;  // of an s32 or s64 input that picks rows of a table
 
   // Bytes of one row (of the whole tensor when not batched).
   size_t row_bytes() const { return static_cast<size_t>(CountOf(dims)) * SizeOf(dtype); }
@@ -106,8 +109,9 @@ class Model {
   // Gathers the rows of all requests into one batch, runs it, and scatters the outputs into memory that the
   // caller owns. An answer does not depend on the batch it rode in (FP32 without AVX-512: but for rounding).
   // Does not allocate once the context has run a batch of that size. REQUIRES: the rows fit the signature
-  // (sizes as described at Rows) and their counts add up to at most max_batch_rows; 1 when not batched.
-  // INTERNAL when a kernel fails: no output is valid then.
+  // (sizes as described at Rows; an integer out of an input's range spoils its own row only: the table's part
+  // of it is NaN) and their counts add up to at most max_batch_rows; 1 when not batched. INTERNAL when a
+  // kernel fails: no output is valid then.
   virtual absl::StatusOr<RunTimes> Run(RunContext& context, std::span<const Rows> requests) const = 0;
 
   // The plan that runs a batch of `rows` as text: see engine/plan/plan.h. INVALID_ARGUMENT beyond

@@ -11,6 +11,8 @@
 #include "engine/base/status_macros.h"
 #include "engine/kernels/gather.h"
 #include "engine/onnx/import.h"
+#include "engine/ops/index_range.h"
+#include "engine/ops/quantized.h"
 #include "engine/passes/pass.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/runner.h"
@@ -146,6 +148,7 @@ class Calibrator {
                       ShapeText(form.row_shape), rows_ ? " or rows of it" : "");
       if (tensor.dtype() != form.dtype) continue;
       const size_t row_bytes = static_cast<size_t>(CountOf(form.row_shape)) * SizeOf(form.dtype);
+      RETURN_IF_ERROR(CheckRange(i, tensor));
       if (tensor.shape() == form.row_shape)
         return std::pair(FittedInput{&form.gather, tensor.bytes(), row_bytes}, int64_t{1});
       const std::span<const int64_t> shape(tensor.shape());
@@ -155,6 +158,17 @@ class Calibrator {
     return absl::InvalidArgumentError(absl::StrCat("input '", graph_.inputs()[i]->name, "' is ",
                                                    std::string(NameOf(tensor.dtype())),
                                                    ShapeText(tensor.shape()), ", expected ", expected));
+  }
+
+  // Integers that pick rows of a table are within it: what others pick is nothing to calibrate with.
+  absl::Status CheckRange(size_t i, const Tensor& tensor) const {
+    const auto range = IndexRange(*graph_.inputs()[i]);
+    for (int64_t k = 0; range && k < tensor.count(); ++k)
+      if (const int64_t element = IntegerAt(tensor.view(), k); !range->Contains(element))
+        return absl::InvalidArgumentError(absl::StrCat("input '", graph_.inputs()[i]->name,
+                                                       "' has an element ", element, ", expected ",
+                                                       range->lowest, " to ", range->highest));
+    return absl::OkStatus();
   }
 
   absl::Status RunRows(const std::vector<FittedInput>& inputs, int64_t first, int64_t rows) {

@@ -1,6 +1,8 @@
 #include "server/rpc/validate.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <numeric>
 #include <utility>
 
@@ -126,6 +128,25 @@ absl::Status CheckRawAgainstTyped(const WireInfer& wire) {
   return absl::OkStatus();
 }
 
+// Elements that lie in chunks, split anywhere, against a range.
+template <typename T>
+absl::Status CheckRange(const Chunks& chunks, const IntegerRange& range) {
+  T element{};
+  size_t filled = 0;  // bytes of it
+  for (const auto& chunk : chunks)
+    for (size_t at = 0; at < chunk.size();) {
+      const size_t taken = std::min(sizeof(T) - filled, chunk.size() - at);
+      std::memcpy(reinterpret_cast<std::byte*>(&element) + filled, chunk.data() + at, taken);
+      at += taken;
+      filled += taken;
+      if (filled < sizeof(T)) continue;
+      filled = 0;
+      if (!range.Contains(element))
+        return Invalid("has an element ", element, ", expected ", range.lowest, " to ", range.highest);
+    }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<size_t>> CheckOutputs(const inference::ModelInferRequest& request,
                                                  const Signature& signature) {
   std::vector<size_t> wanted;
@@ -197,6 +218,12 @@ absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Signature& signat
     } else if (expected_bytes > 0) {
       return Invalid("input '", input.name(), "': has no data, expected ", expected_bytes,
                      " bytes in raw_input_contents, or contents");
+    }
+    if (expected.range) {
+      const absl::Status in_range = expected.dtype == DType::kS32
+                                        ? CheckRange<int32_t>(chunks, *expected.range)
+                                        : CheckRange<int64_t>(chunks, *expected.range);
+      RETURN_IF_ERROR(WithContext(in_range, absl::StrCat("input '", input.name(), "'")));
     }
   }
   for (size_t i = 0; i < given.size(); ++i)

@@ -24,6 +24,26 @@ Signature TwoInputs() {
           .batched = true};
 }
 
+// Picks rows of a table of nine.
+Signature Lookup() {
+  return {.inputs = {{"ids", DType::kS64, {2}, IntegerRange{-9, 8}}},
+          .outputs = {{"scores", DType::kF32, {2}}},
+          .batched = true};
+}
+
+void AskLookup(Request& request, std::initializer_list<int64_t> ids, bool typed) {
+  request.Clear();
+  request.set_model_name("lookup");
+  auto* input = request.add_inputs();
+  input->set_name("ids");
+  input->set_datatype("INT64");
+  for (const int64_t dim : {1, 2}) input->add_shape(dim);
+  if (typed)
+    for (const int64_t id : ids) input->mutable_contents()->add_int64_contents(id);
+  else
+    request.add_raw_input_contents(reinterpret_cast<const char*>(std::data(ids)), 8 * ids.size());
+}
+
 // Two rows whose bytes are 1 (image) and 0 (bias): every byte of the answer is 6.
 Request GoodRequest() {
   Request request;
@@ -209,6 +229,16 @@ const std::vector<BadRequest>& BadRequests() {
        grpc::INVALID_ARGUMENT, "parameter 'priority': is string_param: \"high\", expected an integer"},
       {"NegativeTimeout", [](Request& r) { (*r.mutable_parameters())["timeout"].set_int64_param(-1); },
        grpc::INVALID_ARGUMENT, "parameter 'timeout': is int64_param: -1"},
+      {"IndexBeyondTheTable",
+       [](Request& r) {
+         AskLookup(r, {0, 9}, /*typed=*/false);
+       },
+       grpc::INVALID_ARGUMENT, "model 'lookup': input 'ids': has an element 9, expected -9 to 8"},
+      {"IndexBeforeTheTable",
+       [](Request& r) {
+         AskLookup(r, {-10, 0}, /*typed=*/true);
+       },
+       grpc::INVALID_ARGUMENT, "input 'ids': has an element -10, expected -9 to 8"},
       {"LongModelName", [](Request& r) { r.set_model_name(std::string(1 << 20, 'n')); }, grpc::NOT_FOUND,
        "nnn ..."},
   };
@@ -218,8 +248,9 @@ const std::vector<BadRequest>& BadRequests() {
 class BadRequestTest : public ::testing::TestWithParam<BadRequest> {
  protected:
   static void SetUpTestSuite() {
-    server_ =
-        new TestServer({{.name = "two", .signature = TwoInputs()}, {.name = "broken", .signature = {}}});
+    server_ = new TestServer({{.name = "two", .signature = TwoInputs()},
+                              {.name = "lookup", .signature = Lookup()},
+                              {.name = "broken", .signature = {}}});
   }
   static void TearDownTestSuite() { delete server_; }
 

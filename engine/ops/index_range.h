@@ -1,0 +1,15 @@
+#pragma once
+
+#include <optional>
+
+#include "engine/graph/graph.h"
+#include "engine/tensor/integer_range.h"
+
+namespace hachi {
+
+// What an integer input's elements may be where they pick rows of tables (Gather), themselves or in what only
+// passes them on; nullopt: they pick none, or of tables whose size a symbol says. Types and shapes are
+// inferred.
+std::optional<IntegerRange> IndexRange(const Value& value);
+
+}  // namespace hachi
