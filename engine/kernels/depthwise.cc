@@ -1,15 +1,10 @@
 #include "engine/kernels/depthwise.h"
 
-#include <immintrin.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "engine/cpu/team.h"
-
-#define HACHI_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
-// Sums handed to a function that is not inlined would live in memory.
-#define HACHI_VNNI_INLINE HACHI_VNNI inline __attribute__((always_inline))
+#include "engine/kernels/vnni.h"
 
 namespace hachi {
 namespace {
@@ -68,18 +63,7 @@ HACHI_VNNI_INLINE void Store(const RowTask& task, const Sums& sums, int64_t x) {
     rounded[q] = _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_cvtepi32_ps(sums.v[q]),
                                                     _mm512_load_ps(task.factor + 16 * q),
                                                     _mm512_load_ps(task.offset + 16 * q)));
-  const __m512i low = _mm512_packs_epi32(rounded[0], rounded[1]),
-                high = _mm512_packs_epi32(rounded[2], rounded[3]);
-  __m512i bytes;
-  if constexpr (kSigned) {
-    bytes = _mm512_packs_epi16(low, high);
-    bytes = _mm512_max_epi8(bytes, _mm512_set1_epi8(static_cast<char>(task.lowest)));
-    bytes = _mm512_min_epi8(bytes, _mm512_set1_epi8(static_cast<char>(task.highest)));
-  } else {
-    bytes = _mm512_packus_epi16(low, high);
-    bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(static_cast<char>(task.lowest)));
-    bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8(static_cast<char>(task.highest)));
-  }
+  const __m512i bytes = PackBytes(rounded, kSigned, task.lowest, task.highest);
   _mm512_mask_storeu_epi8(task.out + x * task.pixel_bytes, task.channels, bytes);
 }
 
@@ -129,9 +113,7 @@ Depthwise::Depthwise(DepthwiseSpec spec) : spec_(std::move(spec)) {
   blocks_.resize(static_cast<size_t>((spec_.channels + kBlock - 1) / kBlock));
   for (int64_t c = 0; c < spec_.channels; ++c) {
     Block& block = blocks_[static_cast<size_t>(c / kBlock)];
-    // Unpacking works within 16 bytes: channel 16 l + 4 q + i becomes dword i of lane l of vector q.
-    const int64_t within = c % kBlock, lane = within / 16, vector = within % 16 / 4, dword = within % 4;
-    const auto place = static_cast<size_t>(vector * 16 + lane * 4 + dword);
+    const auto place = static_cast<size_t>(PlaceAmongFour(c % kBlock));
     for (size_t column = 0; column < 3; ++column) {
       uint32_t packed = 0;
       for (size_t row = 0; row < 3; ++row)
@@ -142,6 +124,8 @@ Depthwise::Depthwise(DepthwiseSpec spec) : spec_(std::move(spec)) {
     block.factor[place] = spec_.factor[static_cast<size_t>(c)];
     block.offset[place] = spec_.offset[static_cast<size_t>(c)];
   }
+  spec_.weights = {};
+  spec_.factor = spec_.offset = {};
 }
 
 void Depthwise::RunRow(const std::byte* in, int64_t image, int64_t row, std::byte* out) const {

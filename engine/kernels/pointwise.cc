@@ -1,7 +1,5 @@
 #include "engine/kernels/pointwise.h"
 
-#include <immintrin.h>
-
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -9,23 +7,15 @@
 #include <utility>
 
 #include "engine/cpu/team.h"
-
-#define HACHI_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
-// Sums handed to a function that is not inlined would live in memory.
-#define HACHI_VNNI_INLINE HACHI_VNNI inline __attribute__((always_inline))
+#include "engine/kernels/vnni.h"
 
 namespace hachi {
 namespace {
 
 constexpr int64_t kLanes = 16;
 
-// Where channel `c` of a block lies among its vectors' dwords. Four vectors are packed to bytes by
-// instructions that work within 16 bytes, so channel 16 l + 4 q + i is dword i of lane l of vector q; fewer
-// are packed one by one.
-int64_t PlaceOf(int64_t c, int64_t vectors) {
-  if (vectors < 4) return c;
-  return c % 16 / 4 * kLanes + c / 16 * 4 + c % 4;
-}
+// Where channel `c` of a block lies among its vectors' dwords: four are packed together, fewer one by one.
+int64_t PlaceOf(int64_t c, int64_t vectors) { return vectors < 4 ? c : PlaceAmongFour(c); }
 
 struct Task {
   int64_t depth, channels;  // of the whole tensors: bytes from one pixel to the next
@@ -81,19 +71,9 @@ HACHI_VNNI_INLINE void Store(const Task& task, const Vectors<kVectors>& sums, co
       real = _mm512_fmadd_ps(_mm512_cvtepi32_ps(added.v[q]), _mm512_set1_ps(task.residual_factor), real);
     rounded.v[q] = _mm512_cvtps_epi32(real);
   }
-  const auto low = static_cast<char>(task.lowest), high = static_cast<char>(task.highest);
   if constexpr (kVectors == 4) {
-    const __m512i ab = _mm512_packs_epi32(rounded.v[0], rounded.v[1]);
-    const __m512i cd = _mm512_packs_epi32(rounded.v[2], rounded.v[3]);
-    __m512i bytes;
-    if (task.to_signed) {
-      bytes = _mm512_max_epi8(_mm512_packs_epi16(ab, cd), _mm512_set1_epi8(low));
-      bytes = _mm512_min_epi8(bytes, _mm512_set1_epi8(high));
-    } else {
-      bytes = _mm512_max_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(low));
-      bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8(high));
-    }
-    _mm512_mask_storeu_epi8(out, task.stored, bytes);
+    _mm512_mask_storeu_epi8(out, task.stored,
+                            PackBytes(rounded.v, task.to_signed, task.lowest, task.highest));
   } else {
 #pragma GCC unroll 4
     for (int q = 0; q < kVectors; ++q) {
@@ -222,6 +202,7 @@ Pointwise::Pointwise(PointwiseSpec spec, std::shared_ptr<const AlignedBuffer> pa
         offset_[place] -= 128.0f * spec_.residual->factor;
     }
   spec_.weights = {};
+  spec_.factor = spec_.offset = {};
 }
 
 void Pointwise::Run(const std::byte* in, int64_t pixels, const std::byte* residual, std::byte* out) const {

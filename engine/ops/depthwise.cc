@@ -1,13 +1,11 @@
 #include "engine/ops/depthwise.h"
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/cpu/isa.h"
 #include "engine/kernels/depthwise.h"
+#include "engine/ops/clip_bounds.h"
 
 namespace hachi {
 namespace {
@@ -48,17 +46,12 @@ class DepthwiseStep final : public KernelStep {
   const int64_t images_;
 };
 
-// A real bound as an integer of the result.
-template <typename T>
-int32_t Bound(float real, const QuantParams& quant) {
-  return QuantizeValue<T>(real, quant.scale(), quant.zero_point());
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Step>> MakeDepthwiseStep(const ConvolutionSpec& spec) {
   if (!KernelTakes(spec)) return absl::UnimplementedError("not a convolution of our depthwise kernel");
   const QuantParams& to = *spec.dst.quant;
+  const ClipBounds bounds = ClipBounds::Of(spec.post_ops, spec.dst);
   DepthwiseSpec kernel{.height = spec.src.shape[2],
                        .width = spec.src.shape[3],
                        .channels = spec.groups,
@@ -67,13 +60,9 @@ absl::StatusOr<std::unique_ptr<Step>> MakeDepthwiseStep(const ConvolutionSpec& s
                        .stride = spec.strides[0],
                        .pad_top = spec.pads_begin[0],
                        .pad_left = spec.pads_begin[1],
-                       .to = spec.dst.dtype};
-  const PostOp clip = spec.post_ops.empty() ? PostOp{.alpha = -std::numeric_limits<float>::infinity(),
-                                                     .beta = std::numeric_limits<float>::infinity()}
-                                            : spec.post_ops[0];
-  const bool is_signed = spec.dst.dtype == DType::kS8;
-  kernel.lowest = is_signed ? Bound<int8_t>(clip.alpha, to) : Bound<uint8_t>(clip.alpha, to);
-  kernel.highest = is_signed ? Bound<int8_t>(clip.beta, to) : Bound<uint8_t>(clip.beta, to);
+                       .to = spec.dst.dtype,
+                       .lowest = bounds.lowest,
+                       .highest = bounds.highest};
   const auto weights = spec.weights->As<int8_t>();
   kernel.weights.assign(weights.begin(), weights.end());
   for (size_t c = 0; c < static_cast<size_t>(spec.groups); ++c) {

@@ -1,7 +1,6 @@
 #include "engine/ops/pointwise.h"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 #include <span>
 #include <string_view>
@@ -11,6 +10,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/cpu/isa.h"
 #include "engine/kernels/pointwise.h"
+#include "engine/ops/clip_bounds.h"
 
 namespace hachi {
 namespace {
@@ -18,8 +18,6 @@ namespace {
 // Where this kernel is the faster one, measured on Emerald Rapids: deeper products, whose panels of weights
 // outgrow the first cache, and results of a single vector are oneDNN's.
 constexpr int64_t kMaxDepth = 384, kMinChannels = 17;
-
-bool IsByte(const TensorSpec& spec) { return spec.quant.has_value() && SizeOf(spec.dtype) == 1; }
 
 bool AreAll(std::span<const int64_t> values, int64_t value) {
   return std::ranges::all_of(values, [&](int64_t v) { return v == value; });
@@ -33,7 +31,8 @@ bool FusesOnlyResidualAndClip(std::span<const PostOp> post_ops) {
 
 bool KernelTakes(const ConvolutionSpec& spec) {
   // With tiles oneDNN's kernels are the faster ones.
-  if (DetectIsa() != Isa::kAvx512Vnni || !IsByte(spec.src) || !IsByte(spec.dst) || !spec.weight_quant)
+  if (DetectIsa() != Isa::kAvx512Vnni || !spec.src.is_quantized_byte() || !spec.dst.is_quantized_byte() ||
+      !spec.weight_quant)
     return false;
   const Layout channels_last = Layout::ChannelsLast(spec.src.shape.size());
   if (spec.src.layout != channels_last || spec.dst.layout != channels_last) return false;
@@ -41,7 +40,8 @@ bool KernelTakes(const ConvolutionSpec& spec) {
   if (spec.dst.shape[1] < kMinChannels) return false;
   if (!AreAll(std::span(spec.weights->shape()).subspan(2), 1) || !AreAll(spec.strides, 1)) return false;
   if (!AreAll(spec.pads_begin, 0) || !AreAll(spec.pads_end, 0)) return false;
-  if (spec.residual && (!IsByte(*spec.residual) || spec.residual->layout != channels_last)) return false;
+  if (spec.residual && (!spec.residual->is_quantized_byte() || spec.residual->layout != channels_last))
+    return false;
   return FusesOnlyResidualAndClip(spec.post_ops);
 }
 
@@ -68,25 +68,19 @@ class PointwiseStep final : public KernelStep {
   const int residual_;
 };
 
-int32_t Bound(float real, DType type, const QuantParams& quant) {
-  return type == DType::kS8 ? QuantizeValue<int8_t>(real, quant.scale(), quant.zero_point())
-                            : QuantizeValue<uint8_t>(real, quant.scale(), quant.zero_point());
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Step>> MakePointwiseStep(const ConvolutionSpec& spec, int residual,
                                                         WeightCache& cache) {
   if (!KernelTakes(spec)) return absl::UnimplementedError("not a convolution of our pointwise kernel");
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const QuantParams &from = *spec.src.quant, &to = *spec.dst.quant;
-  const bool clips = !spec.post_ops.empty() && spec.post_ops.back().kind == PostOp::Kind::kClip;
+  const ClipBounds bounds = ClipBounds::Of(spec.post_ops, spec.dst);
   PointwiseSpec kernel{.depth = spec.src.shape[1],
                        .channels = spec.dst.shape[1],
                        .from = spec.src.dtype,
                        .to = spec.dst.dtype,
-                       .lowest = Bound(clips ? spec.post_ops.back().alpha : -kInfinity, spec.dst.dtype, to),
-                       .highest = Bound(clips ? spec.post_ops.back().beta : kInfinity, spec.dst.dtype, to)};
+                       .lowest = bounds.lowest,
+                       .highest = bounds.highest};
   const auto weights = spec.weights->As<int8_t>();
   kernel.weights.assign(weights.begin(), weights.end());
   float shift = static_cast<float>(to.zero_point());

@@ -1,8 +1,6 @@
 #include "engine/plan/plan.h"
 
 #include <algorithm>
-#include <optional>
-#include <set>
 #include <unordered_map>
 
 #include "absl/strings/str_cat.h"
@@ -15,8 +13,6 @@
 
 namespace hachi {
 namespace {
-
-bool IsByte(const TensorSpec& spec) { return spec.quant.has_value() && SizeOf(spec.dtype) == 1; }
 
 std::string SpecText(const Place& place) {
   std::string text =
@@ -86,7 +82,7 @@ class PlanBuilder {
       if (const Value* input = node.inputs[i]; input != nullptr) {
         place.spec = context.Spec(input);
         planned.bytes += place.spec.bytes();
-        bytes |= IsByte(place.spec);
+        bytes |= place.spec.is_quantized_byte();
         if (planned.step->Reads(i)) {
           place.name = input->name;
           place.constant = input->constant;
@@ -97,7 +93,7 @@ class PlanBuilder {
     for (const Value* output : node.outputs) {
       Place place{.name = output->name, .spec = context.Spec(output)};
       planned.bytes += place.spec.bytes();
-      bytes |= IsByte(place.spec);
+      bytes |= place.spec.is_quantized_byte();
       planned.outputs.push_back(std::move(place));
     }
     if (info.view) planned.bytes = 0;

@@ -16,6 +16,9 @@ struct TensorSpec {
   Layout layout;
   std::optional<QuantParams> quant;  // integers that stand for real numbers
 
+  // Bytes that stand for real numbers.
+  bool is_quantized_byte() const { return quant.has_value() && SizeOf(dtype) == 1; }
+
   int64_t count() const { return CountOf(shape); }
   int64_t bytes() const { return count() * static_cast<int64_t>(SizeOf(dtype)); }
 };
