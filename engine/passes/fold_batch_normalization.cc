@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/passes/match.h"
 #include "engine/passes/passes.h"
 
 namespace hachi {
@@ -9,9 +10,8 @@ namespace {
 
 bool Folds(const Graph& graph, const Node& normalization) {
   const Value& x = *normalization.inputs[0];
-  const Node* conv = x.producer;
-  if (conv == nullptr || conv->op != "Conv" || !conv->post_ops.empty()) return false;
-  if (x.users.size() != 1 || graph.IsOutput(&x)) return false;
+  const Node* conv = MakerOf(&x, "Conv");
+  if (conv == nullptr || OnlyReader(graph, &x, normalization.op) == nullptr) return false;
   for (const size_t i : {1, 2})
     if (const Value* parameter = conv->input(i); parameter != nullptr && !parameter->is_constant())
       return false;
@@ -52,9 +52,7 @@ absl::Status FoldBatchNormalization(Graph& graph, const PassOptions& /*options*/
     };
     graph.SetInput(conv, 1, add("_weights", std::move(new_weights)));
     graph.SetInput(conv, 2, add("_bias", std::move(new_bias)));
-    graph.SetInput(node, 0, nullptr);
-    graph.TakeOutput(conv, 0, node->output());
-    graph.RemoveNode(node);
+    Absorb(graph, conv, node);
   }
   return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantizers.h"
+#include "engine/passes/match.h"
 #include "engine/passes/passes.h"
 
 namespace hachi {
@@ -37,7 +38,7 @@ class Folder {
       case QuantRule::kNone: {
         if (!FindOp(node.op)->quantizes_output) return absl::OkStatus();
         if (DequantizerOf(node.inputs[0]) != nullptr) TakeInput(node, 0);
-        if (Node* to = QuantizerOf(graph_, node.output())) TakeOutput(node, to);
+        if (Node* to = QuantizerOf(graph_, node.output())) Absorb(graph_, &node, to);
         return absl::OkStatus();
       }
       case QuantRule::kWeighted:
@@ -48,7 +49,7 @@ class Folder {
         const Value &in = *from->inputs[0], &out = *to->output();
         if (in.dtype != out.dtype || in.quant != out.quant) return absl::OkStatus();
         TakeInput(node, 0);
-        TakeOutput(node, to);
+        Absorb(graph_, &node, to);
         return absl::OkStatus();
       }
       case QuantRule::kRescale: {
@@ -59,7 +60,7 @@ class Folder {
             return absl::OkStatus();
         for (size_t i = 0; i < node.inputs.size(); ++i)
           if (node.inputs[i] != nullptr && !node.inputs[i]->is_constant()) TakeInput(node, i);
-        TakeOutput(node, to);
+        Absorb(graph_, &node, to);
         return absl::OkStatus();
       }
     }
@@ -98,18 +99,11 @@ class Folder {
       if (DequantizerOf(node.inputs[operand]) == nullptr) return absl::OkStatus();
       TakeInput(node, operand);
     }
-    if (to != nullptr) TakeOutput(node, to);
+    if (to != nullptr) Absorb(graph_, &node, to);
     return absl::OkStatus();
   }
 
   void TakeInput(Node& node, size_t i) { graph_.SetInput(&node, i, node.inputs[i]->producer->inputs[0]); }
-
-  void TakeOutput(Node& node, Node* quantizer) {
-    Value* integers = quantizer->output();
-    graph_.SetInput(quantizer, 0, nullptr);
-    graph_.TakeOutput(&node, 0, integers);
-    graph_.RemoveNode(quantizer);
-  }
 
   Graph& graph_;
 };

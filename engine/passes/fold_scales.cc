@@ -67,9 +67,7 @@ absl::Status FoldScales(Graph& graph, const PassOptions& /*options*/) {
     } else {
       continue;
     }
-    for (size_t i = 0; i < node->inputs.size(); ++i) graph.SetInput(node, i, nullptr);
-    graph.TakeOutput(product, 0, node->output());
-    graph.RemoveNode(node);
+    Absorb(graph, product, node);
   }
   return absl::OkStatus();
 }

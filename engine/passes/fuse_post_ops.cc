@@ -2,13 +2,14 @@
 #include <unordered_map>
 
 #include "engine/ops/op.h"
+#include "engine/passes/match.h"
 #include "engine/passes/passes.h"
 
 namespace hachi {
 namespace {
 
 // The node that makes `value` and could do more to it before it is stored; null: there is none.
-Node* MakerOf(const Graph& graph, const Value* value) {
+Node* FusingMakerOf(const Graph& graph, const Value* value) {
   if (value->producer == nullptr || value->users.size() != 1 || graph.IsOutput(value)) return nullptr;
   const OpDef* op = FindOp(value->producer->op);
   return op != nullptr && op->fuses_post_ops ? value->producer : nullptr;
@@ -30,30 +31,28 @@ absl::Status FusePostOps(Graph& graph, const PassOptions& /*options*/) {
     return value->producer == nullptr ? size_t{0} : position.at(value->producer) + 1;
   };
 
-  // Moves `node` behind `maker`, which makes its input number `index`.
-  const auto fuse = [&](Node* node, size_t index, Node* maker, const PostOp& post_op) {
+  // Moves `node` behind `maker`.
+  const auto fuse = [&](Node* node, Node* maker, const PostOp& post_op) {
     maker->post_ops.push_back(post_op);
     // Activations come with none; an Add may have been given some.
     maker->post_ops.insert(maker->post_ops.end(), node->post_ops.begin(), node->post_ops.end());
-    graph.SetInput(node, index, nullptr);
-    graph.TakeOutput(maker, 0, node->output());
-    graph.RemoveNode(node);
+    Absorb(graph, maker, node);
   };
 
   for (Node* node : graph.NodeList()) {
     const OpDef* op = FindOp(node->op);
     if (op->as_post_op != nullptr) {
-      Node* maker = MakerOf(graph, node->inputs[0]);
+      Node* maker = FusingMakerOf(graph, node->inputs[0]);
       if (maker == nullptr) continue;
       const auto post_op = op->as_post_op(*node);
-      if (post_op.ok() && Accepts(*maker, *post_op)) fuse(node, 0, maker, *post_op);
+      if (post_op.ok() && Accepts(*maker, *post_op)) fuse(node, maker, *post_op);
       continue;
     }
     if (node->op != "Add" || node->inputs[0]->dims != node->inputs[1]->dims) continue;
     size_t best = 2;
     for (const size_t side : {0, 1}) {
       const Value* residual = node->inputs[1 - side];
-      const Node* maker = MakerOf(graph, node->inputs[side]);
+      const Node* maker = FusingMakerOf(graph, node->inputs[side]);
       if (maker == nullptr || residual->is_constant() || residual->dtype != DType::kF32) continue;
       const OpDef* maker_op = FindOp(maker->op);
       if (maker_op->residual_input < 0 || !maker->inputs[1]->is_constant()) continue;
@@ -64,7 +63,7 @@ absl::Status FusePostOps(Graph& graph, const PassOptions& /*options*/) {
     Node* maker = node->inputs[best]->producer;
     const int operand = FindOp(maker->op)->residual_input;
     graph.SetInput(maker, static_cast<size_t>(operand), node->inputs[1 - best]);
-    fuse(node, best, maker, PostOp{.kind = PostOp::Kind::kAdd, .operand = operand});
+    fuse(node, maker, PostOp{.kind = PostOp::Kind::kAdd, .operand = operand});
   }
   return absl::OkStatus();
 }

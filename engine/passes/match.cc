@@ -42,4 +42,10 @@ void Become(Graph& graph, Node* node, std::string op, const std::vector<Value*>&
   node->attrs = std::move(attrs);
 }
 
+void Absorb(Graph& graph, Node* maker, Node* node) {
+  for (size_t i = 0; i < node->inputs.size(); ++i) graph.SetInput(node, i, nullptr);
+  graph.TakeOutput(maker, 0, node->output());
+  graph.RemoveNode(node);
+}
+
 }  // namespace hachi

@@ -32,4 +32,8 @@ bool IsScalar(const Value* value, double number);
 void Become(Graph& graph, Node* node, std::string op, const std::vector<Value*>& inputs,
             std::map<std::string, Attr> attrs = {});
 
+// `maker` makes what `node` made of the maker's output, which nobody else reads; `node` is gone. REQUIRES:
+// the node has one output, and the maker is defined before it.
+void Absorb(Graph& graph, Node* maker, Node* node);
+
 }  // namespace hachi
