@@ -4,11 +4,9 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
-#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "engine/base/clock.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/isa.h"
 #include "engine/cpu/team.h"
@@ -18,6 +16,7 @@
 #include "engine/onnx/import.h"
 #include "engine/ops/index_range.h"
 #include "engine/passes/pass.h"
+#include "engine/plan/ends.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/runner.h"
 #include "engine/quant/calibration_table.h"
@@ -94,7 +93,7 @@ class LoadedModel final : public Model {
         GatherPart(context, plan, *plans_[index], request, skip, part, at);
       });
       for (size_t i = 0; i < gathers_.size(); ++i)
-        PadRows(plan.Input(i), RowBytes(*plans_[index], i), count, sizes_[index]);
+        PadRows(plan.Input(i), RowBytes(plans_[index]->inputs()[i]), count, sizes_[index]);
       const absl::Time gathered = absl::Now();
       RETURN_IF_ERROR(plan.Run(context.runner.stream()));
       const absl::Time computed = absl::Now();
@@ -159,10 +158,9 @@ class LoadedModel final : public Model {
     }
   }
 
-  // Of input `i`, in the batch tensor.
-  int64_t RowBytes(const Plan& plan, size_t i) const {
-    const TensorSpec& spec = plan.inputs()[i].spec;
-    return signature_.batched ? spec.bytes() / spec.shape[0] : spec.bytes();
+  // Of an input or output of a plan, in the batch tensor.
+  int64_t RowBytes(const Place& place) const {
+    return signature_.batched ? place.spec.bytes() / place.spec.shape[0] : place.spec.bytes();
   }
 
   void GatherPart(Context& context, BoundPlan& bound, const Plan& plan, const Rows& request, int64_t skip,
@@ -179,7 +177,7 @@ class LoadedModel final : public Model {
         }
         chunks = context.chunks;
       }
-      gathers_[i].Run(chunks, rows, bound.Input(i) + at * RowBytes(plan, i));
+      gathers_[i].Run(chunks, rows, bound.Input(i) + at * RowBytes(plan.inputs()[i]));
     }
   }
 
@@ -194,9 +192,8 @@ class LoadedModel final : public Model {
     for (size_t i = 0; i < scatters_.size(); ++i) {
       if (request.outputs[i].empty()) continue;
       const Place& place = plan.outputs()[i];
-      const int64_t stored = signature_.batched ? place.spec.bytes() / place.spec.shape[0] : 0;
       const size_t row_bytes = signature_.outputs[i].row_bytes();
-      scatters_[i].Run(bound.At(place) + at * stored, rows,
+      scatters_[i].Run(bound.At(place) + at * RowBytes(place), rows,
                        request.outputs[i].subspan(static_cast<size_t>(skip) * row_bytes,
                                                   static_cast<size_t>(rows) * row_bytes));
     }
@@ -212,14 +209,6 @@ class LoadedModel final : public Model {
 
   friend Loader;
 };
-
-// A layout with the batch axis in front, also where the tensor has none.
-Layout WithBatchAxis(const Value& value, bool batched) {
-  if (batched) return value.layout;
-  std::vector<int> order = {0};
-  for (const int axis : value.layout.Order(value.rank())) order.push_back(axis + 1);
-  return Layout::FromOrder(std::move(order));
-}
 
 // The steps of one load.
 class Loader {
@@ -277,48 +266,27 @@ class Loader {
   // From the graph as the file has it, and the options; batches where a symbol counts the rows of all.
   absl::Status MakeSignature() {
     Signature& signature = model_->signature_;
-    for (const auto& [name, input] : options_.inputs)
-      if (std::ranges::none_of(graph_.inputs(), [&, &n = name](const Value* v) { return v->name == n; }))
-        return absl::InvalidArgumentError(
-            absl::StrCat("inputs: '", name, "', expected the name of an input of the model"));
-    std::optional<Dim> rows;
-    for (const Value* input : graph_.inputs())
-      if (!input->dims->empty() && !input->dims->front().constant()) rows = input->dims->front();
-    signature.batched = rows.has_value();
-    if (rows) rows_symbol_ = rows->ToText();
-
-    const auto row_dims = [&](const std::string& what, const SymbolicShape& dims) -> absl::StatusOr<Shape> {
-      SymbolicShape rest = dims;
-      if (rows) {
-        if (dims.empty() || dims.front() != *rows)
-          return absl::UnimplementedError(absl::StrCat(what, " has shape ", ShapeText(dims), ", expected ",
-                                                       rows_symbol_, " rows in its first dimension"));
-        rest.erase(rest.begin());
-      }
-      const auto shape = ConstantShape(rest);
-      if (!shape)
-        return absl::UnimplementedError(absl::StrCat(what, " has shape ", ShapeText(dims),
-                                                     ", expected numbers in all dimensions but the first"));
-      return *shape;
-    };
+    RETURN_IF_ERROR(CheckInputNames(graph_, options_.inputs));
+    rows_ = RowsSymbol(graph_);
+    signature.batched = rows_.has_value();
     for (const Value* input : graph_.inputs()) {
       const std::string what = absl::StrCat("input '", input->name, "'");
-      ASSIGN_OR_RETURN(Shape dims, row_dims(what, *input->dims));
-      model_input_rows_.push_back(dims);
-      DType dtype = input->dtype;
+      ASSIGN_OR_RETURN(const Shape row_shape, RowShape(what, *input->dims, rows_));
+      InputOptions client{.dtype = input->dtype};
       if (const auto own = options_.inputs.find(input->name); own != options_.inputs.end()) {
         if (input->dtype != DType::kF32)
           return absl::InvalidArgumentError(
               absl::StrCat(what, " has type ", std::string(NameOf(input->dtype)),
                            ", expected f32 where dtype, layout, mean or scale are configured"));
-        dtype = own->second.dtype;
-        if (own->second.channels_last && dims.size() > 1)
-          std::rotate(dims.begin(), dims.begin() + 1, dims.end());
+        client = own->second;
       }
-      signature.inputs.push_back({input->name, dtype, std::move(dims), IndexRange(*input)});
+      signature.inputs.push_back(
+          {input->name, client.dtype, ClientRowShape(row_shape, client), IndexRange(*input)});
+      ends_.push_back({row_shape, std::move(client)});
     }
     for (const Graph::Output& output : graph_.outputs()) {
-      ASSIGN_OR_RETURN(Shape dims, row_dims(absl::StrCat("output '", output.name, "'"), *output.value->dims));
+      ASSIGN_OR_RETURN(Shape dims,
+                       RowShape(absl::StrCat("output '", output.name, "'"), *output.value->dims, rows_));
       signature.outputs.push_back({output.name, output.value->dtype, std::move(dims)});
     }
     return absl::OkStatus();
@@ -328,25 +296,15 @@ class Loader {
   absl::Status MakeEnds() {
     const bool batched = model_->signature_.batched;
     for (size_t i = 0; i < graph_.inputs().size(); ++i) {
-      const Value& input = *graph_.inputs()[i];
-      GatherSpec spec{.client_dtype = model_->signature_.inputs[i].dtype, .row_shape = model_input_rows_[i]};
-      if (const auto own = options_.inputs.find(input.name); own != options_.inputs.end()) {
-        spec.client_channels_last = own->second.channels_last;
-        spec.mean = own->second.mean;
-        spec.scale = own->second.scale;
-      }
-      spec.dtype = input.dtype;
-      spec.quant = input.quant;
-      spec.layout = WithBatchAxis(input, batched);
-      auto gather = Gather::Create(spec);
-      if (!gather.ok()) return WithContext(gather.status(), absl::StrCat("input '", input.name, "'"));
-      model_->gathers_.push_back(*std::move(gather));
+      ASSIGN_OR_RETURN(Gather gather,
+                       MakeGather(*graph_.inputs()[i], ends_[i].row_shape, ends_[i].client, batched));
+      model_->gathers_.push_back(std::move(gather));
     }
     for (size_t i = 0; i < graph_.outputs().size(); ++i) {
       const Value& output = *graph_.outputs()[i].value;
       auto scatter = Scatter::Create({.dtype = output.dtype,
                                       .quant = output.quant,
-                                      .layout = WithBatchAxis(output, batched),
+                                      .layout = LayoutOfRows(output, batched),
                                       .row_shape = model_->signature_.outputs[i].dims,
                                       .client_dtype = model_->signature_.outputs[i].dtype});
       if (!scatter.ok())
@@ -361,9 +319,7 @@ class Loader {
     // The largest first: its choice of packed layouts is worth most, and the others take it where they can.
     model_->plans_.resize(model_->sizes_.size());
     for (size_t i = model_->sizes_.size(); i-- > 0;) {
-      Bindings bindings;
-      if (model_->signature_.batched) bindings[rows_symbol_] = model_->sizes_[i];
-      ASSIGN_OR_RETURN(model_->plans_[i], Plan::Create(graph_, bindings, weights_));
+      ASSIGN_OR_RETURN(model_->plans_[i], Plan::Create(graph_, BindRows(rows_, model_->sizes_[i]), weights_));
     }
     model_->cover_ = Cover(model_->sizes_);
     return absl::OkStatus();
@@ -403,8 +359,13 @@ class Loader {
   Graph graph_;
   std::optional<CalibrationTable> table_;
   PassOptions pass_options_;
-  std::string rows_symbol_;
-  std::vector<Shape> model_input_rows_;  // in the model's order of axes
+  // Of each input: a row in the model's order of axes, and what clients send.
+  struct End {
+    Shape row_shape;
+    InputOptions client;
+  };
+  std::optional<Dim> rows_;  // the symbol that counts them; nullopt: the model takes whole tensors
+  std::vector<End> ends_;
   WeightCache weights_;
   std::unique_ptr<LoadedModel> model_ = std::make_unique<LoadedModel>();
 };

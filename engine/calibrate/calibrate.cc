@@ -14,6 +14,7 @@
 #include "engine/ops/index_range.h"
 #include "engine/ops/quantized.h"
 #include "engine/passes/pass.h"
+#include "engine/plan/ends.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/runner.h"
 #include "engine/samples/sample_set.h"
@@ -69,52 +70,24 @@ class Calibrator {
   };
 
   absl::Status MakeForms() {
-    for (const Value* input : graph_.inputs())
-      if (!input->dims->empty() && !input->dims->front().constant()) rows_ = input->dims->front();
-    for (const auto& [name, input] : options_.inputs)
-      if (std::ranges::none_of(graph_.inputs(), [&, &n = name](const Value* v) { return v->name == n; }))
-        return absl::InvalidArgumentError(
-            absl::StrCat("inputs: '", name, "', expected the name of an input of the model"));
+    rows_ = RowsSymbol(graph_);
+    RETURN_IF_ERROR(CheckInputNames(graph_, options_.inputs));
     for (const Value* input : graph_.inputs()) {
-      SymbolicShape dims = *input->dims;
-      if (rows_) {
-        if (dims.empty() || dims.front() != *rows_)
-          return absl::UnimplementedError(absl::StrCat("input '", input->name, "' has shape ",
-                                                       ShapeText(dims),
-                                                       ", expected rows in its first dimension"));
-        dims.erase(dims.begin());
-      }
-      const auto shape = ConstantShape(dims);
-      if (!shape)
-        return absl::UnimplementedError(absl::StrCat("input '", input->name, "' has shape ",
-                                                     ShapeText(*input->dims),
-                                                     ", expected numbers in all dimensions but the first"));
+      ASSIGN_OR_RETURN(const Shape shape,
+                       RowShape(absl::StrCat("input '", input->name, "'"), *input->dims, rows_));
       std::vector<Form>& forms = forms_.emplace_back();
-      RETURN_IF_ERROR(AddForm(*input, *shape, {.dtype = input->dtype}, forms));
+      RETURN_IF_ERROR(AddForm(*input, shape, {.dtype = input->dtype}, forms));
       if (const auto own = options_.inputs.find(input->name); own != options_.inputs.end())
-        RETURN_IF_ERROR(AddForm(*input, *shape, own->second, forms));
+        RETURN_IF_ERROR(AddForm(*input, shape, own->second, forms));
+      ranges_.push_back(IndexRange(*input));
     }
     return absl::OkStatus();
   }
 
   absl::Status AddForm(const Value& input, const Shape& shape, const InputOptions& own,
                        std::vector<Form>& forms) {
-    GatherSpec spec{.client_dtype = own.dtype,
-                    .client_channels_last = own.channels_last,
-                    .row_shape = shape,
-                    .mean = own.mean,
-                    .scale = own.scale,
-                    .dtype = input.dtype};
-    std::vector<int> order;
-    if (!rows_) order.push_back(0);
-    for (const int axis : input.layout.Order(input.rank())) order.push_back(axis + (rows_ ? 0 : 1));
-    spec.layout = Layout::FromOrder(std::move(order));
-    auto gather = Gather::Create(spec);
-    if (!gather.ok()) return WithContext(gather.status(), absl::StrCat("input '", input.name, "'"));
-    Shape row_shape = shape;
-    if (own.channels_last && shape.size() > 1)
-      std::rotate(row_shape.begin(), row_shape.begin() + 1, row_shape.end());
-    forms.push_back({own.dtype, std::move(row_shape), *std::move(gather)});
+    ASSIGN_OR_RETURN(Gather gather, MakeGather(input, shape, own, rows_.has_value()));
+    forms.push_back({own.dtype, ClientRowShape(shape, own), std::move(gather)});
     return absl::OkStatus();
   }
 
@@ -162,7 +135,7 @@ class Calibrator {
 
   // Integers that pick rows of a table are within it: what others pick is nothing to calibrate with.
   absl::Status CheckRange(size_t i, const Tensor& tensor) const {
-    const auto range = IndexRange(*graph_.inputs()[i]);
+    const auto& range = ranges_[i];
     for (int64_t k = 0; range && k < tensor.count(); ++k)
       if (const int64_t element = IntegerAt(tensor.view(), k); !range->Contains(element))
         return absl::InvalidArgumentError(absl::StrCat("input '", graph_.inputs()[i]->name,
@@ -174,9 +147,7 @@ class Calibrator {
   absl::Status RunRows(const std::vector<FittedInput>& inputs, int64_t first, int64_t rows) {
     std::shared_ptr<const Plan>& plan = plans_[rows];
     if (plan == nullptr) {
-      Bindings bindings;
-      if (rows_) bindings[rows_->ToText()] = rows;
-      ASSIGN_OR_RETURN(plan, Plan::Create(graph_, bindings, weights_));
+      ASSIGN_OR_RETURN(plan, Plan::Create(graph_, BindRows(rows_, rows), weights_));
     }
     BoundPlan& bound = runner_.Bind(plan);
     for (size_t i = 0; i < inputs.size(); ++i) {
@@ -205,7 +176,8 @@ class Calibrator {
   Graph graph_;
   std::optional<Dim> rows_;  // the symbol that counts them; nullopt: the model takes no batches
   std::set<std::string, std::less<>> observed_;
-  std::vector<std::vector<Form>> forms_;  // of each input
+  std::vector<std::vector<Form>> forms_;             // of each input
+  std::vector<std::optional<IntegerRange>> ranges_;  // likewise
   std::optional<CalibrationTable> table_;
   WeightCache weights_;
   std::map<int64_t, std::shared_ptr<const Plan>> plans_;  // by rows
