@@ -1,7 +1,6 @@
 #include "server/daemon.h"
 
 #include <algorithm>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -20,14 +19,6 @@ namespace {
 // own shutdown ends CANCELLED, which tells its client nothing and which no client tries again elsewhere. Long
 // enough for clients near by to get the answer; a guess.
 constexpr absl::Duration kRefusing = absl::Milliseconds(500);
-
-// Pins worker `worker`'s team to CPUs of its own. REQUIRES: there are as many CPUs as threads.
-void PinWorker(const std::vector<int>& cpus, WorkerCounts counts, int worker) {
-  const auto threads = static_cast<size_t>(counts.threads_per_worker);
-  const absl::Status status =
-      PinTeam(std::span(cpus).subspan(static_cast<size_t>(worker) * threads, threads));
-  if (!status.ok()) LogWarning(absl::StrCat("worker ", worker, ": ", status.message()));
-}
 
 }  // namespace
 
@@ -70,13 +61,11 @@ absl::Status Daemon::Open() {
                              .threads_per_worker = workers_.threads_per_worker,
                              .scheduler = scheduler_.get(),
                              .new_context = options_.new_context};
-  // CPUs that a quota makes us share are the kernel's to hand out: see README.md.
-  std::vector<int> cpus = AllowedCpus();
-  const bool pinned = static_cast<int>(cpus.size()) == budget;
-  if (pinned)
-    executor.on_start = [cpus = std::move(cpus), counts = workers_](int worker) {
-      PinWorker(cpus, counts, worker);
-    };
+  const std::vector<int> cpus = OwnCpus();
+  executor.on_start = [cpus, threads = workers_.threads_per_worker](int worker) {
+    const absl::Status status = PinTeam(CpusOfWorker(cpus, worker, threads));
+    if (!status.ok()) LogWarning(absl::StrCat("worker ", worker, ": ", status.message()));
+  };
   executor_ = std::make_unique<Executor>(executor);
   ASSIGN_OR_RETURN(rpc_, RpcServer::Create({.address = config.grpc_address,
                                             .registry = registry_.get(),
@@ -84,7 +73,7 @@ absl::Status Daemon::Open() {
                                             .metrics = &metrics_.server(),
                                             .streams_per_connection = config.streams_per_connection}));
   LogInfo(absl::StrCat("cpu budget ", budget, ", ", workers_.workers, " workers of ",
-                       workers_.threads_per_worker, " threads, ", pinned ? "pinned" : "not pinned"));
+                       workers_.threads_per_worker, " threads, ", cpus.empty() ? "not pinned" : "pinned"));
   registry_->Start();
   return absl::OkStatus();
 }

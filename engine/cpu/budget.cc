@@ -97,4 +97,10 @@ int CpuBudgetOf(int allowed_cpus, std::optional<double> quota) {
 
 int CpuBudget() { return CpuBudgetOf(static_cast<int>(AllowedCpus().size()), CgroupCpuQuota()); }
 
+std::vector<int> OwnCpus() {
+  std::vector<int> cpus = AllowedCpus();
+  if (static_cast<int>(cpus.size()) != CpuBudget()) cpus.clear();
+  return cpus;
+}
+
 }  // namespace hachi

@@ -20,4 +20,8 @@ int CpuBudgetOf(int allowed_cpus, std::optional<double> quota);
 // The budget of this process, from the calling thread's affinity. REQUIRES: the thread has not been pinned.
 int CpuBudget();
 
+// The CPUs that threads may be pinned to: the allowed ones where the budget spans them all, else none. CPUs
+// that a quota makes us share with others are the kernel's to hand out. REQUIRES: as CpuBudget.
+std::vector<int> OwnCpus();
+
 }  // namespace hachi

@@ -20,9 +20,17 @@ void SetTeam(int threads);
 int TeamSize();
 
 // Pins each thread of the calling thread's team, the caller included, to one CPU: thread i to
-// cpus[i % cpus.size()]. It holds until the team's size changes. UNAVAILABLE when the system refuses a CPU:
-// the other threads are pinned, and all work as before.
+// cpus[i % cpus.size()]; none where there are no cpus. It holds until the team's size changes. UNAVAILABLE
+// when the system refuses a CPU: the other threads are pinned, and all work as before.
 absl::Status PinTeam(std::span<const int> cpus);
+
+// The CPUs of worker number `worker`, where each has a team of `threads`; none where `cpus` are none.
+// REQUIRES: else there are enough of them.
+inline std::span<const int> CpusOfWorker(std::span<const int> cpus, int worker, int threads) {
+  if (cpus.empty()) return cpus;
+  return cpus.subspan(static_cast<size_t>(worker) * static_cast<size_t>(threads),
+                      static_cast<size_t>(threads));
+}
 
 // Calls fn(begin, end) on the calling thread's team so that the ranges make up [0, count) without overlap,
 // and returns when all have. Ranges are contiguous, as equal as multiples of `grain` allow, and depend on

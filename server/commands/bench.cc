@@ -136,8 +136,7 @@ size_t RunsIn(double seconds, double seconds_a_run) {
 // All instances run for `seconds`, each on threads of its own, and on CPUs of its own where a worker would
 // be.
 absl::Status RunRound(const Arguments& arguments, int64_t rows, double seconds, Candidate& candidate) {
-  const std::vector<int> cpus = AllowedCpus();
-  const bool pinned = static_cast<int>(cpus.size()) == CpuBudget();
+  const std::vector<int> cpus = OwnCpus();
   std::barrier start(arguments.instances);
   Mutex mutex;
   absl::Status failure;
@@ -146,11 +145,7 @@ absl::Status RunRound(const Arguments& arguments, int64_t rows, double seconds, 
   for (int instance = 0; instance < arguments.instances; ++instance)
     threads.emplace_back([&, instance] {
       SetTeam(arguments.threads);
-      absl::Status status;
-      if (pinned) {
-        const auto team = static_cast<size_t>(arguments.threads);
-        status = PinTeam(std::span(cpus).subspan(static_cast<size_t>(instance) * team, team));
-      }
+      absl::Status status = PinTeam(CpusOfWorker(cpus, instance, arguments.threads));
       const auto context = NewRunContext();
       const BenchRequest request(candidate.model->signature(), rows);
       if (status.ok()) status = candidate.model->Run(*context, request.rows()).status();  // binds
