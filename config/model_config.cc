@@ -67,7 +67,8 @@ absl::StatusOr<BatchingConfig> ReadBatching(const YamlNode& node) {
   BatchingConfig batching;
   RETURN_IF_ERROR(ReadYamlMap(node, {Into("max_batch", batching.max_batch_rows, YamlInteger(1, kMaxRows)),
                                      Into("max_delay", batching.max_delay, YamlDuration()),
-                                     Into("max_queue", batching.max_queue_rows, YamlInteger(1, kMaxRows))}));
+                                     Into("max_queue", batching.max_queue_rows, YamlInteger(1, kMaxRows)),
+                                     Into("weight", batching.weight, YamlInteger(1, 1000))}));
   if (batching.max_queue_rows < batching.max_batch_rows)
     return node.Error(absl::StrCat("max_queue ", batching.max_queue_rows),
                       absl::StrCat("at least max_batch, which is ", batching.max_batch_rows));

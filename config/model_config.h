@@ -30,8 +30,9 @@ struct OutputConfig {
 
 struct BatchingConfig {
   int64_t max_batch_rows = 32;
-  absl::Duration max_delay = absl::Milliseconds(2);  // zero: never wait for company
+  absl::Duration max_delay = absl::Milliseconds(2);  // a request is held back at most so long; zero: never
   int64_t max_queue_rows = 256;
+  int64_t weight = 1;  // of the model's turns at the workers, against other models'
 };
 
 // One version's files: NAME/<version>/model.onnx, and calibration.txt beside it where there is one.

@@ -59,9 +59,10 @@ struct ModelInfo {
   int64_t weights_copies = 0;  // packed copies beyond one a weight
   int64_t arena_bytes = 0;     // of the largest plan, one for each worker
   std::map<std::string, int64_t> layers_by_precision;
-  int64_t macs_per_row = 0;   // multiply-adds
-  double int8_mac_ratio = 0;  // share of multiply-adds in INT8 steps
-  double vnni_mac_ratio = 0;  // share of multiply-adds in steps on a VNNI kernel
+  int64_t macs_per_row = 0;                     // multiply-adds
+  double int8_mac_ratio = 0;                    // share of multiply-adds in INT8 steps
+  double vnni_mac_ratio = 0;                    // share of multiply-adds in steps on a VNNI kernel
+  std::map<int64_t, absl::Duration> run_times;  // by rows, of the sizes that have plans; measured at warm-up
 };
 
 // Consecutive rows of one request. Bytes are dense, row-major, little-endian, in the client's datatype and

@@ -49,7 +49,10 @@ absl::Status Daemon::Open() {
   metrics_.server().cpu_budget.Set(budget);
   ASSIGN_OR_RETURN(exposer_, Exposer::Create(config.metrics_address, metrics_));
   scheduler_ = std::make_unique<BatchScheduler>(
-      BatchScheduler::Options{.inflight_bytes = config.inflight_bytes, .metrics = &metrics_.server()});
+      BatchScheduler::Options{.inflight_bytes = config.inflight_bytes,
+                              .workers = workers_.workers,
+                              .threads_per_worker = workers_.threads_per_worker,
+                              .metrics = &metrics_.server()});
   registry_ = std::make_unique<ModelRegistry>(
       ModelRegistry::Options{.models = config.models,
                              .loader = options_.loader,

@@ -5,6 +5,8 @@
 #include <span>
 
 #include "absl/time/time.h"
+#include "server/batching/run_estimates.h"
+#include "server/metrics/metrics.h"
 
 namespace hachi::server {
 
@@ -15,20 +17,36 @@ struct Waiting {
   absl::Time deadline;
 };
 
-struct BatchDecision {
-  size_t close_requests = 0;  // from the queue's front; 0: wait
-  absl::Time due;  // when the batch was, or will be, due if nobody else comes; never, if nobody waits
+// What it knows beside the queue.
+struct Outlook {
+  const RunEstimates& runs;
+
+  // Until each of the other workers that may take this model is free, in ascending order; zero: it is.
+  std::span<const absl::Duration> others = {};
+
+  // From one request to the next, going by those of late; infinite: nobody else will come.
+  absl::Duration arrival_gap = absl::InfiniteDuration();
 };
 
-// When a model's waiting requests become a batch.
+struct BatchDecision {
+  size_t close_requests = 0;  // from the queue's front; 0: hold the batch back
+  BatchReason reason = BatchReason::kWorkerFree;
+  absl::Time hold_until = absl::InfiniteFuture();  // if nobody else comes; never, if nobody waits
+};
+
+// What a free worker does with a model's waiting requests: it takes its share at once, unless holding back
+// pays.
 struct BatchPolicy {
   int64_t max_rows = 1;
-  absl::Duration max_delay;     // zero: never wait for company
-  absl::Duration expected_run;  // a batch closes this long before the nearest deadline in it
+  absl::Duration max_delay;  // bounds how long a request is held back; zero: never
 
   // Pure: looks at nothing but its arguments. Requests keep their order; the first that does not fit closes
   // the batch. REQUIRES: none is larger than max_rows.
-  BatchDecision Decide(std::span<const Waiting> queue, absl::Time now) const;
+  BatchDecision Decide(std::span<const Waiting> queue, absl::Time now, const Outlook& outlook) const;
+
+ private:
+  // Of `rows` that wait, those to take so that the last of them is answered soonest.
+  int64_t Share(int64_t rows, const Outlook& outlook) const;
 };
 
 }  // namespace hachi::server

@@ -11,8 +11,8 @@
 namespace hachi::server {
 namespace {
 
-// Weight of the newest run in the moving average: about the last ten runs count. Guessed.
-constexpr double kNewestRunWeight = 0.2;
+// Weight of the newest gap between requests in the moving average: about the last ten count. Guessed.
+constexpr double kNewestGapWeight = 0.2;
 
 // What a client is told to wait before the model's first run has shown how long one takes. Guessed.
 constexpr absl::Duration kFirstPushback = absl::Milliseconds(100);
@@ -46,7 +46,8 @@ absl::Status StatusOfDeath(const Request& request, Refusal why) {
 }  // namespace
 
 BatchScheduler::BatchScheduler(const Options& options)
-    : clock_(*options.clock),
+    : options_(options),
+      clock_(*options.clock),
       budget_(std::make_shared<ByteBudget>(options.inflight_bytes, options.metrics->inflight_bytes)) {}
 
 BatchScheduler::~BatchScheduler() {
@@ -72,6 +73,7 @@ void BatchScheduler::Push(std::shared_ptr<Request> request) {
   std::vector<Ended> ended;
   absl::Status admitted;
   Refusal why;
+  bool wake = false;
   {
     MutexLock lock(mutex_);
     Queue& queue = QueueOf(request->model);
@@ -80,16 +82,20 @@ void BatchScheduler::Push(std::shared_ptr<Request> request) {
     if (queue.rows + request->rows.count > limits.max_queue_rows) RemoveDead(queue, now, ended);
     admitted = Admit(*request, queue, now, why);
     if (admitted.ok()) {
+      CountIdleTime(now);
+      const absl::Duration gap = now - queue.last_push;
+      queue.arrival_gap = queue.arrival_gap == absl::InfiniteDuration()
+                              ? gap
+                              : queue.arrival_gap + (gap - queue.arrival_gap) * kNewestGapWeight;
+      queue.last_push = now;
       queue.rows += request->rows.count;
       request->model->metrics().queue_rows.Set(static_cast<double>(queue.rows));
-      // A worker that waits already looks again when the oldest is due and at the nearest deadline.
-      const bool changes_that = queue.waiting.empty() || queue.rows >= request->model->max_batch_rows() ||
-                                request->deadline < queue.nearest_deadline;
       queue.nearest_deadline = std::min(queue.nearest_deadline, request->deadline);
       queue.waiting.push_back(request);
-      if (changes_that) changed_.NotifyOne();
+      wake = idle_workers_ > 0;
     }
   }
+  if (wake) changed_.NotifyOne();
   End(ended);
   if (!admitted.ok()) return End(*request, why, admitted);
   if (run_inline_) {
@@ -120,9 +126,8 @@ absl::Status BatchScheduler::Admit(Request& request, const Queue& queue, absl::T
         absl::FormatDuration(request.deadline - now), absl::FormatDuration(queue.fastest_run)));
   }
   const absl::Duration pushback =
-      queue.usual_run == absl::ZeroDuration()
-          ? kFirstPushback
-          : queue.usual_run * static_cast<double>(1 + queue.rows / model.max_batch_rows());
+      queue.runs.empty() ? kFirstPushback
+                         : queue.runs.At(model.max_batch_rows()) * (1 + queue.rows / model.max_batch_rows());
   const int64_t max_queue_rows = model.config().batching.max_queue_rows;
   if (queue.rows + rows > max_queue_rows) {
     why = Refusal::kQueueFull;
@@ -162,7 +167,10 @@ std::optional<Batch> BatchScheduler::Take() {
         if (stopped_ && NothingWaits()) return std::nullopt;
         // An hour bounds what the system's clock is asked to add; waking early is harmless.
         const absl::Duration at_most = std::min(look_again - clock_.Now(), absl::Hours(1));
+        ++idle_workers_;
         changed_.WaitFor(mutex_, absl::ToChronoNanoseconds(at_most));
+        CountIdleTime(clock_.Now());
+        --idle_workers_;
       }
     }
     End(ended);
@@ -199,11 +207,10 @@ void BatchScheduler::Finish(const Batch& batch, absl::Duration run_time) {
   MutexLock lock(mutex_);
   Queue& queue = QueueOf(batch.model);
   --queue.running_batches;
+  expected_ends_.erase(expected_ends_.find(batch.expected_end));
   if (run_time > absl::ZeroDuration()) {
     queue.fastest_run = std::min(queue.fastest_run, run_time);
-    queue.usual_run = queue.usual_run == absl::ZeroDuration()
-                          ? run_time
-                          : queue.usual_run + (run_time - queue.usual_run) * kNewestRunWeight;
+    queue.runs.Record(batch.rows, run_time);
   }
   if (!queue.waiting.empty()) changed_.NotifyOne();
 }
@@ -219,7 +226,7 @@ BatchScheduler::Queue& BatchScheduler::QueueOf(const ModelHandle& model) {
   if (found != queues_.end()) return found->second;
   // A version comes seldom: the time to forget those that are gone.
   std::erase_if(queues_, [](const auto& entry) { return entry.first.expired(); });
-  return queues_[model];
+  return queues_.try_emplace(model, *model).first->second;
 }
 
 void BatchScheduler::RemoveDead(Queue& queue, absl::Time now, std::vector<Ended>& ended) {
@@ -238,58 +245,88 @@ void BatchScheduler::RemoveDead(Queue& queue, absl::Time now, std::vector<Ended>
   if (stopped_) changed_.NotifyAll();  // workers may wait for nothing now
 }
 
+void BatchScheduler::FindOthers(const Queue& queue, absl::Time now) {
+  others_.clear();
+  const auto running = static_cast<int>(expected_ends_.size());
+  others_.resize(static_cast<size_t>(std::max(0, options_.workers - 1 - running)));
+  for (absl::Time end : expected_ends_) others_.push_back(std::max(end - now, absl::ZeroDuration()));
+  const std::optional<int>& instances = queue.waiting.front()->model->config().instances;
+  if (instances.has_value()) {
+    const auto cap = static_cast<size_t>(std::max(0, *instances - 1 - queue.running_batches));
+    if (cap < others_.size()) others_.resize(cap);
+  }
+}
+
 BatchDecision BatchScheduler::Decide(const Queue& queue, absl::Time now) {
   const ModelVersion& model = *queue.waiting.front()->model;
-  const bool company_may_come = !stopped_ && !run_inline_;
-  const BatchPolicy policy = {
-      .max_rows = model.max_batch_rows(),
-      .max_delay = company_may_come ? model.config().batching.max_delay : absl::ZeroDuration(),
-      // Until a run has shown how long one takes, a deadline leaves no time to wait for company.
-      .expected_run = queue.usual_run == absl::ZeroDuration() ? absl::InfiniteDuration() : queue.usual_run,
-  };
+  FindOthers(queue, now);
   view_.clear();
-  int64_t rows = 0;
-  for (const auto& request : queue.waiting) {
+  for (const auto& request : queue.waiting)
     view_.push_back({request->rows.count, request->enqueued, request->deadline});
-    rows += request->rows.count;
-    if (rows > policy.max_rows) break;  // the policy needs no more to see that the batch is full
+  const BatchPolicy policy = {.max_rows = model.max_batch_rows(),
+                              .max_delay = model.config().batching.max_delay};
+  const bool company_may_come = !stopped_ && !run_inline_;
+  return policy.Decide(view_, now,
+                       {.runs = queue.runs,
+                        .others = others_,
+                        .arrival_gap = company_may_come ? queue.arrival_gap : absl::InfiniteDuration()});
+}
+
+void BatchScheduler::CountIdleTime(absl::Time now) {
+  if (idle_workers_ > 0 && !NothingWaits()) {
+    const int cores = idle_workers_ * options_.threads_per_worker;
+    options_.metrics->idle_core_seconds_total.Increment(absl::ToDoubleSeconds(now - idle_counted_until_) *
+                                                        cores);
   }
-  return policy.Decide(view_, now);
+  idle_counted_until_ = now;
 }
 
 absl::Time BatchScheduler::Select(std::optional<Batch>& batch, std::vector<Ended>& ended) {
   const absl::Time now = clock_.Now();
+  CountIdleTime(now);
   absl::Time look_again = absl::InfiniteFuture();
-  Queue* longest_due = nullptr;
+  Queue* chosen = nullptr;
+  absl::Duration longest_wait;
   BatchDecision decision;
   for (auto& [version, queue] : queues_) {
     if (queue.nearest_deadline <= now) RemoveDead(queue, now, ended);
     if (queue.waiting.empty()) continue;
     look_again = std::min(look_again, queue.nearest_deadline);
-    const std::optional<int>& instances = queue.waiting.front()->model->config().instances;
-    if (instances.has_value() && queue.running_batches >= *instances) continue;  // Finish will notify
+    const Request& oldest = *queue.waiting.front();
+    const ModelConfig& config = oldest.model->config();
+    if (config.instances.has_value() && queue.running_batches >= *config.instances)
+      continue;  // Finish will notify
     const BatchDecision candidate = Decide(queue, now);
     if (candidate.close_requests == 0) {
-      look_again = std::min(look_again, candidate.due);
-    } else if (longest_due == nullptr || candidate.due < decision.due) {
-      longest_due = &queue;
+      look_again = std::min(look_again, candidate.hold_until);
+      continue;
+    }
+    const absl::Duration wait = (now - std::max(oldest.enqueued, queue.last_taken)) * config.batching.weight;
+    if (chosen == nullptr || wait > longest_wait) {
+      chosen = &queue;
+      longest_wait = wait;
       decision = candidate;
     }
   }
-  if (longest_due == nullptr) return look_again;
+  if (chosen == nullptr) return look_again;
 
   batch.emplace();
-  batch->model = longest_due->waiting.front()->model;
+  batch->model = chosen->waiting.front()->model;
   batch->requests.reserve(decision.close_requests);
   for (size_t i = 0; i < decision.close_requests; ++i) {
-    std::shared_ptr<Request> request = std::move(longest_due->waiting.front());
-    longest_due->waiting.pop_front();
-    longest_due->rows -= request->rows.count;
+    std::shared_ptr<Request> request = std::move(chosen->waiting.front());
+    chosen->waiting.pop_front();
+    chosen->rows -= request->rows.count;
     batch->rows += request->rows.count;
     batch->requests.push_back(std::move(request));
   }
-  batch->model->metrics().queue_rows.Set(static_cast<double>(longest_due->rows));
-  ++longest_due->running_batches;
+  ModelMetrics& metrics = batch->model->metrics();
+  metrics.queue_rows.Set(static_cast<double>(chosen->rows));
+  metrics.batches_total(decision.reason).Increment();
+  ++chosen->running_batches;
+  chosen->last_taken = now;
+  batch->expected_end = now + chosen->runs.At(batch->rows);
+  expected_ends_.insert(batch->expected_end);
   if (!NothingWaits()) {
     changed_.NotifyOne();  // this worker is off to run it: another one must watch over what is left
   } else if (stopped_) {

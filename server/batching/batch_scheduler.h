@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "engine/base/mutex.h"
 #include "server/batching/batch_policy.h"
 #include "server/batching/request.h"
+#include "server/batching/run_estimates.h"
 #include "server/metrics/metrics.h"
 
 namespace hachi::server {
@@ -27,24 +29,27 @@ struct Batch {
   ModelHandle model;
   std::vector<std::shared_ptr<Request>> requests;
   int64_t rows = 0;
+  absl::Time expected_end;  // of its run
 };
 
 // Groups waiting requests of the same model version into batches and hands them to executor workers.
 //
 // Owned by Daemon; outlives the gRPC server and the Executor. Stop() is final: Push then answers UNAVAILABLE,
-// and Take drains what is queued, without waiting for company, before it returns nothing.
+// and Take drains what is queued, holding nothing back, before it returns nothing.
 //
 // Ends requests itself with: INVALID_ARGUMENT no rows, or more than the model's largest batch;
 // RESOURCE_EXHAUSTED the model's queue or the server's bytes in flight are full; DEADLINE_EXCEEDED the
 // deadline passed before the run, or is nearer than the model's fastest run so far; CANCELLED; UNAVAILABLE
 // stopped. They are never computed then. Their metrics and statistics are recorded here.
 //
-// Thread-safe. Push and Cancel never block. Take blocks until a batch is due or the scheduler has stopped. A
-// request's done is called without locks.
+// Thread-safe. Push and Cancel never block. Take blocks until there is a batch to run or the scheduler has
+// stopped. A request's done is called without locks.
 class BatchScheduler {
  public:
   struct Options {
     int64_t inflight_bytes = int64_t{256} << 20;
+    int workers = 1;                   // threads that call Take; 0: see SetInlineRunner
+    int threads_per_worker = 1;        // for the metric of idle cores
     ServerMetrics* metrics = nullptr;  // required
     const Clock* clock = &Clock::Real();
   };
@@ -63,7 +68,10 @@ class BatchScheduler {
   // a cancellation.
   void Cancel(const std::shared_ptr<Request>& request);
 
-  // The batch that is due longest, among models with fewer batches running than their `instances`.
+  // A batch of the model whose turn it is, among those with fewer batches running than their `instances`:
+  // whose oldest request has waited longest, times the model's weight, since it came or since the model's
+  // last batch was taken, whichever is later. So a model that is flooded waits behind one that is asked now
+  // and then.
   std::optional<Batch> Take();
 
   // Take, if there is something to take now.
@@ -74,7 +82,7 @@ class BatchScheduler {
   absl::Time DropDead(Batch& batch);
 
   // After the run, before its requests' done; or instead of a run when DropDead left nothing, with a zero
-  // `run_time`. Frees the model for its next batch.
+  // `run_time`. Frees the model for its next batch. REQUIRES: batch.expected_end is as Take left it.
   void Finish(const Batch& batch, absl::Duration run_time);
 
   // There are no workers: Push runs what it queued, at once, through this. REQUIRES: nothing was pushed yet.
@@ -84,12 +92,17 @@ class BatchScheduler {
 
  private:
   struct Queue {
+    explicit Queue(const ModelVersion& model) : runs(model.model().info().run_times) {}
+
     std::deque<std::shared_ptr<Request>> waiting;
     int64_t rows = 0;
     int running_batches = 0;
+    absl::Time last_taken = absl::InfinitePast();
+    absl::Time last_push = absl::InfinitePast();
+    absl::Duration arrival_gap = absl::InfiniteDuration();  // moving average, from the second request on
     absl::Time nearest_deadline = absl::InfiniteFuture();   // of those waiting, or earlier
     absl::Duration fastest_run = absl::InfiniteDuration();  // until the first run
-    absl::Duration usual_run = absl::ZeroDuration();        // moving average; zero until the first run
+    RunEstimates runs;
   };
   struct Ended {
     std::shared_ptr<Request> request;
@@ -108,7 +121,14 @@ class BatchScheduler {
 
   BatchDecision Decide(const Queue& queue, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // Takes the batch that is due longest, and whoever died waiting. Returns when to look again if it took
+  // Sets others_ to what Outlook::others says of `queue` for a worker that is free now.
+  void FindOthers(const Queue& queue, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Counts the core time since the last call in which workers were idle while rows waited. To be called
+  // before either changes.
+  void CountIdleTime(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Takes the batch whose turn it is, and whoever died waiting. Returns when to look again if it took
   // nothing.
   absl::Time Select(std::optional<Batch>& batch, std::vector<Ended>& ended)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -119,6 +139,7 @@ class BatchScheduler {
   void End(Request& request, Refusal why, const absl::Status& status) const;
   void End(const std::vector<Ended>& ended) const;
 
+  const Options options_;
   const Clock& clock_;
   const std::shared_ptr<ByteBudget> budget_;
   std::function<void(Batch)> run_inline_;
@@ -127,7 +148,11 @@ class BatchScheduler {
   CondVar changed_;
   // By version: the weak pointers keep an address from being taken for a later version's.
   std::map<std::weak_ptr<const ModelVersion>, Queue, std::owner_less<>> queues_ ABSL_GUARDED_BY(mutex_);
-  std::vector<Waiting> view_ ABSL_GUARDED_BY(mutex_);  // Decide's memory, kept
+  std::multiset<absl::Time> expected_ends_ ABSL_GUARDED_BY(mutex_);  // of the batches that run
+  int idle_workers_ ABSL_GUARDED_BY(mutex_) = 0;                     // threads that wait in Take
+  absl::Time idle_counted_until_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Waiting> view_ ABSL_GUARDED_BY(mutex_);           // Decide's memory, kept
+  std::vector<absl::Duration> others_ ABSL_GUARDED_BY(mutex_);  // likewise
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <thread>
 
 #include "engine/base/clock.h"
@@ -32,10 +33,11 @@ class LoadLoop {
   LoadReport Run() {
     const absl::Time start = clock_.Now();
     const absl::Time end = options_.duration ? start + *options_.duration : absl::InfiniteFuture();
+    next_due_ = start;
     const int64_t limit = options_.requests.value_or(std::numeric_limits<int64_t>::max());
     int64_t sent = 0;
     for (; sent < limit; ++sent) {
-      const std::optional<absl::Time> due = WaitForTurn(sent, start, end);
+      const std::optional<absl::Time> due = WaitForTurn(end);
       if (!due) break;
       {
         MutexLock lock(mutex_);
@@ -54,10 +56,11 @@ class LoadLoop {
   }
 
  private:
-  // When request `index` is due, after waiting until then; nothing when the time to send is over.
-  std::optional<absl::Time> WaitForTurn(int64_t index, absl::Time start, absl::Time end) {
+  // When the next request is due, after waiting until then; nothing when the time to send is over.
+  std::optional<absl::Time> WaitForTurn(absl::Time end) {
     if (options_.concurrency == 0) {
-      const absl::Time due = start + absl::Seconds(static_cast<double>(index) / options_.rate_per_second);
+      const absl::Time due = next_due_;
+      next_due_ += absl::Seconds((options_.poisson ? gap_(random_) : 1.0) / options_.rate_per_second);
       if (due >= end) return std::nullopt;
       MutexLock lock(mutex_);
       while (clock_.Now() < due) WaitALittle(due);
@@ -99,6 +102,9 @@ class LoadLoop {
   const LoadSend& send_;
   const std::function<void(int64_t)>& progress_;
   const Clock& clock_ = Clock::Real();
+  absl::Time next_due_;  // of an open loop
+  std::minstd_rand random_;
+  std::exponential_distribution<> gap_;
   Mutex mutex_;
   CondVar changed_;
   LoadReport report_ ABSL_GUARDED_BY(mutex_);

@@ -17,6 +17,7 @@ namespace hachi::server {
 struct LoadLoopOptions {
   int64_t concurrency = 0;     // closed loop: this many requests in flight, the next one when one is answered
   double rate_per_second = 0;  // open loop: one every 1/rate seconds, whatever the answers do
+  bool poisson = false;        // open loop: gaps are random (exponential, seeded) with that mean
   std::optional<int64_t> requests = {};         // stop after this many were sent
   std::optional<absl::Duration> duration = {};  // stop sending after this long
 };

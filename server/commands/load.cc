@@ -30,6 +30,7 @@ struct Arguments {
   std::vector<std::string> inputs, expected;
   int64_t concurrency = 0;
   double rate = 0;
+  bool poisson = false;
   int64_t requests = 0;
   double seconds = 0;
   int64_t batch = 1;
@@ -147,7 +148,8 @@ absl::Status Run(Arguments arguments) {
                    client->Describe(arguments.model, arguments.version, timeout));
   ASSIGN_OR_RETURN(const Work work, Prepare(arguments, model));
 
-  LoadLoopOptions options = {.concurrency = arguments.concurrency, .rate_per_second = arguments.rate};
+  LoadLoopOptions options = {
+      .concurrency = arguments.concurrency, .rate_per_second = arguments.rate, .poisson = arguments.poisson};
   if (arguments.requests > 0) options.requests = arguments.requests;
   if (arguments.seconds > 0) options.duration = absl::Seconds(arguments.seconds);
   const auto send = [&](int64_t index, LoadDone done) {
@@ -184,9 +186,12 @@ std::function<absl::Status()> Add(CLI::App& app) {
       app.add_option("--concurrency", arguments->concurrency,
                      "Closed loop: requests in flight, the next one when one is answered (default: 1)")
           ->check(CLI::Range(int64_t{1}, int64_t{100'000}));
-  app.add_option("--rate", arguments->rate, "Open loop: requests a second, whether answered or not")
-      ->check(CLI::Range(0.001, 1e6))
-      ->excludes(concurrency);
+  const auto rate =
+      app.add_option("--rate", arguments->rate, "Open loop: requests a second, whether answered or not")
+          ->check(CLI::Range(0.001, 1e6))
+          ->excludes(concurrency);
+  app.add_flag("--poisson", arguments->poisson, "Open loop: at random moments instead of even ones")
+      ->needs(rate);
   app.add_option("--requests", arguments->requests, "Stop after so many requests")
       ->check(CLI::PositiveNumber);
   app.add_option("--seconds", arguments->seconds, "Stop after so many seconds (default: 10)")

@@ -64,6 +64,20 @@ std::string_view NameOf(Refusal refusal) {
   return "";
 }
 
+std::string_view NameOf(BatchReason reason) {
+  switch (reason) {
+    case BatchReason::kFull:
+      return "full";
+    case BatchReason::kWorkerFree:
+      return "worker_free";
+    case BatchReason::kDelayOver:
+      return "delay_over";
+    case BatchReason::kDeadlineNear:
+      return "deadline_near";
+  }
+  return "";
+}
+
 RequestCounters::RequestCounters(Registry& registry, const std::string& model, const std::string& version) {
   const auto add = [&](absl::StatusCode code) -> Counter& {
     return CounterOf(registry, "hachi_requests_total", "Inference requests answered, by gRPC status code.",
@@ -119,6 +133,11 @@ ModelMetrics::ModelMetrics(Registry& registry, const std::string& model, int64_t
                              "Rows answered with an error instead of being computed, by reason.",
                              With(labels_, "reason", NameOf(static_cast<Refusal>(i))));
   }
+  for (size_t i = 0; i < kBatchReasons; ++i) {
+    batches_[i] =
+        &CounterOf(registry, "hachi_batches_total", "Batches taken by a worker, by what closed them.",
+                   With(labels_, "reason", NameOf(static_cast<BatchReason>(i))));
+  }
 }
 
 void ModelMetrics::SetState(std::string_view state, bool is_current) {
@@ -137,6 +156,8 @@ ServerMetrics::ServerMetrics(Registry& registry)
     : cpu_budget(GaugeOf(registry, "hachi_cpu_budget", "Cores that all workers together may use.", {})),
       inflight_bytes(
           GaugeOf(registry, "hachi_inflight_bytes", "Memory of requests between admission and answer.", {})),
+      idle_core_seconds_total(CounterOf(registry, "hachi_idle_core_seconds_total",
+                                        "Core time in which workers were idle while rows waited.", {})),
       requests_without_model_total(registry, "", "") {
   GaugeOf(registry, "hachi_build_info", "1, labelled with the version that runs.",
           {{"version", HACHI_VERSION}})

@@ -36,6 +36,11 @@ enum class Refusal { kQueueFull, kInflightBytes, kDeadline, kCancelled, kDrainin
 inline constexpr size_t kRefusals = 6;
 std::string_view NameOf(Refusal refusal);
 
+// Why a batch was closed when it was; NameOf gives the label.
+enum class BatchReason { kFull, kWorkerFree, kDelayOver, kDeadlineNear };
+inline constexpr size_t kBatchReasons = 4;
+std::string_view NameOf(BatchReason reason);
+
 // What one version of a model reports. Labels are resolved here, once; a request only adds.
 //
 // Thread-safe.
@@ -57,6 +62,9 @@ struct ModelMetrics {
   prometheus::Counter& rows_refused_total(Refusal refusal) const {
     return *refused_[static_cast<size_t>(refusal)];
   }
+  prometheus::Counter& batches_total(BatchReason reason) const {
+    return *batches_[static_cast<size_t>(reason)];
+  }
 
   // Of the run (server/executor).
   prometheus::Histogram& batch_rows;
@@ -76,6 +84,7 @@ struct ModelMetrics {
 
  private:
   std::array<prometheus::Counter*, kRefusals> refused_;
+  std::array<prometheus::Counter*, kBatchReasons> batches_;
 };
 
 // What the process reports beside its models.
@@ -86,6 +95,7 @@ struct ServerMetrics {
 
   prometheus::Gauge& cpu_budget;
   prometheus::Gauge& inflight_bytes;
+  prometheus::Counter& idle_core_seconds_total;
   const RequestCounters requests_without_model_total;  // model and version are empty: none was found
 };
 

@@ -8,6 +8,7 @@ namespace hachi::server {
 namespace {
 
 constexpr absl::Duration kMs = absl::Milliseconds(1);
+constexpr absl::Duration kNow = absl::ZeroDuration();  // until a worker is free
 constexpr absl::Time kStart = absl::UnixEpoch();
 
 // A request that came `ms` after the start.
@@ -15,67 +16,136 @@ Waiting At(int ms, int64_t rows = 1, absl::Time deadline = absl::InfiniteFuture(
   return {.rows = rows, .enqueued = kStart + absl::Milliseconds(ms), .deadline = deadline};
 }
 
-const BatchPolicy kPolicy = {.max_rows = 4, .max_delay = 10 * kMs, .expected_run = 2 * kMs};
+std::vector<Waiting> Rows(int count) { return std::vector<Waiting>(static_cast<size_t>(count), At(0)); }
+
+// A run takes a millisecond a row, and the first number more whatever its rows.
+RunEstimates Runs(int fixed_ms, int row_ms = 1) {
+  return RunEstimates({{1, (fixed_ms + row_ms) * kMs}, {100, (fixed_ms + 100 * row_ms) * kMs}});
+}
+
+const RunEstimates kSteady = Runs(0);   // nothing is won by company
+const RunEstimates kCostly = Runs(20);  // a batch costs as much as twenty rows
+const RunEstimates kUnknown;
+
+const BatchPolicy kPolicy = {.max_rows = 4, .max_delay = 10 * kMs};
+
+size_t Closes(const std::vector<Waiting>& queue, const Outlook& outlook) {
+  return kPolicy.Decide(queue, kStart, outlook).close_requests;
+}
 
 TEST(BatchPolicyTest, NobodyWaitsForever) {
-  const BatchDecision decision = kPolicy.Decide({}, kStart);
+  const BatchDecision decision = kPolicy.Decide({}, kStart, {.runs = kSteady});
   EXPECT_EQ(decision.close_requests, 0u);
-  EXPECT_EQ(decision.due, absl::InfiniteFuture());
+  EXPECT_EQ(decision.hold_until, absl::InfiniteFuture());
 }
 
-TEST(BatchPolicyTest, LoneRequestWaitsExactlyItsDelay) {
-  const std::vector queue = {At(0)};
-  EXPECT_EQ(kPolicy.Decide(queue, kStart + 10 * kMs - absl::Nanoseconds(1)).close_requests, 0u);
-  EXPECT_EQ(kPolicy.Decide(queue, kStart + 10 * kMs).close_requests, 1u);
-  EXPECT_EQ(kPolicy.Decide(queue, kStart).due, kStart + 10 * kMs);
+TEST(BatchPolicyTest, LoneRequestRunsAtOnce) {
+  const BatchDecision decision = kPolicy.Decide(Rows(1), kStart, {.runs = kSteady, .arrival_gap = kMs});
+  EXPECT_EQ(decision.close_requests, 1u);
+  EXPECT_EQ(decision.reason, BatchReason::kWorkerFree);
 }
 
-TEST(BatchPolicyTest, DelayIsTheOldestRequests) {
-  const std::vector queue = {At(0), At(9)};
-  EXPECT_EQ(kPolicy.Decide(queue, kStart + 9 * kMs).due, kStart + 10 * kMs);
-  EXPECT_EQ(kPolicy.Decide(queue, kStart + 10 * kMs).close_requests, 2u);
+TEST(BatchPolicyTest, LoneWorkerTakesAllThatFits) {
+  EXPECT_EQ(Closes(Rows(3), {.runs = kSteady}), 3u);
+  EXPECT_EQ(Closes(Rows(9), {.runs = kSteady}), 4u);
 }
 
-TEST(BatchPolicyTest, FullBatchClosesBeforeItsDelay) {
-  const std::vector queue = {At(0, 2), At(1), At(1)};
-  const BatchDecision decision = kPolicy.Decide(queue, kStart + kMs);
-  EXPECT_EQ(decision.close_requests, 3u);
-  EXPECT_EQ(decision.due, kStart + 10 * kMs);
+TEST(BatchPolicyTest, FullBatchSaysSo) {
+  EXPECT_EQ(kPolicy.Decide(Rows(4), kStart, {.runs = kSteady}).reason, BatchReason::kFull);
+  EXPECT_EQ(kPolicy.Decide(std::vector{At(0, 3), At(0, 2)}, kStart, {.runs = kSteady}).reason,
+            BatchReason::kFull);
 }
 
 TEST(BatchPolicyTest, OneRequestCanFillABatch) {
-  EXPECT_EQ(kPolicy.Decide(std::vector{At(0, 4), At(0)}, kStart).close_requests, 1u);
-}
-
-TEST(BatchPolicyTest, ZeroDelayClosesWhatIsThere) {
-  constexpr BatchPolicy at_once = {.max_rows = 4};
-  EXPECT_EQ(at_once.Decide(std::vector{At(0)}, kStart).close_requests, 1u);
-  EXPECT_EQ(at_once.Decide(std::vector{At(0), At(0), At(0)}, kStart).close_requests, 3u);
+  EXPECT_EQ(Closes({At(0, 4), At(0)}, {.runs = kSteady}), 1u);
 }
 
 TEST(BatchPolicyTest, FirstThatDoesNotFitClosesTheBatchWithoutIt) {
-  EXPECT_EQ(kPolicy.Decide(std::vector{At(0, 2), At(0, 3)}, kStart).close_requests, 1u);
+  EXPECT_EQ(Closes({At(0, 2), At(0, 3)}, {.runs = kSteady}), 1u);
 }
 
 TEST(BatchPolicyTest, NobodyOvertakesTheOneThatDoesNotFit) {
-  EXPECT_EQ(kPolicy.Decide(std::vector{At(0, 3), At(0, 2), At(0, 1)}, kStart).close_requests, 1u);
+  EXPECT_EQ(Closes({At(0, 3), At(0, 2), At(0, 1)}, {.runs = kSteady}), 1u);
 }
 
-TEST(BatchPolicyTest, NearestDeadlineClosesTheBatchInTimeToRun) {
-  const std::vector queue = {At(0), At(1, 1, kStart + 6 * kMs), At(1)};
-  EXPECT_EQ(kPolicy.Decide(queue, kStart + kMs).due, kStart + 4 * kMs);
-  EXPECT_EQ(kPolicy.Decide(queue, kStart + 3 * kMs).close_requests, 0u);
-  EXPECT_EQ(kPolicy.Decide(queue, kStart + 4 * kMs).close_requests, 3u);
+TEST(BatchPolicyTest, FreeWorkersShareWhatWaits) {
+  EXPECT_EQ(Closes(Rows(4), {.runs = kSteady, .others = std::vector{kNow}}), 2u);
+  EXPECT_EQ(Closes(Rows(4), {.runs = kSteady, .others = std::vector{kNow, kNow, kNow}}), 1u);
+  EXPECT_EQ(Closes(Rows(3), {.runs = kSteady, .others = std::vector{kNow}}), 2u);
 }
 
-TEST(BatchPolicyTest, DeadlineBeyondTheBatchDoesNotMakeItDue) {
-  const std::vector queue = {At(0, 3), At(1, 2, kStart + 3 * kMs)};
-  EXPECT_EQ(kPolicy.Decide(queue, kStart + 2 * kMs).due, kStart + 10 * kMs);
+TEST(BatchPolicyTest, ShareCountsWhatABusyWorkerHasLeft) {
+  EXPECT_EQ(Closes(Rows(4), {.runs = kSteady, .others = std::vector{2 * kMs}}), 3u);
+  EXPECT_EQ(Closes(Rows(4), {.runs = kSteady, .others = std::vector{9 * kMs}}), 4u);
 }
 
-TEST(BatchPolicyTest, DeadlineThatIsTooNearClosesAtOnce) {
-  EXPECT_EQ(kPolicy.Decide(std::vector{At(0, 1, kStart + kMs)}, kStart).close_requests, 1u);
+TEST(BatchPolicyTest, SharingSplitsEvenWhereRunsCostMuchByThemselves) {
+  // 20 + 2 ms on each of two workers, against 20 + 4 on one.
+  EXPECT_EQ(Closes(Rows(4), {.runs = kCostly, .others = std::vector{kNow}}), 2u);
 }
+
+TEST(BatchPolicyTest, RunsThatTakeTheSameHoweverManyRowsAreNotSplit) {
+  const RunEstimates same({{4, 7 * kMs}});
+  EXPECT_EQ(Closes(Rows(4), {.runs = same, .others = std::vector{kMs}}), 4u);
+}
+
+TEST(BatchPolicyTest, BeyondAllWorkersEachTakesAFullBatch) {
+  EXPECT_EQ(Closes(Rows(12), {.runs = kSteady, .others = std::vector{kNow}}), 4u);
+}
+
+TEST(BatchPolicyTest, UnknownRunsShareByCount) {
+  EXPECT_EQ(Closes(Rows(1), {.runs = kUnknown, .arrival_gap = kNow}), 1u);
+  EXPECT_EQ(Closes(Rows(4), {.runs = kUnknown}), 4u);
+}
+
+// Alone, the first row takes 21 ms, and whoever comes meanwhile waits for it; the two together take 22.
+const Outlook kWorthHolding = {.runs = kCostly, .arrival_gap = kMs};
+
+TEST(BatchPolicyTest, HoldsBackWhereTheNextIsNearAndARunIsDear) {
+  const BatchDecision decision = kPolicy.Decide(Rows(1), kStart, kWorthHolding);
+  EXPECT_EQ(decision.close_requests, 0u);
+  EXPECT_EQ(decision.hold_until, kStart + 2 * kMs);
+}
+
+TEST(BatchPolicyTest, HoldsNobodyBackWhereTheNextIsFar) {
+  EXPECT_EQ(Closes(Rows(1), {.runs = kCostly, .arrival_gap = 50 * kMs}), 1u);
+  EXPECT_EQ(Closes(Rows(1), {.runs = kCostly}), 1u);
+}
+
+TEST(BatchPolicyTest, HoldsNobodyBackWhereRunsAreCheap) {
+  EXPECT_EQ(Closes(Rows(1), {.runs = kSteady, .arrival_gap = absl::Microseconds(1)}), 1u);
+}
+
+TEST(BatchPolicyTest, HoldsNobodyBackWhileAnotherWorkerIsFree) {
+  EXPECT_EQ(Closes(Rows(1), {.runs = kCostly, .others = std::vector{kNow}, .arrival_gap = kMs}), 1u);
+}
+
+TEST(BatchPolicyTest, GivesUpWhenNobodyCame) {
+  const BatchDecision decision = kPolicy.Decide(Rows(1), kStart + 2 * kMs, kWorthHolding);
+  EXPECT_EQ(decision.close_requests, 1u);
+  EXPECT_EQ(decision.reason, BatchReason::kDelayOver);
+}
+
+TEST(BatchPolicyTest, MaxDelayBoundsTheHoldingOfTheOldest) {
+  const std::vector queue = {At(0), At(9)};
+  EXPECT_EQ(kPolicy.Decide(queue, kStart + 9 * kMs, kWorthHolding).hold_until, kStart + 10 * kMs);
+  EXPECT_EQ(kPolicy.Decide(queue, kStart + 10 * kMs, kWorthHolding).close_requests, 2u);
+}
+
+TEST(BatchPolicyTest, ZeroDelayNeverHoldsBack) {
+  constexpr BatchPolicy at_once = {.max_rows = 4};
+  EXPECT_EQ(at_once.Decide(Rows(1), kStart, kWorthHolding).close_requests, 1u);
+}
+
+TEST(BatchPolicyTest, NearestDeadlineEndsTheHoldingInTimeToRun) {
+  const std::vector queue = {At(0), At(0, 1, kStart + 23 * kMs)};
+  EXPECT_EQ(kPolicy.Decide(queue, kStart, kWorthHolding).hold_until, kStart + kMs);
+  const BatchDecision decision = kPolicy.Decide(queue, kStart + kMs, kWorthHolding);
+  EXPECT_EQ(decision.close_requests, 2u);
+  EXPECT_EQ(decision.reason, BatchReason::kDeadlineNear);
+}
+
+TEST(BatchPolicyTest, FullBatchIsNotHeldBack) { EXPECT_EQ(Closes(Rows(4), kWorthHolding), 4u); }
 
 }  // namespace
 }  // namespace hachi::server

@@ -71,57 +71,113 @@ TEST(BatchSchedulerTest, ModelsNeverShareABatch) {
   EXPECT_NE(first.model, second.model);
 }
 
-TEST(BatchSchedulerTest, BatchWaitsForItsDelay) {
+// From here on, runs of the model take as long whatever their rows, and requests come `gap` apart: a batch is
+// worth holding back for the next.
+void TeachThatCompanyPays(TestScheduler& scheduler, const ServedModel& model, absl::Duration run_time,
+                          absl::Duration gap) {
+  Teach(scheduler, model, run_time);
+  scheduler.clock().Advance(gap);
+}
+
+TEST(BatchSchedulerTest, WhatWaitsIsTakenAtOnce) {
   TestScheduler scheduler;
   const ServedModel model = scheduler.Serve({.batching = kWithDelay});
   scheduler->Push(Call(model).request());
-  EXPECT_FALSE(scheduler->TryTake().has_value());
-  scheduler.clock().Advance(10 * kMs);
   EXPECT_EQ(TakeOne(scheduler).rows, 1);
+  EXPECT_EQ(model.handle->metrics().batches_total(BatchReason::kWorkerFree).Value(), 1);
 }
 
-TEST(BatchSchedulerTest, FullBatchDoesNotWait) {
+TEST(BatchSchedulerTest, BatchIsHeldBackForCompanyThatPays) {
   TestScheduler scheduler;
   const ServedModel model = scheduler.Serve({.batching = kWithDelay});
+  TeachThatCompanyPays(scheduler, model, 20 * kMs, 2 * kMs);
+  const Call first(model), second(model);
+  scheduler->Push(first.request());
+  EXPECT_FALSE(scheduler->TryTake().has_value());
+  scheduler.clock().Advance(2 * kMs);
+  scheduler->Push(second.request());
+  scheduler.clock().Advance(4 * kMs);  // nobody came for two gaps
+  EXPECT_THAT(TakeOne(scheduler).requests, ElementsAre(first.request(), second.request()));
+  EXPECT_EQ(model.handle->metrics().batches_total(BatchReason::kDelayOver).Value(), 1);
+}
+
+TEST(BatchSchedulerTest, FullBatchIsNotHeldBack) {
+  TestScheduler scheduler;
+  const ServedModel model = scheduler.Serve({.batching = kWithDelay});
+  TeachThatCompanyPays(scheduler, model, 20 * kMs, 2 * kMs);
   scheduler->Push(Call(model, {.rows = 3}).request());
   EXPECT_FALSE(scheduler->TryTake().has_value());
   scheduler->Push(Call(model, {.rows = 2}).request());
   EXPECT_EQ(TakeOne(scheduler).rows, 3);
-  EXPECT_FALSE(scheduler->TryTake().has_value());
+  EXPECT_EQ(model.handle->metrics().batches_total(BatchReason::kFull).Value(),
+            2);  // and what it was taught by
 }
 
 TEST(BatchSchedulerTest, BatchClosesInTimeForItsNearestDeadline) {
   TestScheduler scheduler;
   const ServedModel model = scheduler.Serve({.batching = kWithDelay});
-  Teach(scheduler, model, 2 * kMs);
-  const Call call(model, {.deadline = scheduler.clock().Now() + 7 * kMs});
+  TeachThatCompanyPays(scheduler, model, 20 * kMs, 2 * kMs);
+  const Call call(model, {.deadline = scheduler.clock().Now() + 21 * kMs});
   scheduler->Push(call.request());
-  scheduler.clock().Advance(4 * kMs);
   EXPECT_FALSE(scheduler->TryTake().has_value());
   scheduler.clock().Advance(1 * kMs);
   EXPECT_THAT(TakeOne(scheduler).requests, ElementsAre(call.request()));
+  EXPECT_EQ(model.handle->metrics().batches_total(BatchReason::kDeadlineNear).Value(), 1);
 }
 
-TEST(BatchSchedulerTest, DeadlineBeforeTheDelayIsMetOnTheFirstRunToo) {
+TEST(BatchSchedulerTest, WarmUpTellsWhatRunsTake) {
   TestScheduler scheduler;
   const ServedModel model = scheduler.Serve({.batching = kWithDelay});
-  const Call call(model, {.deadline = scheduler.clock().Now() + 7 * kMs});
-  scheduler->Push(call.request());
-  EXPECT_THAT(TakeOne(scheduler).requests, ElementsAre(call.request()));
+  ModelInfo info = model.fake->info();
+  info.run_times = {{1, 20 * kMs}, {4, 20 * kMs}};
+  model.fake->set_info(info);
+  scheduler->Push(Call(model).request());
+  RunOne(scheduler, absl::ZeroDuration());
+  scheduler.clock().Advance(2 * kMs);
+  scheduler->Push(Call(model).request());
+  EXPECT_FALSE(scheduler->TryTake().has_value());
 }
 
-TEST(BatchSchedulerTest, LongestDueModelGoesFirst) {
+TEST(BatchSchedulerTest, FreeWorkersShareWhatWaits) {
+  TestScheduler scheduler(/*inflight_bytes=*/0, /*other_clock=*/nullptr, /*workers=*/2);
+  const ServedModel model = scheduler.Serve();
+  ModelInfo info = model.fake->info();
+  info.run_times = {{1, kMs}, {4, 4 * kMs}};
+  model.fake->set_info(info);
+  for (int i = 0; i < 4; ++i) scheduler->Push(Call(model).request());
+  EXPECT_EQ(TakeOne(scheduler).rows, 2);
+  EXPECT_EQ(TakeOne(scheduler).rows, 2);
+}
+
+TEST(BatchSchedulerTest, ModelWithoutAFreeInstanceSharesWithNobody) {
+  TestScheduler scheduler(/*inflight_bytes=*/0, /*other_clock=*/nullptr, /*workers=*/2);
+  const ServedModel model = scheduler.Serve({.instances = 1});
+  for (int i = 0; i < 4; ++i) scheduler->Push(Call(model).request());
+  EXPECT_EQ(TakeOne(scheduler).rows, 4);
+}
+
+TEST(BatchSchedulerTest, ModelThatWaitedLongestGoesFirst) {
   TestScheduler scheduler;
-  const ServedModel patient = scheduler.Serve({.name = "patient", .batching = kWithDelay});
-  const ServedModel hasty = scheduler.Serve({.name = "hasty"});
-  scheduler->Push(Call(patient).request());  // due at 10 ms
-  scheduler.clock().Advance(9 * kMs);
-  scheduler->Push(Call(hasty).request());  // due at 9 ms
-  scheduler.clock().Advance(2 * kMs);
-  scheduler->Push(Call(hasty, {.rows = 4}).request());  // due at 11 ms
-  EXPECT_EQ(TakeOne(scheduler).model->name(), "hasty");
-  EXPECT_EQ(TakeOne(scheduler).model->name(), "patient");
-  EXPECT_EQ(TakeOne(scheduler).model->name(), "hasty");
+  const ServedModel a = scheduler.Serve({.name = "a"}), b = scheduler.Serve({.name = "b"});
+  scheduler->Push(Call(b).request());
+  scheduler.clock().Advance(kMs);
+  scheduler->Push(Call(a).request());
+  scheduler.clock().Advance(kMs);
+  EXPECT_EQ(TakeOne(scheduler).model->name(), "b");
+  EXPECT_EQ(TakeOne(scheduler).model->name(), "a");
+}
+
+TEST(BatchSchedulerTest, WeightMultipliesAModelsWait) {
+  TestScheduler scheduler;
+  const ServedModel light = scheduler.Serve({.name = "light"});
+  const ServedModel heavy =
+      scheduler.Serve({.name = "heavy",
+                       .batching = {.max_batch_rows = 4, .max_delay = {}, .max_queue_rows = 8, .weight = 3}});
+  scheduler->Push(Call(light).request());
+  scheduler.clock().Advance(kMs);
+  scheduler->Push(Call(heavy).request());
+  scheduler.clock().Advance(kMs);
+  EXPECT_EQ(TakeOne(scheduler).model->name(), "heavy");
 }
 
 TEST(BatchSchedulerTest, BusyModelDoesNotStarveAnother) {
@@ -139,7 +195,7 @@ TEST(BatchSchedulerTest, BusyModelDoesNotStarveAnother) {
     scheduler->Push(Call(busy, {.rows = 4}).request());
     scheduler->Finish(batch, kMs);
   }
-  EXPECT_THAT(order, ElementsAre("busy", "busy", "other"));
+  EXPECT_THAT(order, ElementsAre("busy", "other", "busy"));
 }
 
 TEST(BatchSchedulerTest, InstancesCapTheBatchesThatRunAtOnce) {
@@ -422,24 +478,45 @@ TEST(BatchSchedulerTest, KeepsNoVersionAfterItsRequestsHaveEnded) {
 
 // What follows runs threads: on the real clock where one has to wake by itself.
 
-TEST(BatchSchedulerThreadsTest, WaitingTakeGetsABatchAsSoonAsItIsFull) {
+TEST(BatchSchedulerThreadsTest, WaitingTakeGetsWhatComes) {
   TestScheduler scheduler;
   const ServedModel model = scheduler.Serve({.batching = kWithDelay});
   int64_t rows = 0;
   std::thread worker([&] { rows = scheduler->Take()->rows; });
   scheduler->Push(Call(model, {.rows = 2}).request());
-  scheduler->Push(Call(model, {.rows = 2}).request());
   worker.join();
-  EXPECT_EQ(rows, 4);
+  EXPECT_EQ(rows, 2);
 }
 
-TEST(BatchSchedulerThreadsTest, WaitingTakeWakesByItselfWhenTheDelayIsOver) {
+TEST(BatchSchedulerThreadsTest, WaitingTakeWakesByItselfWhenTheHoldingIsOver) {
   TestScheduler scheduler(/*inflight_bytes=*/0, &Clock::Real());
   const ServedModel model = scheduler.Serve({.batching = kWithDelay});
+  Teach(scheduler, model, absl::Hours(1));
   scheduler->Push(Call(model).request());
-  const std::optional<Batch> batch = scheduler->Take();
-  ASSERT_TRUE(batch.has_value());
-  EXPECT_GE(Clock::Real().Now() - batch->requests[0]->enqueued, kWithDelay.max_delay);
+  EXPECT_EQ(scheduler->Take()->rows, 1);
+  EXPECT_EQ(model.handle->metrics().batches_total(BatchReason::kDelayOver).Value(), 1);
+}
+
+TEST(BatchSchedulerThreadsTest, CoresThatIdleWhileRowsWaitAreCounted) {
+  TestScheduler scheduler;
+  const ServedModel model = scheduler.Serve({.instances = 1});
+  const prometheus::Counter& idle_seconds = scheduler.metrics().server().idle_core_seconds_total;
+  scheduler->Push(Call(model).request());
+  const Batch running = TakeOne(scheduler);
+  std::thread worker([&] { EXPECT_TRUE(scheduler->Take().has_value()); });
+  scheduler->Push(Call(model).request());  // the worker may not take it: one instance runs
+  for (int i = 0; i < 1'000'000 && idle_seconds.Value() == 0; ++i) {
+    EXPECT_FALSE(scheduler->TryTake().has_value());
+    scheduler.clock().Advance(kMs);
+    std::this_thread::yield();
+  }
+  EXPECT_GT(idle_seconds.Value(), 0);
+  scheduler->Finish(running, kMs);
+  worker.join();
+  const double counted = idle_seconds.Value();
+  scheduler.clock().Advance(absl::Seconds(1));
+  EXPECT_FALSE(scheduler->TryTake().has_value());
+  EXPECT_EQ(idle_seconds.Value(), counted);  // nothing waits
 }
 
 TEST(BatchSchedulerThreadsTest, WaitingTakeEndsRequestsAsTheirDeadlinesPass) {

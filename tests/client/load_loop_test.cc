@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cmath>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -94,6 +95,14 @@ TEST(LoadLoopTest, OpenLoopCountsLatencyFromTheMomentTheRequestWasDue) {
       kNoProgress);
   EXPECT_EQ(report.succeeded, 10);
   EXPECT_GE(report.Percentile(1), absl::Milliseconds(10 * 5 - 9));
+}
+
+TEST(LoadLoopTest, PoissonArrivalsKeepTheRateButNotTheBeat) {
+  const LoadReport report = RunLoadLoop(
+      {.rate_per_second = 100'000, .poisson = true, .duration = absl::Milliseconds(50)},
+      [](int64_t, LoadDone done) { done(absl::OkStatus(), Verdict::kSame); }, kNoProgress);
+  EXPECT_NEAR(static_cast<double>(report.sent), 5000, 5 * std::sqrt(5000));
+  EXPECT_NE(report.sent, 5000);  // what an even beat would give
 }
 
 TEST(LoadLoopTest, DurationEndsTheSending) {

@@ -64,7 +64,7 @@ inputs:
   image: {dtype: uint8, layout: nhwc, mean: [33.3], scale: [0.0127, 1, 2]}
 outputs:
   probabilities: {labels: labels.txt}
-batching: {max_batch: 8, max_delay: 500us, max_queue: 16}
+batching: {max_batch: 8, max_delay: 500us, max_queue: 16, weight: 3}
 instances: 2
 layers: {conv1: fp32, "block*": bf16}
 )");
@@ -81,6 +81,7 @@ layers: {conv1: fp32, "block*": bf16}
   EXPECT_EQ(config->batching.max_batch_rows, 8);
   EXPECT_EQ(config->batching.max_delay, absl::Microseconds(500));
   EXPECT_EQ(config->batching.max_queue_rows, 16);
+  EXPECT_EQ(config->batching.weight, 3);
   EXPECT_EQ(config->instances, 2);
   EXPECT_EQ(config->layers.at("conv1"), ConfiguredPrecision::kFp32);
   EXPECT_EQ(config->layers.at("block*"), ConfiguredPrecision::kBf16);

@@ -39,8 +39,10 @@ struct ServedModelOptions {
 // A scheduler on a clock that stands still, with metrics and models of its own.
 class TestScheduler {
  public:
-  explicit TestScheduler(int64_t inflight_bytes = 1'000'000, const Clock* other_clock = nullptr)
+  explicit TestScheduler(int64_t inflight_bytes = 1'000'000, const Clock* other_clock = nullptr,
+                         int workers = 1)
       : scheduler_({.inflight_bytes = inflight_bytes,
+                    .workers = workers,
                     .metrics = &metrics_.server(),
                     .clock = other_clock != nullptr ? other_clock : &clock_}) {}
 
