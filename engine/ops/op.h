@@ -52,6 +52,9 @@ struct OpDef {
   // as input 0: the node then takes over the QuantizeLinear behind it.
   bool quantizes_output = false;
 
+  // Whether it reads the elements of its inputs, and not their shapes alone.
+  bool reads_elements = true;
+
   // The definition of the right answer: plain loops on dense row-major tensors, for real and (where
   // `quantize` says so) quantized values. The node's values say the quantization; post_ops are applied. Also
   // folds constants. Outputs come allocated with dtype and shape. Shares no code with `lower`.

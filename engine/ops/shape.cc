@@ -42,7 +42,11 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 }  // namespace
 
 const OpDef& shape_op() {
-  static const OpDef def = {.name = "Shape", .infer = Infer, .reference = Reference, .layout_agnostic = true};
+  static const OpDef def = {.name = "Shape",
+                            .infer = Infer,
+                            .reads_elements = false,
+                            .reference = Reference,
+                            .layout_agnostic = true};
   return def;
 }
 

@@ -34,10 +34,12 @@ class Folder {
   explicit Folder(Graph& graph) : graph_(graph) {}
 
   absl::Status Fold(Node& node) {
-    switch (FindOp(node.op)->quantize) {
+    const OpDef& op = *FindOp(node.op);
+    switch (op.quantize) {
       case QuantRule::kNone: {
-        if (!FindOp(node.op)->quantizes_output) return absl::OkStatus();
-        if (DequantizerOf(node.inputs[0]) != nullptr) TakeInput(node, 0);
+        const bool takes_integers = op.quantizes_output || !op.reads_elements;
+        if (takes_integers && DequantizerOf(node.inputs[0]) != nullptr) TakeInput(node, 0);
+        if (!op.quantizes_output) return absl::OkStatus();
         if (Node* to = QuantizerOf(graph_, node.output())) Absorb(graph_, &node, to);
         return absl::OkStatus();
       }

@@ -39,14 +39,15 @@ absl::Status FusePostOps(Graph& graph, const PassOptions& options);
 // Reorder nodes between. Graph inputs come in the layout of their first reader.
 absl::Status AssignLayouts(Graph& graph, const PassOptions& options);
 
-// Puts QuantizeLinear, DequantizeLinear pairs on what INT8 nodes read, and DequantizeLinear on their s8
-// weights. Does nothing without a table. INVALID_ARGUMENT: the table lacks a tensor, a pin matches no node.
+// Puts QuantizeLinear, DequantizeLinear pairs on what INT8 nodes read, before its first reader, and
+// DequantizeLinear on their s8 weights. Does nothing without a table. INVALID_ARGUMENT: the table lacks a
+// tensor, a pin matches no node.
 absl::Status PlaceQuantizers(Graph& graph, const PassOptions& options);
 
 // DequantizeLinear -> operator -> QuantizeLinear become the operator on typed values with QuantParams, where
-// it has a meaning for integers (OpDef::quantize) or writes them (OpDef::quantizes_output); a QuantizeLinear
-// that alone reads a graph input becomes the type of that input. What can't be folded stays, and runs as
-// written.
+// it has a meaning for integers (OpDef::quantize), writes them (OpDef::quantizes_output) or reads shapes
+// alone (OpDef::reads_elements); a QuantizeLinear that alone reads a graph input becomes the type of that
+// input. What can't be folded stays, and runs as written.
 absl::Status FoldQuantizers(Graph& graph, const PassOptions& options);
 
 }  // namespace hachi

@@ -135,7 +135,7 @@ class Placer {
 
   absl::Status Place(Node& node) {
     for (const size_t i : Activations(node)) {
-      ASSIGN_OR_RETURN(Value * stored, Stored(node.inputs[i], &node));
+      ASSIGN_OR_RETURN(Value * stored, Stored(node.inputs[i]));
       graph_.SetInput(&node, i, stored);
     }
     if (!IsWeighted(node)) return absl::OkStatus();
@@ -155,8 +155,14 @@ class Placer {
     return absl::OkStatus();
   }
 
-  // `value` through a pair of quantizers, which all its readers among nodes share; inserted before `before`.
-  absl::StatusOr<Value*> Stored(Value* value, Node* before) {
+  // The first node that reads `value`. REQUIRES: one does.
+  Node* FirstReader(const Value* value) const {
+    const auto reads = [&](const auto& node) { return std::ranges::count(node->inputs, value) > 0; };
+    return std::ranges::find_if(graph_.nodes(), reads)->get();
+  }
+
+  // `value` through a pair of quantizers, which all its readers among nodes share. REQUIRES: there are some.
+  absl::StatusOr<Value*> Stored(Value* value) {
     if (value->producer != nullptr && value->producer->op == "DequantizeLinear") return value;
     ASSIGN_OR_RETURN(const auto quant, QuantOf(*value, /*pinned=*/true));
     if (!quant)
@@ -168,10 +174,11 @@ class Placer {
                                                     : Tensor::Of<int8_t>({}, {static_cast<int8_t>(zero)});
     Value* zero_point = AddConstant(absl::StrCat(value->name, "_zero_point"), std::move(zero_tensor));
     const std::vector<Node*> readers = value->users;
+    Node* first = FirstReader(value);
     Value* integers = AddNode("QuantizeLinear", absl::StrCat(value->name, "_quantized"),
-                              {value, scale, zero_point}, {}, before);
+                              {value, scale, zero_point}, {}, first);
     Value* reals = AddNode("DequantizeLinear", absl::StrCat(value->name, "_dequantized"),
-                           {integers, scale, zero_point}, {}, before);
+                           {integers, scale, zero_point}, {}, first);
     integers->dtype = quant->dtype;
     for (Value* made : {integers, reals}) {
       made->dims = value->dims;

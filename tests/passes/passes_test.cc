@@ -492,6 +492,76 @@ TEST(QuantizersTest, LayerNormalizationStoresTheIntegersThatItsReadersWant) {
             "second: MatMul(n_quantized, w_s8_2) -> y: f32[N,4]\n");
 }
 
+// The nodes after quantization of a graph whose tensors held -1 to 1.
+std::string QuantizeText(std::string_view graph_text, const std::vector<std::string>& tensors) {
+  auto graph = ParseGraph(graph_text);
+  EXPECT_OK(graph);
+  const CalibrationTable table = TableOf(tensors);
+  const Pass passes[] = {{"place_quantizers", PlaceQuantizers}, {"fold_quantizers", FoldQuantizers}};
+  const absl::Status status =
+      RunPasses(*graph, passes, {.table = &table, .range_method = RangeMethod::kMinMax});
+  if (!status.ok()) return status.ToString();
+  std::string text;
+  for (const auto& node : graph->nodes()) text += ToText(*node) + "\n";
+  return text;
+}
+
+TEST(QuantizersTest, Fp32ReaderMayStandBeforeTheFirstInt8Reader) {
+  // Squeeze-and-excite: the squeeze reads first.
+  EXPECT_EQ(
+      QuantizeText(R"(graph g {
+  input x: f32[N,2,4,4]
+  const w: f32[2,2,1,1] = 1 0 0 0.5
+  const axes: s64[2] = 2 3
+  conv: Conv(x, w) -> a: f32[?]
+  squeeze: ReduceMean(a, axes) -> s: f32[?]
+  gate: Sigmoid(s) -> g: f32[?]
+  scaled: Mul(a, g) -> m: f32[?]
+  next: Conv(a, w) -> n: f32[?]
+  sum: Sub(n, m) -> y: f32[?]
+  output y = y
+})",
+                   {"x", "a", "s", "g", "m", "n"}),
+      "conv: Conv(x, w_s8) -> a_quantized: s8[N,2,4,4] quant(0.007874016:0)\n"
+      "a_dequantized: DequantizeLinear(a_quantized, a_scale, a_zero_point) -> a_dequantized: f32[N,2,4,4]\n"
+      "squeeze: ReduceMean(a_dequantized, axes) -> s: f32[N,2,1,1]\n"
+      "gate: Sigmoid(s) -> g: f32[N,2,1,1]\n"
+      "scaled: Mul(a_dequantized, g) -> m: f32[N,2,4,4]\n"
+      "next: Conv(a_quantized, w_s8_2) -> n: f32[N,2,4,4]\n"
+      "sum: Sub(n, m) -> y: f32[N,2,4,4]\n");
+}
+
+TEST(QuantizersTest, Fp32ReaderOfAnInputMayStandBeforeItsFirstInt8Reader) {
+  EXPECT_EQ(QuantizeText(R"(graph g {
+  input x: f32[N,2]
+  const w: f32[2,2] = 1 0 0 0.5
+  soft: Softmax(x) -> s: f32[?]
+  product: MatMul(x, w) -> p: f32[?]
+  sum: Sub(p, s) -> y: f32[?]
+  output y = y
+})",
+                         {"x", "p", "s"}),
+            "x_dequantized: DequantizeLinear(x, x_scale, x_zero_point) -> x_dequantized: f32[N,2]\n"
+            "soft: Softmax(x_dequantized) -> s: f32[N,2]\n"
+            "product: MatMul(x, w_s8) -> p: f32[N,2]\n"
+            "sum: Sub(p, s) -> y: f32[N,2]\n");
+}
+
+TEST(QuantizersTest, ReaderOfTheShapeAloneNeedsNoRealNumbers) {
+  EXPECT_EQ(QuantizeText(R"(graph g {
+  input x: f32[N,2,4]
+  const w: f32[4,4] = random 1 -1 1
+  shape: Shape(x) -> s: s64[?]
+  product: MatMul(x, w) -> p: f32[?]
+  reshape: Reshape(p, s) -> y: f32[?]
+  output y = y
+})",
+                         {"x", "p"}),
+            "shape: Shape(x) -> s: s64[3]\n"
+            "product: MatMul(x, w_s8) -> p: f32[N,2,4]\n"
+            "reshape: Reshape(p, s) -> y: f32[N,2,4]\n");
+}
+
 TEST(QuantizersTest, LayerNormalizationReadsTheIntegersThatAModelGivesIt) {
   EXPECT_EQ(RunOne(FoldQuantizers, R"(graph g {
   input x: f32[N,4]
