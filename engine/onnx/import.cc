@@ -163,7 +163,7 @@ class Importer {
       if (graph_.FindValue(input.name()) == nullptr) inputs.push_back(&input);
       for (const auto& dim :
            input.type().tensor_type().shape().dim())  // before made-up symbols take the name
-        if (!dim.dim_param().empty()) SymbolOf(dim.dim_param());
+        if (IsNamed(dim)) SymbolOf(dim.dim_param());
     }
     for (const onnx::ValueInfoProto* input : inputs)
       RETURN_IF_ERROR(WithContext(AddInput(*input), absl::StrCat("input '", input->name(), "'")));
@@ -186,7 +186,7 @@ class Importer {
           absl::StrCat("has ", type.shape().dim_size(), " dimensions, expected at most ", kMaxInputRank));
     SymbolicShape dims;
     for (const auto& dim : type.shape().dim()) {
-      if (!dim.dim_param().empty())
+      if (IsNamed(dim))
         dims.push_back(Dim::Symbol(SymbolOf(dim.dim_param())));
       else if (dim.has_dim_value() && dim.dim_value() >= 0)
         dims.emplace_back(dim.dim_value());
@@ -203,6 +203,11 @@ class Importer {
     for (const Dim& dim : dims)
       if (dim.constant()) shape.push_back(*dim.constant());
     return shape;
+  }
+
+  // Some exporters write "?" for a dimension without a name.
+  static bool IsNamed(const onnx::TensorShapeProto::Dimension& dim) {
+    return !dim.dim_param().empty() && dim.dim_param() != "?";
   }
 
   // The symbol for a dim_param: its identifier characters, and another one for another dim_param.

@@ -88,6 +88,17 @@ TEST(ImportTest, TheFirstUnnamedDimensionIsN) {
   EXPECT_EQ(ShapeText(*graph->inputs()[0]->dims), "[N,3,D,D_2]");
 }
 
+TEST(ImportTest, AQuestionMarkIsNoName) {
+  ModelBuilder model;
+  model.Input("a", {"?", "?", "?"});
+  model.Input("b", {"?", "3"});
+  model.Output("a");
+  const auto graph = model.Import();
+  ASSERT_OK(graph);
+  EXPECT_EQ(ShapeText(*graph->inputs()[0]->dims), "[N,D,D_2]");
+  EXPECT_EQ(ShapeText(*graph->inputs()[1]->dims), "[N,3]");
+}
+
 TEST(ImportTest, ConstantNodesBecomeConstants) {
   ModelBuilder model;
   AddAttr(model.Node("Constant", {}, {"i"}), "value_int", onnx::AttributeProto::INT)->set_i(7);
