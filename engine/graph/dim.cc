@@ -84,6 +84,14 @@ std::optional<int64_t> Dim::constant() const {
   return std::nullopt;
 }
 
+bool Dim::Mentions(const Dim& symbol) const {
+  const Atom& sought = symbol.terms_.begin()->first.front();
+  for (const auto& [monomial, coefficient] : terms_)
+    for (const Atom& atom : monomial)
+      if (atom == sought || (atom.division && atom.division->numerator.Mentions(symbol))) return true;
+  return false;
+}
+
 std::optional<Dim> Dim::ExactQuotient(const Dim& divisor) const {
   if (divisor.terms_.size() != 1)
     return *this == divisor && !terms_.empty() ? std::optional(Dim(1)) : std::nullopt;

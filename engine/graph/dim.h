@@ -37,6 +37,9 @@ class Dim {
   // The number, where no symbol is involved.
   std::optional<int64_t> constant() const;
 
+  // Whether the symbol is somewhere in it. REQUIRES: `symbol` is one.
+  bool Mentions(const Dim& symbol) const;
+
   // q with q * divisor == *this, where one exists for all values of the symbols.
   std::optional<Dim> ExactQuotient(const Dim& divisor) const;
 

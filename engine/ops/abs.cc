@@ -38,6 +38,7 @@ const OpDef& abs_op() {
   static const OpDef def = {.name = "Abs",
                             .infer = Infer,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true};

@@ -34,6 +34,7 @@ const OpDef& add_op() {
   static const OpDef def = {.name = "Add",
                             .infer = Infer,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true,

@@ -58,6 +58,7 @@ const OpDef& average_pool_op() {
   static const OpDef def = {.name = "AveragePool",
                             .infer = Infer,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfBatchAxis,
                             .reference = Reference,
                             .lower = Lower,
                             .channels_last = true};

@@ -117,6 +117,7 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
 const OpDef& batch_normalization_op() {
   static const OpDef def = {.name = "BatchNormalization",
                             .infer = Infer,
+                            .rows = RowsOfBatchAxis,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true};

@@ -119,8 +119,12 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
 }  // namespace
 
 const OpDef& cast_op() {
-  static const OpDef def = {
-      .name = "Cast", .infer = Infer, .reference = Reference, .lower = Lower, .layout_agnostic = true};
+  static const OpDef def = {.name = "Cast",
+                            .infer = Infer,
+                            .rows = RowsOfElements,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .layout_agnostic = true};
   return def;
 }
 

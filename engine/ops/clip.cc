@@ -79,6 +79,7 @@ const OpDef& clip_op() {
   static const OpDef def = {.name = "Clip",
                             .infer = Infer,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = LowerActivation,
                             .layout_agnostic = true,

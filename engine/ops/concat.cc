@@ -98,12 +98,19 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
   return MakeBoxStep(std::move(boxes));
 }
 
+absl::StatusOr<RowAxis> RowsOfConcat(const RowQuery& query) {
+  ASSIGN_OR_RETURN(const size_t axis, AxisOf(query.node));
+  ASSIGN_OR_RETURN(const RowAxis found, OneRowAxis(query.inputs));
+  return found == axis ? MixesRows(axis) : absl::StatusOr<RowAxis>(found);
+}
+
 }  // namespace
 
 const OpDef& concat_op() {
   static const OpDef def = {.name = "Concat",
                             .infer = Infer,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfConcat,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true};

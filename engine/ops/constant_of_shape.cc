@@ -53,8 +53,12 @@ absl::Status Reference(const Node& node, std::span<const TensorView> /*inputs*/,
 }  // namespace
 
 const OpDef& constant_of_shape_op() {
-  static const OpDef def = {
-      .name = "ConstantOfShape", .infer = Infer, .reference = Reference, .layout_agnostic = true};
+  static const OpDef def = {.name = "ConstantOfShape",
+                            .infer = Infer,
+                            .rows = RowsOfRepeated,
+                            .shape_input = 0,
+                            .reference = Reference,
+                            .layout_agnostic = true};
   return def;
 }
 

@@ -148,6 +148,7 @@ const OpDef& conv_op() {
   static const OpDef def = {.name = "Conv",
                             .infer = Infer,
                             .quantize = QuantRule::kWeighted,
+                            .rows = RowsOfBatchAxis,
                             .reference = Reference,
                             .lower = Lower,
                             .channels_last = true,

@@ -65,6 +65,7 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
 const OpDef& dequantize_linear_op() {
   static const OpDef def = {.name = "DequantizeLinear",
                             .infer = Infer,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true};

@@ -47,6 +47,7 @@ const OpDef& div_op() {
   static const OpDef def = {.name = "Div",
                             .infer = Infer,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true,

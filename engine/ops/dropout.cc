@@ -47,6 +47,7 @@ const OpDef& dropout_op() {
   static const OpDef def = {.name = "Dropout",
                             .infer = Infer,
                             .quantize = QuantRule::kKeepScale,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true};

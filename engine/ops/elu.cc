@@ -16,6 +16,7 @@ const OpDef& elu_op() {
   static const OpDef def = {.name = "Elu",
                             .infer = InferActivation,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = ReferenceActivation,
                             .lower = LowerActivation,
                             .layout_agnostic = true,

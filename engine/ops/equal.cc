@@ -31,8 +31,12 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
 }  // namespace
 
 const OpDef& equal_op() {
-  static const OpDef def = {
-      .name = "Equal", .infer = Infer, .reference = Reference, .lower = Lower, .layout_agnostic = true};
+  static const OpDef def = {.name = "Equal",
+                            .infer = Infer,
+                            .rows = RowsOfElements,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .layout_agnostic = true};
   return def;
 }
 

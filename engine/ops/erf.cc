@@ -20,6 +20,7 @@ const OpDef& erf_op() {
   static const OpDef def = {.name = "Erf",
                             .infer = InferUnary,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true};

@@ -17,8 +17,12 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) { retur
 }  // namespace
 
 const OpDef& exp_op() {
-  static const OpDef def = {
-      .name = "Exp", .infer = InferUnary, .reference = Reference, .lower = Lower, .layout_agnostic = true};
+  static const OpDef def = {.name = "Exp",
+                            .infer = InferUnary,
+                            .rows = RowsOfElements,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .layout_agnostic = true};
   return def;
 }
 

@@ -48,6 +48,8 @@ const OpDef& expand_op() {
   static const OpDef def = {.name = "Expand",
                             .infer = Infer,
                             .quantize = QuantRule::kKeepScale,
+                            .rows = RowsOfRepeated,
+                            .shape_input = 1,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true};

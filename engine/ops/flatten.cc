@@ -26,6 +26,7 @@ const OpDef& flatten_op() {
   static const OpDef def = {.name = "Flatten",
                             .infer = Infer,
                             .quantize = QuantRule::kKeepScale,
+                            .rows = RowsOfSameOrder,
                             .reference = ReferenceCopy,
                             .lower = LowerCopy};
   return def;

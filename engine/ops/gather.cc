@@ -118,12 +118,23 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
   return std::make_unique<GatherStep<int64_t>>(outer, size, indices.count(), bytes);
 }
 
+absl::StatusOr<RowAxis> RowsOfGather(const RowQuery& query) {
+  ASSIGN_OR_RETURN(const size_t axis, AxisOf(query.node));
+  const RowAxis data = query.inputs[0], picked = query.inputs[1];
+  if (data == axis) return MixesRows(axis);
+  std::vector<RowAxis> found;
+  if (data) found.emplace_back(*data < axis ? *data : *data + query.node.inputs[1]->rank() - 1);
+  if (picked) found.emplace_back(*picked + axis);
+  return OneRowAxis(found);
+}
+
 }  // namespace
 
 const OpDef& gather_op() {
   static const OpDef def = {.name = "Gather",
                             .infer = Infer,
                             .quantize = QuantRule::kKeepScale,
+                            .rows = RowsOfGather,
                             .reference = Reference,
                             .lower = Lower};
   return def;

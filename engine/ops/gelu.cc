@@ -22,6 +22,7 @@ const OpDef& gelu_op() {
   static const OpDef def = {.name = "Gelu",
                             .infer = InferActivation,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = ReferenceActivation,
                             .lower = LowerActivation,
                             .layout_agnostic = true,

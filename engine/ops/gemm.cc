@@ -98,12 +98,27 @@ int64_t Macs(const LowerContext& context) {
   return context.Output().count() * context.Input(0).shape[attributes.trans_a ? 0 : 1];
 }
 
+absl::StatusOr<RowAxis> RowsOfGemm(const RowQuery& query) {
+  ASSIGN_OR_RETURN(const Attributes attributes, Attributes::Read(query.node));
+  const RowAxis a = query.inputs[0], b = query.inputs[1];
+  const size_t a_depth = attributes.trans_a ? 0 : 1, b_depth = attributes.trans_b ? 1 : 0;
+  if (a == a_depth) return MixesRows(a_depth);
+  if (b == b_depth) return MixesRows(b_depth);
+  std::vector<RowAxis> found;
+  if (a) found.emplace_back(0);
+  if (b) found.emplace_back(1);
+  for (size_t i = 2; i < query.inputs.size(); ++i)
+    if (query.inputs[i]) found.emplace_back(*query.inputs[i] + 2 - query.node.inputs[i]->rank());
+  return OneRowAxis(found);
+}
+
 }  // namespace
 
 const OpDef& gemm_op() {
   static const OpDef def = {.name = "Gemm",
                             .infer = Infer,
                             .quantize = QuantRule::kWeighted,
+                            .rows = RowsOfGemm,
                             .reference = Reference,
                             .lower = Lower,
                             .fuses_post_ops = true,

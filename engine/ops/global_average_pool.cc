@@ -80,6 +80,7 @@ const OpDef& global_average_pool_op() {
   static const OpDef def = {.name = "GlobalAveragePool",
                             .infer = Infer,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfBatchAxis,
                             .reference = Reference,
                             .lower = Lower,
                             .channels_last = true};

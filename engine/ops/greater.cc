@@ -17,8 +17,12 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
 }  // namespace
 
 const OpDef& greater_op() {
-  static const OpDef def = {
-      .name = "Greater", .infer = Infer, .reference = Reference, .lower = Lower, .layout_agnostic = true};
+  static const OpDef def = {.name = "Greater",
+                            .infer = Infer,
+                            .rows = RowsOfElements,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .layout_agnostic = true};
   return def;
 }
 

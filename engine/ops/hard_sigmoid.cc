@@ -47,6 +47,7 @@ const OpDef& hard_sigmoid_op() {
   static const OpDef def = {.name = "HardSigmoid",
                             .infer = InferActivation,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = ReferenceActivation,
                             .lower = Lower,
                             .layout_agnostic = true,

@@ -12,6 +12,7 @@ const OpDef& hard_swish_op() {
   static const OpDef def = {.name = "HardSwish",
                             .infer = InferActivation,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = ReferenceActivation,
                             .lower = LowerActivation,
                             .layout_agnostic = true,

@@ -8,6 +8,7 @@ const OpDef& identity_op() {
   static const OpDef def = {.name = "Identity",
                             .infer = InferLikeInput,
                             .quantize = QuantRule::kKeepScale,
+                            .rows = RowsOfElements,
                             .reference = ReferenceCopy,
                             .lower = LowerCopy,
                             .layout_agnostic = true};

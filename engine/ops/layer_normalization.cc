@@ -115,12 +115,20 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
   return std::make_unique<LayerNormStep>(spec, src.count() / spec.row_length);
 }
 
+absl::StatusOr<RowAxis> RowsOfLayerNormalization(const RowQuery& query) {
+  RETURN_IF_ERROR(OnlyFirstHoldsRows(query));
+  ASSIGN_OR_RETURN(const size_t axis, AxisOf(query.node));
+  const RowAxis found = query.inputs[0];
+  return found && *found >= axis ? MixesRows(*found) : absl::StatusOr<RowAxis>(found);
+}
+
 }  // namespace
 
 const OpDef& layer_normalization_op() {
   static const OpDef def = {.name = "LayerNormalization",
                             .infer = Infer,
                             .quantizes_output = true,
+                            .rows = RowsOfLayerNormalization,
                             .reference = Reference,
                             .lower = Lower};
   return def;

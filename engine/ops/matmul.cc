@@ -125,12 +125,32 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
 
 int64_t Macs(const LowerContext& context) { return context.Output().count() * context.Input(0).shape.back(); }
 
+absl::StatusOr<RowAxis> RowsOfMatMul(const RowQuery& query) {
+  const Stacks<SymbolicShape> stacks(*query.node.inputs[0]->dims, *query.node.inputs[1]->dims);
+  const size_t rank = query.node.output()->rank(), matrix_axes = 2 - stacks.a_vector - stacks.b_vector;
+  std::vector<RowAxis> found;
+  if (const RowAxis a = query.inputs[0]) {
+    const size_t stack_axes = stacks.a.size() - 2;
+    if (stacks.a_vector || *a == stack_axes + 1) return MixesRows(*a);
+    found.emplace_back(*a + rank - matrix_axes - stack_axes);
+  }
+  if (const RowAxis b = query.inputs[1]) {
+    const size_t stack_axes = stacks.b.size() - 2;
+    if (*b == stack_axes) return MixesRows(*b);
+    found.emplace_back(*b > stack_axes ? rank - 1 : *b + rank - matrix_axes - stack_axes);
+  }
+  for (size_t i = 2; i < query.inputs.size(); ++i)
+    if (query.inputs[i]) found.emplace_back(*query.inputs[i] + rank - query.node.inputs[i]->rank());
+  return OneRowAxis(found);
+}
+
 }  // namespace
 
 const OpDef& matmul_op() {
   static const OpDef def = {.name = "MatMul",
                             .infer = Infer,
                             .quantize = QuantRule::kWeighted,
+                            .rows = RowsOfMatMul,
                             .reference = Reference,
                             .lower = Lower,
                             .fuses_post_ops = true,

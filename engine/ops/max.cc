@@ -20,6 +20,7 @@ const OpDef& max_op() {
   static const OpDef def = {.name = "Max",
                             .infer = InferBroadcast,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true,

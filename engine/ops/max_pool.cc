@@ -41,6 +41,7 @@ const OpDef& max_pool_op() {
   static const OpDef def = {.name = "MaxPool",
                             .infer = Infer,
                             .quantize = QuantRule::kKeepScale,
+                            .rows = RowsOfBatchAxis,
                             .reference = Reference,
                             .lower = Lower,
                             .channels_last = true};

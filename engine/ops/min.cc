@@ -20,6 +20,7 @@ const OpDef& min_op() {
   static const OpDef def = {.name = "Min",
                             .infer = InferBroadcast,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true,

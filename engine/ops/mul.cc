@@ -34,6 +34,7 @@ const OpDef& mul_op() {
   static const OpDef def = {.name = "Mul",
                             .infer = Infer,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true,

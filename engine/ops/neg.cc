@@ -36,6 +36,7 @@ const OpDef& neg_op() {
   static const OpDef def = {.name = "Neg",
                             .infer = Infer,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true};

@@ -46,8 +46,12 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
 }  // namespace
 
 const OpDef& not_op() {
-  static const OpDef def = {
-      .name = "Not", .infer = Infer, .reference = Reference, .lower = Lower, .layout_agnostic = true};
+  static const OpDef def = {.name = "Not",
+                            .infer = Infer,
+                            .rows = RowsOfElements,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .layout_agnostic = true};
   return def;
 }
 

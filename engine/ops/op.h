@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
 #include "engine/onednn/weight_cache.h"
+#include "engine/ops/rows.h"
 #include "engine/ops/step.h"
 #include "engine/tensor/tensor.h"
 #include "engine/tensor/tensor_spec.h"
@@ -54,6 +55,12 @@ struct OpDef {
 
   // Whether it reads the elements of its inputs, and not their shapes alone.
   bool reads_elements = true;
+
+  // How the node treats the rows of a batch; null: it is taken to mix them.
+  RowRule rows = nullptr;
+
+  // The input that inference alone reads, as the dimensions of the output; -1: none.
+  int shape_input = -1;
 
   // The definition of the right answer: plain loops on dense row-major tensors, for real and (where
   // `quantize` says so) quantized values. The node's values say the quantization; post_ops are applied. Also

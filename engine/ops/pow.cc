@@ -53,8 +53,12 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
 }  // namespace
 
 const OpDef& pow_op() {
-  static const OpDef def = {
-      .name = "Pow", .infer = Infer, .reference = Reference, .lower = Lower, .layout_agnostic = true};
+  static const OpDef def = {.name = "Pow",
+                            .infer = Infer,
+                            .rows = RowsOfElements,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .layout_agnostic = true};
   return def;
 }
 

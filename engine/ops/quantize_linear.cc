@@ -75,6 +75,7 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
 const OpDef& quantize_linear_op() {
   static const OpDef def = {.name = "QuantizeLinear",
                             .infer = Infer,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true};

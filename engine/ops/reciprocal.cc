@@ -19,6 +19,7 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
 const OpDef& reciprocal_op() {
   static const OpDef def = {.name = "Reciprocal",
                             .infer = InferUnary,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true};

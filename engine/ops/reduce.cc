@@ -77,6 +77,16 @@ absl::Status InferReduction(Node& node) {
   return SetOutput(node, node.inputs[0]->dtype, std::move(dims));
 }
 
+absl::StatusOr<RowAxis> RowsOfReduction(const RowQuery& query) {
+  RETURN_IF_ERROR(OnlyFirstHoldsRows(query));
+  if (!query.inputs[0]) return RowAxis();
+  const size_t axis = *query.inputs[0];
+  ASSIGN_OR_RETURN(const std::vector<bool> reduced, ReducedAxes(query.node));
+  if (reduced[axis]) return MixesRows(axis);
+  if (query.node.output()->rank() == reduced.size()) return RowAxis(axis);
+  return RowAxis(axis - static_cast<size_t>(std::count(reduced.begin(), reduced.begin() + axis, true)));
+}
+
 absl::Status ReferenceReduction(const Node& node, std::span<const TensorView> inputs,
                                 std::span<Tensor> outputs, Reduction reduction) {
   ASSIGN_OR_RETURN(const std::vector<bool> reduced, ReducedAxes(node));

@@ -10,6 +10,8 @@ namespace hachi {
 // f32, s32 or s64.
 absl::Status InferReduction(Node& node);
 
+absl::StatusOr<RowAxis> RowsOfReduction(const RowQuery& query);
+
 absl::Status ReferenceReduction(const Node& node, std::span<const TensorView> inputs,
                                 std::span<Tensor> outputs, Reduction reduction);
 

@@ -17,6 +17,7 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
 const OpDef& reduce_max_op() {
   static const OpDef def = {.name = "ReduceMax",
                             .infer = InferReduction,
+                            .rows = RowsOfReduction,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true};

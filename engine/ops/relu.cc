@@ -16,6 +16,7 @@ const OpDef& relu_op() {
   static const OpDef def = {.name = "Relu",
                             .infer = InferActivation,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = ReferenceActivation,
                             .lower = LowerActivation,
                             .layout_agnostic = true,

@@ -8,6 +8,7 @@ const OpDef& reorder_op() {
   static const OpDef def = {.name = "Reorder",
                             .infer = InferLikeInput,
                             .quantize = QuantRule::kKeepScale,
+                            .rows = RowsOfElements,
                             .reference = ReferenceCopy,
                             .lower = LowerCopy};
   return def;

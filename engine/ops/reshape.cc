@@ -60,6 +60,8 @@ const OpDef& reshape_op() {
   static const OpDef def = {.name = "Reshape",
                             .infer = Infer,
                             .quantize = QuantRule::kKeepScale,
+                            .rows = RowsOfSameOrder,
+                            .shape_input = 1,
                             .reference = ReferenceCopy,
                             .lower = LowerCopy};
   return def;

@@ -12,6 +12,7 @@ const OpDef& sigmoid_op() {
   static const OpDef def = {.name = "Sigmoid",
                             .infer = InferActivation,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = ReferenceActivation,
                             .lower = LowerActivation,
                             .layout_agnostic = true,

@@ -165,12 +165,27 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
         StridedCopy(dst.shape, begin, strides, 0, dst.layout.StridesOf(dst.shape), SizeOf(src.dtype))}});
 }
 
+absl::StatusOr<RowAxis> RowsOfSlice(const RowQuery& query) {
+  RETURN_IF_ERROR(OnlyFirstHoldsRows(query));
+  const RowAxis axis = query.inputs[0];
+  ASSIGN_OR_RETURN(const std::vector<Cut> cuts,
+                   ReadCuts(query.node, [&](size_t i) { return ContentOf(*query.node.inputs[i]); }));
+  for (const Cut& cut : cuts) {
+    if (cut.axis != axis) continue;
+    const bool whole = cut.step == 1 && cut.start == Dim(0) &&
+                       (*query.node.inputs[0]->dims)[cut.axis] == (*query.node.output()->dims)[cut.axis];
+    if (!whole) return MixesRows(cut.axis);
+  }
+  return axis;
+}
+
 }  // namespace
 
 const OpDef& slice_op() {
   static const OpDef def = {.name = "Slice",
                             .infer = Infer,
                             .quantize = QuantRule::kKeepScale,
+                            .rows = RowsOfSlice,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true};

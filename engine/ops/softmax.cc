@@ -105,11 +105,20 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
   return std::make_unique<PermutedSoftmaxStep>(std::move(to_rows), std::move(from_rows), count, length);
 }
 
+absl::StatusOr<RowAxis> RowsOfSoftmax(const RowQuery& query) {
+  ASSIGN_OR_RETURN(const size_t axis, AxisOf(query.node));
+  return query.inputs[0] == axis ? MixesRows(axis) : absl::StatusOr<RowAxis>(query.inputs[0]);
+}
+
 }  // namespace
 
 const OpDef& softmax_op() {
-  static const OpDef def = {
-      .name = "Softmax", .infer = Infer, .reference = Reference, .lower = Lower, .layout_agnostic = true};
+  static const OpDef def = {.name = "Softmax",
+                            .infer = Infer,
+                            .rows = RowsOfSoftmax,
+                            .reference = Reference,
+                            .lower = Lower,
+                            .layout_agnostic = true};
   return def;
 }
 

@@ -40,6 +40,7 @@ const OpDef& squeeze_op() {
   static const OpDef def = {.name = "Squeeze",
                             .infer = Infer,
                             .quantize = QuantRule::kKeepScale,
+                            .rows = RowsOfSameOrder,
                             .reference = ReferenceCopy,
                             .lower = LowerCopy};
   return def;

@@ -34,6 +34,7 @@ const OpDef& sub_op() {
   static const OpDef def = {.name = "Sub",
                             .infer = Infer,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = Reference,
                             .lower = Lower,
                             .layout_agnostic = true,

@@ -12,6 +12,7 @@ const OpDef& tanh_op() {
   static const OpDef def = {.name = "Tanh",
                             .infer = InferActivation,
                             .quantize = QuantRule::kRescale,
+                            .rows = RowsOfElements,
                             .reference = ReferenceActivation,
                             .lower = LowerActivation,
                             .layout_agnostic = true,

@@ -1,4 +1,5 @@
 // Transpose (ONNX opset 13).
+#include <algorithm>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
@@ -56,12 +57,19 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
   return MakePermuteStep(src, dst);
 }
 
+absl::StatusOr<RowAxis> RowsOfTranspose(const RowQuery& query) {
+  if (!query.inputs[0]) return RowAxis();
+  ASSIGN_OR_RETURN(const std::vector<int64_t> perm, PermutationOf(query.node));
+  return RowAxis(std::ranges::find(perm, static_cast<int64_t>(*query.inputs[0])) - perm.begin());
+}
+
 }  // namespace
 
 const OpDef& transpose_op() {
   static const OpDef def = {.name = "Transpose",
                             .infer = Infer,
                             .quantize = QuantRule::kKeepScale,
+                            .rows = RowsOfTranspose,
                             .reference = Reference,
                             .lower = Lower};
   return def;

@@ -34,6 +34,7 @@ const OpDef& unsqueeze_op() {
   static const OpDef def = {.name = "Unsqueeze",
                             .infer = Infer,
                             .quantize = QuantRule::kKeepScale,
+                            .rows = RowsOfSameOrder,
                             .reference = ReferenceCopy,
                             .lower = LowerCopy};
   return def;

@@ -61,6 +61,13 @@ TEST(DimTest, QuotientExistsOnlyWhereItIsExact) {
   EXPECT_FALSE((n * 512 + 1).ExactQuotient(n).has_value());
 }
 
+TEST(DimTest, MentionsSymbolsInProductsAndDivisions) {
+  const Dim n = Dim::Symbol("N"), m = Dim::Symbol("M");
+  EXPECT_TRUE((n * m + 1).Mentions(m));
+  EXPECT_TRUE(Dim::FloorDiv(n - 1, 2).Mentions(n));
+  EXPECT_FALSE(Dim::FloorDiv(n - 1, 2).Mentions(m));
+}
+
 TEST(DimTest, HugeProductsSaturate) {
   const Dim big = Dim(int64_t{1} << 62) * Dim::Symbol("N");
   EXPECT_THAT(big.Evaluate({{"N", 8}}), IsOkAndHolds(std::numeric_limits<int64_t>::max()));
