@@ -28,13 +28,13 @@ def model_directory(source, target, batching):
     """A copy of a model directory, by links, with a batching of its own; images come as bytes."""
     target.mkdir()
     for file in source.iterdir():
-        if file.name != "model.yaml" and file.is_file():
+        if file.name not in ("model.yaml", "samples"):
             (target / file.name).symlink_to(file.resolve())
     yaml = (source / "model.yaml").read_text() if (source / "model.yaml").exists() else ""
     lines = [line for line in yaml.splitlines() if not line.startswith(("batching:", "name:"))]
     if not yaml and source.name in ("resnet50", "mobilenet_v2"):
         lines.append("inputs: {input: {dtype: uint8, layout: nhwc, mean: [127.5], scale: [0.0157]}}")
-    lines.append(f"batching: {batching}" if batching else "batching: {}")
+    lines += [f"batching: {batching}"] if batching else []
     (target / "model.yaml").write_text("\n".join(lines) + "\n")
 
 
@@ -42,25 +42,26 @@ class Server:
     def __init__(self, hachi, setting, source, work, names):
         binary, _, what = setting.rpartition("@")
         self.hachi = binary or hachi
-        cpu, batching = "{}", ""
+        cpu, batching = "", ""
         if what != "defaults":
             team, max_batch, max_delay = what.split(",")
             workers, threads = team.split("x")
-            cpu = f"{{workers: {workers}, threads_per_worker: {threads}}}"
+            cpu = f"cpu: {{workers: {workers}, threads_per_worker: {threads}}}\n"
             batching = f"{{max_batch: {max_batch}, max_delay: {max_delay}}}"
         work.mkdir()
         for name in names:
             model_directory(source, work / name, batching)
         config = work / "server.yaml"
         config.write_text('server: {grpc: "127.0.0.1:0", metrics: "127.0.0.1:0", drain: {delay: 0s}}\n'
-                          f"cpu: {cpu}\nmodels: [{', '.join('{dir: ' + name + '}' for name in names)}]\n")
+                          f"{cpu}models: [{', '.join('{dir: ' + name + '}' for name in names)}]\n")
         self.process = subprocess.Popen([self.hachi, "serve", "--config", config], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
-        self.address = self.process.stdout.readline().split()[-1]
         for line in self.process.stderr:
             if line.rstrip().endswith("ready"):
-                return
-        raise SystemExit(f"sweep: {setting}: the server ended, expected it to serve")
+                break
+        else:
+            raise SystemExit(f"sweep: {setting}: the server ended, expected it to serve: {line}")
+        self.address = self.process.stdout.readline().split()[-1]
 
     def load_command(self, load_binary, model, seconds, *load):
         return [load_binary, "load", "--address", self.address, "--model", model, "--seconds", str(seconds), "--json",
