@@ -134,8 +134,8 @@ class LoadedModel final : public Model {
       const auto median = times[i].begin() + runs / 2;
       std::nth_element(times[i].begin(), median, times[i].end());
       const PlannedStep& step = plan->steps()[i];
-      profile.push_back(
-          {step.name, step.op, step.precision, step.step->info().kernel, *median, step.macs, step.bytes});
+      profile.push_back({step.name, step.op, step.precision, step.step->info().kernel.name, *median,
+                         step.macs, step.bytes});
     }
     return profile;
   }

@@ -7,7 +7,7 @@
 
 namespace hachi {
 
-absl::StatusOr<std::unique_ptr<Primitive>> MakeBinary(const BinarySpec& spec) {
+absl::StatusOr<PrimitiveMaker> FindBinary(const BinarySpec& spec) {
   using Kind = BinarySpec::Kind;
   ASSIGN_OR_RETURN(const auto src, ToDnnl(spec.src));
   ASSIGN_OR_RETURN(const auto src1, ToDnnl(spec.src1));
@@ -74,30 +74,24 @@ absl::StatusOr<std::unique_ptr<Primitive>> MakeBinary(const BinarySpec& spec) {
     }
     return dnnl::algorithm::undef;
   }();
-  return CatchDnnl("binary", [&]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
+  return CatchDnnl("binary", [&]() -> absl::StatusOr<PrimitiveMaker> {
     const dnnl::binary::primitive_desc chosen(dnnl::binary::desc(algorithm, src, src1, dst), attr,
                                               CpuEngine(),
                                               /*allow_empty=*/true);
-    if (!chosen)
-      return absl::UnimplementedError("oneDNN has no binary operation for these types and layouts");
-    auto impl = std::make_unique<Primitive::Impl>();
-    impl->primitive = dnnl::binary(chosen);
-    impl->kernel = chosen.impl_info_str();
-    impl->src = src;
-    impl->src1 = src1;
-    impl->dst = dst;
-    impl->scratch = chosen.scratchpad_desc();
-    return std::make_unique<Primitive>(std::move(impl));
+    if (!chosen || FactsOf(chosen.impl_info_str()).reference)
+      return absl::UnimplementedError(
+          "oneDNN has no fast binary operation for these types and layouts, expected one");
+    return MakerOf<dnnl::binary>(chosen, src, dst, src1);
   });
 }
 
-absl::StatusOr<std::unique_ptr<Primitive>> MakeEltwise(const PostOp& post_op, const TensorSpec& src) {
+absl::StatusOr<PrimitiveMaker> FindEltwise(const PostOp& post_op, const TensorSpec& src) {
   // An eltwise primitive holds one function; a post-op may take two (hard sigmoid). Borrow the post-op's
   // spelling.
   dnnl::post_ops ops;
   RETURN_IF_ERROR(AppendEltwise(post_op, /*unit=*/1.0f, /*scale=*/1.0f, ops));
   ASSIGN_OR_RETURN(const auto desc, ToDnnl(src));
-  return CatchDnnl("eltwise", [&]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
+  return CatchDnnl("eltwise", [&]() -> absl::StatusOr<PrimitiveMaker> {
     float scale, alpha, beta;
     dnnl::algorithm algorithm;
     ops.get_params_eltwise(0, scale, algorithm, alpha, beta);
@@ -116,13 +110,7 @@ absl::StatusOr<std::unique_ptr<Primitive>> MakeEltwise(const PostOp& post_op, co
         CpuEngine(), /*allow_empty=*/true);
     if (!chosen)
       return absl::UnimplementedError("oneDNN has no element-wise kernel for this type and layout");
-    auto impl = std::make_unique<Primitive::Impl>();
-    impl->primitive = dnnl::eltwise_forward(chosen);
-    impl->kernel = chosen.impl_info_str();
-    impl->src = desc;
-    impl->dst = desc;
-    impl->scratch = chosen.scratchpad_desc();
-    return std::make_unique<Primitive>(std::move(impl));
+    return MakerOf<dnnl::eltwise_forward>(chosen, desc, desc);
   });
 }
 

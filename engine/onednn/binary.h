@@ -19,10 +19,11 @@ struct BinarySpec {
   std::vector<PostOp> post_ops;  // element-wise only
 };
 
-// Zero points other than 0 of the operands: kAdd and kSub only, UNIMPLEMENTED elsewhere.
-absl::StatusOr<std::unique_ptr<Primitive>> MakeBinary(const BinarySpec& spec);
+// UNIMPLEMENTED where the library has no fast kernel, or gets it wrong: zero points other than 0 of the
+// operands, but for kAdd and kSub.
+absl::StatusOr<PrimitiveMaker> FindBinary(const BinarySpec& spec);
 
 // y = post_op(x) on FP32 of any layout that src and dst share.
-absl::StatusOr<std::unique_ptr<Primitive>> MakeEltwise(const PostOp& post_op, const TensorSpec& src);
+absl::StatusOr<PrimitiveMaker> FindEltwise(const PostOp& post_op, const TensorSpec& src);
 
 }  // namespace hachi

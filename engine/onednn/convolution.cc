@@ -1,14 +1,12 @@
 #include "engine/onednn/convolution.h"
 
-#include <cstring>
-
 #include "engine/base/status_macros.h"
 #include "engine/onednn/internal.h"
 #include "engine/onednn/packing.h"
 
 namespace hachi {
 
-absl::StatusOr<std::unique_ptr<Primitive>> MakeConvolution(const ConvolutionSpec& spec, WeightCache& cache) {
+absl::StatusOr<PrimitiveMaker> FindConvolution(const ConvolutionSpec& spec, WeightCache& cache) {
   const int64_t out_channels = spec.weights->shape()[0];
   const bool grouped = spec.groups > 1;
   std::vector<float> weight_scales;
@@ -31,7 +29,7 @@ absl::StatusOr<std::unique_ptr<Primitive>> MakeConvolution(const ConvolutionSpec
   const dnnl::memory::dims pads_begin(spec.pads_begin.begin(), spec.pads_begin.end());
   const dnnl::memory::dims pads_end(spec.pads_end.begin(), spec.pads_end.end());
 
-  return CatchDnnl("convolution", [&]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
+  return CatchDnnl("convolution", [&]() -> absl::StatusOr<PrimitiveMaker> {
     using dnnl::memory;
     const memory::desc bias =
         requantization.bias.empty()
@@ -44,18 +42,12 @@ absl::StatusOr<std::unique_ptr<Primitive>> MakeConvolution(const ConvolutionSpec
       return dnnl::convolution_forward::primitive_desc(desc, requantization.attr, CpuEngine(),
                                                        /*allow_empty=*/true);
     };
-    auto impl = std::make_unique<Primitive::Impl>();
+    ASSIGN_OR_RETURN(const auto chosen,
+                     Choose(describe, memory::desc(weight_dims, weight_type, memory::format_tag::any),
+                            *spec.weights, cache));
     const memory::desc plain(weight_dims, weight_type, RowMajorStrides(weight_dims));
-    ASSIGN_OR_RETURN(
-        const auto chosen,
-        ChooseAndPack(describe, plain, memory::desc(weight_dims, weight_type, memory::format_tag::any),
-                      spec.weights, cache, *impl));
-    impl->primitive = dnnl::convolution_forward(chosen);
-    impl->src = src;
-    impl->dst = dst;
-    if (!requantization.bias.empty())
-      impl->fixed[DNNL_ARG_BIAS] = FixedMemory(*impl, bias, requantization.bias);
-    return std::make_unique<Primitive>(std::move(impl));
+    return MakerOf<dnnl::convolution_forward>(chosen, src, dst, {plain, spec.weights, cache},
+                                              {bias, std::move(requantization.bias)});
   });
 }
 

@@ -28,8 +28,7 @@ struct ConvolutionSpec {
   std::optional<TensorSpec> residual;  // of a kAdd post-op; it lies in dst before the run
 };
 
-// UNIMPLEMENTED where the library has no kernel for the combination. The kernel may be a slow reference one:
-// look at Primitive::kernel().
-absl::StatusOr<std::unique_ptr<Primitive>> MakeConvolution(const ConvolutionSpec& spec, WeightCache& cache);
+// UNIMPLEMENTED where the library has no fast kernel for the combination.
+absl::StatusOr<PrimitiveMaker> FindConvolution(const ConvolutionSpec& spec, WeightCache& cache);
 
 }  // namespace hachi

@@ -4,6 +4,7 @@
 
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -38,12 +39,42 @@ absl::StatusOr<dnnl::memory::desc> ToDnnl(const TensorSpec& spec);
 
 struct Primitive::Impl {
   dnnl::primitive primitive;
-  std::string kernel;
+  KernelFacts kernel;
   dnnl::memory::desc src, src1, dst, scratch;  // src1: zero when unused
   int src1_argument = DNNL_ARG_SRC_1;
   std::unordered_map<int, dnnl::memory> fixed;  // weights, bias
   std::vector<std::shared_ptr<const void>> keep_alive;
 };
+
+// Of the library's kernel of that name.
+KernelFacts FactsOf(std::string_view name);
+
+// Makes the primitive of a chosen descriptor, with what every primitive has.
+template <typename Made, typename Chosen>
+std::unique_ptr<Primitive::Impl> ImplOf(const Chosen& chosen, const dnnl::memory::desc& src,
+                                        const dnnl::memory::desc& dst) {
+  auto impl = std::make_unique<Primitive::Impl>();
+  impl->primitive = Made(chosen);
+  impl->kernel = FactsOf(chosen.impl_info_str());
+  impl->src = src;
+  impl->dst = dst;
+  impl->scratch = chosen.scratchpad_desc();
+  return impl;
+}
+
+// Makes a primitive without weights; `src1` is its second operand, zero when unused.
+template <typename Made, typename Chosen>
+PrimitiveMaker MakerOf(const Chosen& chosen, const dnnl::memory::desc& src, const dnnl::memory::desc& dst,
+                       const dnnl::memory::desc& src1 = {}, int src1_argument = DNNL_ARG_SRC_1) {
+  return [=]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
+    return CatchDnnl("primitive", [&]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
+      auto impl = ImplOf<Made>(chosen, src, dst);
+      impl->src1 = src1;
+      impl->src1_argument = src1_argument;
+      return std::make_unique<Primitive>(std::move(impl));
+    });
+  };
+}
 
 // Scales on the accumulator, zero points and fused operations, from real units to the library's arithmetic:
 //   f = (accumulator + bias) * output_scale[channel]; post-ops; + destination zero point; saturate and round.

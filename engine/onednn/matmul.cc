@@ -6,7 +6,7 @@
 
 namespace hachi {
 
-absl::StatusOr<std::unique_ptr<Primitive>> MakeMatMul(const MatMulSpec& spec, WeightCache& cache) {
+absl::StatusOr<PrimitiveMaker> FindMatMul(const MatMulSpec& spec, WeightCache& cache) {
   const Shape& shape = spec.weights->shape();
   const int64_t depth = spec.transposed ? shape[1] : shape[0],
                 columns = spec.transposed ? shape[0] : shape[1];
@@ -19,7 +19,7 @@ absl::StatusOr<std::unique_ptr<Primitive>> MakeMatMul(const MatMulSpec& spec, We
   ASSIGN_OR_RETURN(const auto dst, ToDnnl(spec.dst));
   ASSIGN_OR_RETURN(const auto weight_type, ToDnnl(spec.weights->dtype()));
 
-  return CatchDnnl("matmul", [&]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
+  return CatchDnnl("matmul", [&]() -> absl::StatusOr<PrimitiveMaker> {
     using dnnl::memory;
     const memory::desc bias = requantization.bias.empty() ? memory::desc()
                                                           : memory::desc({1, columns}, memory::data_type::f32,
@@ -30,23 +30,18 @@ absl::StatusOr<std::unique_ptr<Primitive>> MakeMatMul(const MatMulSpec& spec, We
                                           : dnnl::matmul::desc(src, weights, bias, dst);
       return dnnl::matmul::primitive_desc(desc, requantization.attr, CpuEngine(), /*allow_empty=*/true);
     };
-    auto impl = std::make_unique<Primitive::Impl>();
     const memory::dims dims{depth, columns};
+    ASSIGN_OR_RETURN(
+        const auto chosen,
+        Choose(describe, memory::desc(dims, weight_type, memory::format_tag::any), *spec.weights, cache));
     const memory::desc plain(dims, weight_type,
                              spec.transposed ? memory::format_tag::ba : memory::format_tag::ab);
-    ASSIGN_OR_RETURN(const auto chosen,
-                     ChooseAndPack(describe, plain, memory::desc(dims, weight_type, memory::format_tag::any),
-                                   spec.weights, cache, *impl));
-    impl->primitive = dnnl::matmul(chosen);
-    impl->src = src;
-    impl->dst = dst;
-    if (!requantization.bias.empty())
-      impl->fixed[DNNL_ARG_BIAS] = FixedMemory(*impl, bias, requantization.bias);
-    return std::make_unique<Primitive>(std::move(impl));
+    return MakerOf<dnnl::matmul>(chosen, src, dst, {plain, spec.weights, cache},
+                                 {bias, std::move(requantization.bias)});
   });
 }
 
-absl::StatusOr<std::unique_ptr<Primitive>> MakeBatchedMatMul(const BatchedMatMulSpec& spec) {
+absl::StatusOr<PrimitiveMaker> FindBatchedMatMul(const BatchedMatMulSpec& spec) {
   std::vector<float> weight_scales;
   if (spec.src1.quant) weight_scales = {spec.src1.quant->scale()};
   ASSIGN_OR_RETURN(Requantization requantization,
@@ -57,21 +52,14 @@ absl::StatusOr<std::unique_ptr<Primitive>> MakeBatchedMatMul(const BatchedMatMul
   ASSIGN_OR_RETURN(const auto src, ToDnnl(spec.src));
   ASSIGN_OR_RETURN(const auto src1, ToDnnl(spec.src1));
   ASSIGN_OR_RETURN(const auto dst, ToDnnl(spec.dst));
-  return CatchDnnl("matmul", [&]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
+  return CatchDnnl("matmul", [&]() -> absl::StatusOr<PrimitiveMaker> {
     const dnnl::matmul::primitive_desc chosen(dnnl::matmul::desc(src, src1, dst), requantization.attr,
                                               CpuEngine(),
                                               /*allow_empty=*/true);
-    if (!chosen)
-      return absl::UnimplementedError("oneDNN has no matmul for this combination of types and layouts");
-    auto impl = std::make_unique<Primitive::Impl>();
-    impl->primitive = dnnl::matmul(chosen);
-    impl->kernel = chosen.impl_info_str();
-    impl->src = src;
-    impl->src1 = src1;
-    impl->src1_argument = DNNL_ARG_WEIGHTS;
-    impl->dst = dst;
-    impl->scratch = chosen.scratchpad_desc();
-    return std::make_unique<Primitive>(std::move(impl));
+    if (!chosen || FactsOf(chosen.impl_info_str()).reference)
+      return absl::UnimplementedError(
+          "oneDNN has no fast matmul for this combination of types and layouts, expected one");
+    return MakerOf<dnnl::matmul>(chosen, src, dst, src1, DNNL_ARG_WEIGHTS);
   });
 }
 

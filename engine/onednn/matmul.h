@@ -27,7 +27,7 @@ struct MatMulSpec {
   std::optional<TensorSpec> residual;  // of a kAdd post-op; it lies in dst before the run
 };
 
-absl::StatusOr<std::unique_ptr<Primitive>> MakeMatMul(const MatMulSpec& spec, WeightCache& cache);
+absl::StatusOr<PrimitiveMaker> FindMatMul(const MatMulSpec& spec, WeightCache& cache);
 
 // dst = src × src1 where both are computed: equal rank of 2 and up, leading axes broadcast. Quantized
 // operands are s8 or u8 per tensor (src1: s8 only).
@@ -36,6 +36,6 @@ struct BatchedMatMulSpec {
   std::vector<PostOp> post_ops;  // element-wise only
 };
 
-absl::StatusOr<std::unique_ptr<Primitive>> MakeBatchedMatMul(const BatchedMatMulSpec& spec);
+absl::StatusOr<PrimitiveMaker> FindBatchedMatMul(const BatchedMatMulSpec& spec);
 
 }  // namespace hachi

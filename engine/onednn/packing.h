@@ -15,41 +15,47 @@ inline dnnl::memory::dims RowMajorStrides(const dnnl::memory::dims& dims) {
   return strides;
 }
 
-// Picks the kernel and puts packed weights into impl.fixed. A layout in which the weights are packed already
-// is taken when a fast kernel accepts it, else the library's own choice. `describe` makes a primitive
-// descriptor (may be empty) for a weights descriptor; `plain` is how the tensor's elements lie; `any` leaves
-// the layout to the library.
+// Picks a fast kernel: one for a layout in which the weights are packed already, else the library's own
+// choice. `describe` makes a primitive descriptor (may be empty) for a weights descriptor; `any` leaves the
+// layout to the library.
 template <typename Describe>
-auto ChooseAndPack(const Describe& describe, const dnnl::memory::desc& plain, const dnnl::memory::desc& any,
-                   const std::shared_ptr<const Tensor>& weights, WeightCache& cache, Primitive::Impl& impl)
-    -> absl::StatusOr<decltype(describe(any))> {
+auto Choose(const Describe& describe, const dnnl::memory::desc& any, const Tensor& weights,
+            const WeightCache& cache) -> absl::StatusOr<decltype(describe(any))> {
   using Key = WeightCache::LayoutKey;
   const auto fast = [](const auto& descriptor) {
-    return static_cast<bool>(descriptor) && std::strstr(descriptor.impl_info_str(), "ref") == nullptr;
+    return static_cast<bool>(descriptor) && !FactsOf(descriptor.impl_info_str()).reference;
   };
-  decltype(describe(any)) chosen;
-  for (const Key& key : cache.LayoutsOf(weights.get())) {
+  for (const Key& key : cache.LayoutsOf(&weights)) {
     dnnl::memory::desc packed;
     if (key.size() != sizeof packed.data) continue;  // of a kernel of ours
     std::memcpy(&packed.data, key.data(), sizeof packed.data);
     if (packed.dims() != any.dims() || packed.data_type() != any.data_type()) continue;
     auto candidate = describe(packed);
-    if (fast(candidate)) {
-      chosen = candidate;
-      break;
-    }
+    if (fast(candidate)) return candidate;
   }
-  if (!chosen) chosen = describe(any);
-  if (!chosen)
-    return absl::UnimplementedError("oneDNN has no kernel for this combination of types and layouts");
+  auto chosen = describe(any);
+  if (!fast(chosen))
+    return absl::UnimplementedError(
+        "oneDNN has no fast kernel for this combination of types and layouts, expected one");
+  return chosen;
+}
 
-  const dnnl::memory::desc packed = chosen.weights_desc();
-  Key key(sizeof packed.data);
+// Weights as they lie, and where their packed copies are kept.
+struct Weights {
+  dnnl::memory::desc plain;
+  std::shared_ptr<const Tensor> tensor;
+  WeightCache& cache;
+};
+
+// Puts the weights in the layout `packed` into impl.fixed.
+inline absl::Status Pack(const dnnl::memory::desc& packed, const Weights& weights, Primitive::Impl& impl) {
+  WeightCache::LayoutKey key(sizeof packed.data);
   std::memcpy(key.data(), &packed.data, key.size());
   ASSIGN_OR_RETURN(const auto buffer,
-                   cache.GetOrPack(weights.get(), key, [&]() -> absl::StatusOr<AlignedBuffer> {
+                   weights.cache.GetOrPack(weights.tensor.get(), key, [&]() -> absl::StatusOr<AlignedBuffer> {
                      AlignedBuffer bytes(packed.get_size());
-                     dnnl::memory from(plain, CpuEngine(), const_cast<std::byte*>(weights->bytes().data()));
+                     dnnl::memory from(weights.plain, CpuEngine(),
+                                       const_cast<std::byte*>(weights.tensor->bytes().data()));
                      dnnl::memory to(packed, CpuEngine(), bytes.data());
                      dnnl::stream stream(CpuEngine());
                      dnnl::reorder(from, to).execute(stream, from, to);
@@ -58,9 +64,26 @@ auto ChooseAndPack(const Describe& describe, const dnnl::memory::desc& plain, co
                    }));
   impl.fixed[DNNL_ARG_WEIGHTS] = dnnl::memory(packed, CpuEngine(), buffer->data());
   impl.keep_alive.push_back(buffer);
-  impl.kernel = chosen.impl_info_str();
-  impl.scratch = chosen.scratchpad_desc();
-  return chosen;
+  return absl::OkStatus();
+}
+
+struct Bias {
+  dnnl::memory::desc desc;
+  std::vector<float> values;  // empty: none
+};
+
+// Makes a product's primitive once its kernel is chosen.
+template <typename Made, typename Chosen>
+PrimitiveMaker MakerOf(const Chosen& chosen, const dnnl::memory::desc& src, const dnnl::memory::desc& dst,
+                       Weights weights, Bias bias) {
+  return [=, bias = std::move(bias)]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
+    return CatchDnnl("product", [&]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
+      auto impl = ImplOf<Made>(chosen, src, dst);
+      RETURN_IF_ERROR(Pack(chosen.weights_desc(), weights, *impl));
+      if (!bias.values.empty()) impl->fixed[DNNL_ARG_BIAS] = FixedMemory(*impl, bias.desc, bias.values);
+      return std::make_unique<Primitive>(std::move(impl));
+    });
+  };
 }
 
 }  // namespace hachi

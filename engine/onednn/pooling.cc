@@ -5,7 +5,7 @@
 
 namespace hachi {
 
-absl::StatusOr<std::unique_ptr<Primitive>> MakePooling(const PoolingSpec& spec) {
+absl::StatusOr<PrimitiveMaker> FindPooling(const PoolingSpec& spec) {
   using Kind = PoolingSpec::Kind;
   if (spec.src.dtype != spec.dst.dtype || (spec.kind == Kind::kMax && spec.src.quant != spec.dst.quant))
     return absl::UnimplementedError("pooling that changes the type has no kernel, expected one type");
@@ -34,20 +34,14 @@ absl::StatusOr<std::unique_ptr<Primitive>> MakePooling(const PoolingSpec& spec) 
   };
   dnnl::memory::dims dilations = dims(spec.dilations);
   for (auto& dilation : dilations) --dilation;  // the library counts the gaps
-  return CatchDnnl("pooling", [&]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
+  return CatchDnnl("pooling", [&]() -> absl::StatusOr<PrimitiveMaker> {
     const dnnl::pooling_v2_forward::desc desc(dnnl::prop_kind::forward_inference, algorithm, src, dst,
                                               dims(spec.strides), dims(spec.kernel), dilations,
                                               dims(spec.pads_begin), dims(spec.pads_end));
     const dnnl::pooling_v2_forward::primitive_desc chosen(desc, attr, CpuEngine(), /*allow_empty=*/true);
     if (!chosen)
       return absl::UnimplementedError("oneDNN has no pooling for this combination of types and layouts");
-    auto impl = std::make_unique<Primitive::Impl>();
-    impl->primitive = dnnl::pooling_v2_forward(chosen);
-    impl->kernel = chosen.impl_info_str();
-    impl->src = src;
-    impl->dst = dst;
-    impl->scratch = chosen.scratchpad_desc();
-    return std::make_unique<Primitive>(std::move(impl));
+    return MakerOf<dnnl::pooling_v2_forward>(chosen, src, dst);
   });
 }
 

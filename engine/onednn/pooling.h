@@ -17,6 +17,6 @@ struct PoolingSpec {
   std::vector<int64_t> kernel, strides, dilations, pads_begin, pads_end;
 };
 
-absl::StatusOr<std::unique_ptr<Primitive>> MakePooling(const PoolingSpec& spec);
+absl::StatusOr<PrimitiveMaker> FindPooling(const PoolingSpec& spec);
 
 }  // namespace hachi

@@ -1,5 +1,8 @@
 #include "engine/onednn/primitive.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "engine/onednn/internal.h"
 
 namespace hachi {
@@ -35,7 +38,7 @@ absl::Status BoundPrimitive::Execute(Stream& stream) {
 Primitive::Primitive(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Primitive::~Primitive() = default;
 
-const std::string& Primitive::kernel() const { return impl_->kernel; }
+const KernelFacts& Primitive::kernel() const { return impl_->kernel; }
 size_t Primitive::scratch_bytes() const { return impl_->scratch.get_size(); }
 
 std::unique_ptr<BoundPrimitive> Primitive::Bind(const Buffers& buffers) const {
@@ -51,6 +54,27 @@ std::unique_ptr<BoundPrimitive> Primitive::Bind(const Buffers& buffers) const {
   bind(DNNL_ARG_DST, impl_->dst, buffers.dst);
   bind(DNNL_ARG_SCRATCHPAD, impl_->scratch, buffers.scratch);
   return std::make_unique<BoundPrimitive>(std::move(bound));
+}
+
+KernelFacts FactsOf(std::string_view name) {
+  // Names tell what a kernel uses, but for a few ("gemm:jit") that use what the library may.
+  struct Row {
+    std::string_view word;
+    Isa isa;
+  };
+  static constexpr Row kRows[] = {
+      {"amx", Isa::kAmx},
+      {"avx512_core_bf16", Isa::kAvx512Vnni},
+      {"avx512_core_vnni", Isa::kAvx512Vnni},
+      {"avx512", Isa::kAvx512},
+      {"avx2_vnni", Isa::kAvx2Vnni},
+      {"avx", Isa::kAvx2},
+      {"sse41", Isa::kAvx2},
+  };
+  const auto has = [&](std::string_view word) { return name.find(word) != std::string_view::npos; };
+  const auto row = std::ranges::find_if(kRows, [&](const Row& r) { return has(r.word); });
+  const Isa isa = row == std::end(kRows) ? DetectIsa() : row->isa;
+  return {.name = std::string(name), .isa = isa, .vnni = HasVnni(isa), .reference = has("ref")};
 }
 
 absl::StatusOr<dnnl::memory::data_type> ToDnnl(DType dtype) {

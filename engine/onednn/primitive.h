@@ -5,10 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/cpu/kernel_facts.h"
 
 // A Status-returning wrapper of oneDNN: the only home of its version's API. Specifications (convolution.h,
-// matmul.h ...) speak in real units and in our types; what comes out is a Primitive.
+// matmul.h ...) speak in real units and in our types; what comes out is a Primitive, in two steps: Find...
+// asks the library for a kernel, what it returns makes it.
 namespace hachi {
 
 // Where a thread's primitives execute.
@@ -53,8 +57,8 @@ class Primitive {
   explicit Primitive(std::unique_ptr<Impl> impl);
   ~Primitive();
 
-  // The library's name of the kernel, "brgconv:avx512_core_vnni".
-  const std::string& kernel() const;
+  // By the library's name of it, "brgconv:avx512_core_vnni".
+  const KernelFacts& kernel() const;
   size_t scratch_bytes() const;
 
   struct Buffers {
@@ -69,5 +73,9 @@ class Primitive {
  private:
   std::unique_ptr<Impl> impl_;
 };
+
+// Makes a primitive of the kernel that the library has chosen: packs weights, generates code. Called once at
+// most.
+using PrimitiveMaker = absl::AnyInvocable<absl::StatusOr<std::unique_ptr<Primitive>>()>;
 
 }  // namespace hachi

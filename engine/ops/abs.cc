@@ -30,8 +30,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) { return LowerUnary(kAbs, context); }
-
 }  // namespace
 
 const OpDef& abs_op() {
@@ -40,7 +38,7 @@ const OpDef& abs_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = UnaryOffers(kAbs),
                             .layout_agnostic = true};
   return def;
 }

@@ -6,8 +6,10 @@
 #include "engine/ops/onednn_step.h"
 #include "engine/ops/quantized.h"
 #include "engine/ops/table_step.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
+
 absl::Status InferActivation(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 1, 1));
   RETURN_IF_ERROR(CheckReal(node, 0));
@@ -25,28 +27,35 @@ absl::Status ReferenceActivation(const Node& node, std::span<const TensorView> i
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> LowerActivation(const LowerContext& context) {
+namespace {
+
+absl::StatusOr<StepMaker> TakeInLibrary(const LowerContext& context) {
   const TensorSpec src = context.Input(0), dst = context.Output();
-  if (!src.layout.SameBytes(dst.layout, src.shape))
-    return absl::UnimplementedError("input and output have different layouts, expected one");
-  std::vector<PostOp> functions = context.node.post_ops;
+  RETURN_IF_ERROR(CheckOneLayout(src, dst));
+  if (src.quant || dst.quant || !context.node.post_ops.empty())
+    return absl::UnimplementedError("INT8 and fused operations are not this kernel's, expected f32 and none");
   ASSIGN_OR_RETURN(const PostOp own, FindOp(context.node.op)->as_post_op(context.node));
-  functions.insert(functions.begin(), own);
+  // A row in memory order: the library knows no scalars.
+  return TakePrimitive(FindEltwise(own, {DType::kF32, {src.count()}, Layout(), std::nullopt}), {});
+}
+
+absl::StatusOr<StepMaker> TakeInTable(const LowerContext& context) {
+  std::vector<PostOp> functions = context.node.post_ops;
   for (const PostOp& function : functions)
     if (function.kind == PostOp::Kind::kAdd)
-      return absl::UnimplementedError("an activation with a residual has no kernel");
-
-  if (!src.quant) {
-    if (dst.quant || functions.size() > 1)
-      return absl::UnimplementedError("FP32 with INT8 result or fused operations has no kernel");
-    // A row in memory order: the library knows no scalars.
-    ASSIGN_OR_RETURN(auto primitive, MakeEltwise(own, {DType::kF32, {src.count()}, Layout(), std::nullopt}));
-    return std::make_unique<OnednnStep>(std::move(primitive), OnednnStep::Operands{});
-  }
-  return MakeTableStep(src, dst, [&](float x) {
+      return absl::UnimplementedError("an activation with a residual has no kernel, expected none");
+  ASSIGN_OR_RETURN(const PostOp own, FindOp(context.node.op)->as_post_op(context.node));
+  functions.insert(functions.begin(), own);
+  return TakeTable(context, [functions = std::move(functions)](float x) {
     for (const PostOp& function : functions) x = ApplyPostOp(function, x, 0.0f);
     return x;
   });
+}
+
+}  // namespace
+
+std::vector<Offer> ActivationOffers() {
+  return {{.name = "onednn", .take = TakeInLibrary}, {.name = "hachi_table", .take = TakeInTable}};
 }
 
 }  // namespace hachi

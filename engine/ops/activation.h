@@ -13,6 +13,6 @@ absl::Status ReferenceActivation(const Node& node, std::span<const TensorView> i
                                  std::span<Tensor> outputs);
 
 // FP32 through oneDNN; u8 and s8 through a table of all 256 results, fused post-ops included.
-absl::StatusOr<std::unique_ptr<Step>> LowerActivation(const LowerContext& context);
+std::vector<Offer> ActivationOffers();
 
 }  // namespace hachi

@@ -24,10 +24,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
            }});
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  return LowerBroadcast(context, BroadcastKind::kAdd);
-}
-
 }  // namespace
 
 const OpDef& add_op() {
@@ -36,7 +32,7 @@ const OpDef& add_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = BroadcastOffers(BroadcastKind::kAdd),
                             .layout_agnostic = true,
                             .fuses_post_ops = true};
   return def;

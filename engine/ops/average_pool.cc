@@ -39,17 +39,17 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   using Kind = PoolingSpec::Kind;
   const Node& node = context.node;
   ASSIGN_OR_RETURN(const int64_t count_padding, node.Int("count_include_pad", 0));
   const Shape input = context.Input(0).shape, output = context.Output().shape;
   ASSIGN_OR_RETURN(const Window stated, StatedWindow(node, input, output));
   ASSIGN_OR_RETURN(const Window window, PoolingWindow(node, input, output));
-  if (count_padding == 0) return LowerPooling(context, Kind::kAverageWithoutPadding);
+  if (count_padding == 0) return TakePooling(context, Kind::kAverageWithoutPadding);
   if (stated.pads_end != window.pads_end)
     return absl::UnimplementedError("counting padding has no kernel where ceil_mode reads beyond it");
-  return LowerPooling(context, Kind::kAverageWithPadding);
+  return TakePooling(context, Kind::kAverageWithPadding);
 }
 
 }  // namespace
@@ -60,7 +60,7 @@ const OpDef& average_pool_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfBatchAxis,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "onednn", .take = Take}},
                             .channels_last = true};
   return def;
 }

@@ -7,6 +7,7 @@
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantized.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -43,11 +44,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 class ScaleShift final : public KernelStep {
  public:
   ScaleShift(int64_t outer, int64_t inner, std::vector<float> factor, std::vector<float> offset)
-      : KernelStep({.kernel = "hachi_scale_shift"}),
-        outer_(outer),
-        inner_(inner),
-        factor_(std::move(factor)),
-        offset_(std::move(offset)) {}
+      : outer_(outer), inner_(inner), factor_(std::move(factor)), offset_(std::move(offset)) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
@@ -82,14 +79,14 @@ class ScaleShift final : public KernelStep {
   const std::vector<float> factor_, offset_;
 };
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   const Node& node = context.node;
   const TensorSpec src = context.Input(0), dst = context.Output();
   for (size_t i = 1; i < 5; ++i)
     if (!node.inputs[i]->is_constant())
       return absl::UnimplementedError(absl::StrCat("input ", i, " is computed, expected a constant"));
-  if (!node.post_ops.empty() || !src.layout.SameBytes(dst.layout, src.shape))
-    return absl::UnimplementedError("fused operations or a change of layout have no kernel, expected none");
+  RETURN_IF_ERROR(CheckNothingFused(node));
+  RETURN_IF_ERROR(CheckOneLayout(src, dst));
   ASSIGN_OR_RETURN(const float epsilon, node.Float("epsilon", 1e-5f));
   const auto parameter = [&](size_t i, size_t c) {
     return static_cast<double>(node.inputs[i]->constant->As<float>()[c]);
@@ -109,7 +106,9 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
       (before ? outer : inner) *= src.shape[axis];
     }
   }
-  return std::make_unique<ScaleShift>(outer, inner, std::move(factors), std::move(offsets));
+  return [outer, inner, factors = std::move(factors), offsets = std::move(offsets)] {
+    return std::make_unique<ScaleShift>(outer, inner, factors, offsets);
+  };
 }
 
 }  // namespace
@@ -119,7 +118,7 @@ const OpDef& batch_normalization_op() {
                             .infer = Infer,
                             .rows = RowsOfBatchAxis,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "hachi_scale_shift", .take = Take}},
                             .layout_agnostic = true};
   return def;
 }

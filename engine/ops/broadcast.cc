@@ -153,9 +153,20 @@ absl::Status ReferenceBroadcast(const Node& node, std::span<const TensorView> in
 
 namespace {
 
-// The library's kernel; UNIMPLEMENTED where it has none or a slow one.
-absl::StatusOr<std::unique_ptr<Step>> LowerToLibrary(const LowerContext& context, BinarySpec::Kind kind) {
+// Integers that stand for no real numbers have no kernel.
+absl::Status CheckRealInputs(const Node& node) {
+  for (const Value* input : node.inputs)
+    if (!IsReal(*input))
+      return absl::UnimplementedError(absl::StrCat(
+          "'", input->name, "' is ", std::string(NameOf(input->dtype)), ", expected real numbers"));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StepMaker> TakeInLibrary(const LowerContext& context, BinarySpec::Kind kind) {
   const Node& node = context.node;
+  RETURN_IF_ERROR(CheckRealInputs(node));
+  if (node.inputs.size() != 2)
+    return absl::UnimplementedError(absl::StrCat(node.inputs.size(), " inputs, expected 2"));
   BinarySpec spec{.kind = kind, .post_ops = node.post_ops};
   const TensorSpec dst = context.Output();
   const size_t rank = std::max<size_t>(dst.shape.size(), 1);
@@ -171,10 +182,7 @@ absl::StatusOr<std::unique_ptr<Step>> LowerToLibrary(const LowerContext& context
   }
   if (spec.src.shape != spec.dst.shape)
     return absl::UnimplementedError("two operands that broadcast have no kernel, expected one");
-  ASSIGN_OR_RETURN(auto primitive, MakeBinary(spec));
-  if (primitive->kernel().starts_with("ref"))
-    return absl::UnimplementedError("the library has a reference kernel only, expected a fast one");
-  return std::make_unique<OnednnStep>(std::move(primitive), operands);
+  return TakePrimitive(FindBinary(spec), operands);
 }
 
 // Pieces of rows in memory order; each operand is brought to floats, combined, and stored.
@@ -182,8 +190,7 @@ class BroadcastStep final : public KernelStep {
  public:
   BroadcastStep(BroadcastKind kind, BroadcastRows rows, std::vector<TensorSpec> operands,
                 const TensorSpec& result, std::vector<PostOp> post_ops)
-      : KernelStep({.kernel = "hachi_broadcast"}),
-        kind_(kind),
+      : kind_(kind),
         rows_(std::move(rows)),
         operands_(std::move(operands)),
         dtype_(result.dtype),
@@ -287,8 +294,9 @@ class BroadcastStep final : public KernelStep {
   const std::vector<PostOp> post_ops_;
 };
 
-absl::StatusOr<std::unique_ptr<Step>> MakeBroadcastStep(const LowerContext& context, BroadcastKind kind) {
+absl::StatusOr<StepMaker> TakeInRows(const LowerContext& context, BroadcastKind kind) {
   const Node& node = context.node;
+  RETURN_IF_ERROR(CheckRealInputs(node));
   for (const PostOp& post_op : node.post_ops)
     if (post_op.kind == PostOp::Kind::kAdd)
       return absl::UnimplementedError("a residual has no kernel here, expected none");
@@ -300,38 +308,42 @@ absl::StatusOr<std::unique_ptr<Step>> MakeBroadcastStep(const LowerContext& cont
       return absl::UnimplementedError("an operand quantized per channel has no kernel, expected per tensor");
   }
   BroadcastRows rows = BroadcastRows::Of(dst, operands);
-  return std::make_unique<BroadcastStep>(kind, std::move(rows), std::move(operands), dst, node.post_ops);
+  return [kind, rows = std::move(rows), operands = std::move(operands), dst, post_ops = node.post_ops] {
+    return std::make_unique<BroadcastStep>(kind, rows, operands, dst, post_ops);
+  };
+}
+
+std::optional<BinarySpec::Kind> KindInLibrary(BroadcastKind kind) {
+  switch (kind) {
+    case BroadcastKind::kAdd:
+      return BinarySpec::Kind::kAdd;
+    case BroadcastKind::kSub:
+      return BinarySpec::Kind::kSub;
+    case BroadcastKind::kMul:
+      return BinarySpec::Kind::kMul;
+    case BroadcastKind::kDiv:
+      return BinarySpec::Kind::kDiv;
+    case BroadcastKind::kMax:
+      return BinarySpec::Kind::kMax;
+    case BroadcastKind::kMin:
+      return BinarySpec::Kind::kMin;
+    case BroadcastKind::kPow:
+      return std::nullopt;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Step>> LowerBroadcast(const LowerContext& context, BroadcastKind kind) {
-  if (!IsReal(*context.node.inputs[0]))
-    return absl::UnimplementedError("integers that stand for no real numbers have no kernel, expected f32");
-  const auto in_library = [&]() -> std::optional<BinarySpec::Kind> {
-    switch (kind) {
-      case BroadcastKind::kAdd:
-        return BinarySpec::Kind::kAdd;
-      case BroadcastKind::kSub:
-        return BinarySpec::Kind::kSub;
-      case BroadcastKind::kMul:
-        return BinarySpec::Kind::kMul;
-      case BroadcastKind::kDiv:
-        return BinarySpec::Kind::kDiv;
-      case BroadcastKind::kMax:
-        return BinarySpec::Kind::kMax;
-      case BroadcastKind::kMin:
-        return BinarySpec::Kind::kMin;
-      case BroadcastKind::kPow:
-        return std::nullopt;
-    }
-    return std::nullopt;
-  }();
-  if (in_library && context.node.inputs.size() == 2) {
-    auto step = LowerToLibrary(context, *in_library);
-    if (step.ok() || !absl::IsUnimplemented(step.status())) return step;
-  }
-  return MakeBroadcastStep(context, kind);
+std::vector<Offer> BroadcastOffers(BroadcastKind kind) {
+  std::vector<Offer> offers;
+  if (const auto in_library = KindInLibrary(kind))
+    offers.push_back({.name = "onednn", .take = [kind = *in_library](const LowerContext& context) {
+                        return TakeInLibrary(context, kind);
+                      }});
+  offers.push_back({.name = "hachi_broadcast",
+                    .take = [kind](const LowerContext& context) { return TakeInRows(context, kind); }});
+  return offers;
 }
 
 }  // namespace hachi

@@ -52,7 +52,7 @@ absl::Status ReferenceBroadcast(const Node& node, std::span<const TensorView> in
 // Real inputs: two of them through oneDNN where it has a fast kernel, else our own, which takes any number of
 // operands, folded from the left, of any layouts and with any scales.
 enum class BroadcastKind { kAdd, kSub, kMul, kDiv, kMax, kMin, kPow };
-absl::StatusOr<std::unique_ptr<Step>> LowerBroadcast(const LowerContext& context, BroadcastKind kind);
+std::vector<Offer> BroadcastOffers(BroadcastKind kind);
 
 // Content of an operator of two integer inputs, element by element; `fn` gives nullopt where it knows none.
 template <typename Fn>

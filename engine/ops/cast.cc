@@ -7,6 +7,7 @@
 #include "engine/cpu/team.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -85,8 +86,7 @@ absl::Status Reference(const Node& /*node*/, std::span<const TensorView> inputs,
 
 class CastStep final : public KernelStep {
  public:
-  CastStep(int64_t count, DType from, DType to)
-      : KernelStep({.kernel = "hachi_cast"}), count_(count), from_(from), to_(to) {}
+  CastStep(int64_t count, DType from, DType to) : count_(count), from_(from), to_(to) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
@@ -109,11 +109,12 @@ class CastStep final : public KernelStep {
   const DType from_, to_;
 };
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   const TensorSpec src = context.Input(0), dst = context.Output();
-  if (!src.layout.SameBytes(dst.layout, src.shape))
-    return absl::UnimplementedError("a change of layout has no kernel, expected none");
-  return std::make_unique<CastStep>(src.count(), src.dtype, dst.dtype);
+  RETURN_IF_ERROR(CheckOneLayout(src, dst));
+  return [count = src.count(), from = src.dtype, to = dst.dtype] {
+    return std::make_unique<CastStep>(count, from, to);
+  };
 }
 
 }  // namespace
@@ -123,7 +124,7 @@ const OpDef& cast_op() {
                             .infer = Infer,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "hachi_cast", .take = Take}},
                             .layout_agnostic = true};
   return def;
 }

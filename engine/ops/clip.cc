@@ -81,7 +81,7 @@ const OpDef& clip_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = LowerActivation,
+                            .offers = ActivationOffers(),
                             .layout_agnostic = true,
                             .as_post_op = AsPostOp};
   return def;

@@ -15,8 +15,7 @@ namespace {
 template <typename Compare>
 class ComparisonStep final : public KernelStep {
  public:
-  ComparisonStep(DType dtype, BroadcastRows rows)
-      : KernelStep({.kernel = "hachi_compare"}), dtype_(dtype), rows_(std::move(rows)) {}
+  ComparisonStep(DType dtype, BroadcastRows rows) : dtype_(dtype), rows_(std::move(rows)) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
@@ -73,19 +72,23 @@ absl::Status ReferenceComparison(std::span<const TensorView> inputs, std::span<T
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> LowerComparison(const LowerContext& context, Comparison comparison) {
-  const TensorSpec operands[] = {context.Input(0), context.Input(1)};
-  BroadcastRows rows = BroadcastRows::Of(context.Output(), operands);
-  const DType dtype = operands[0].dtype;
-  switch (comparison) {
-    case Comparison::kEqual:
-      return std::make_unique<ComparisonStep<std::equal_to<>>>(dtype, std::move(rows));
-    case Comparison::kLess:
-      return std::make_unique<ComparisonStep<std::less<>>>(dtype, std::move(rows));
-    case Comparison::kGreater:
-      return std::make_unique<ComparisonStep<std::greater<>>>(dtype, std::move(rows));
-  }
-  return absl::InternalError("unknown comparison");
+std::vector<Offer> ComparisonOffers(Comparison comparison) {
+  const auto take = [comparison](const LowerContext& context) -> absl::StatusOr<StepMaker> {
+    const TensorSpec operands[] = {context.Input(0), context.Input(1)};
+    return [comparison, dtype = operands[0].dtype,
+            rows = BroadcastRows::Of(context.Output(), operands)]() -> absl::StatusOr<std::unique_ptr<Step>> {
+      switch (comparison) {
+        case Comparison::kEqual:
+          return std::make_unique<ComparisonStep<std::equal_to<>>>(dtype, rows);
+        case Comparison::kLess:
+          return std::make_unique<ComparisonStep<std::less<>>>(dtype, rows);
+        case Comparison::kGreater:
+          return std::make_unique<ComparisonStep<std::greater<>>>(dtype, rows);
+      }
+      return absl::InternalError("unknown comparison");
+    };
+  };
+  return {{.name = "hachi_compare", .take = take}};
 }
 
 }  // namespace hachi

@@ -13,6 +13,6 @@ absl::Status InferComparison(Node& node, Comparison comparison);
 absl::Status ReferenceComparison(std::span<const TensorView> inputs, std::span<Tensor> outputs,
                                  bool (*compare)(double, double));
 
-absl::StatusOr<std::unique_ptr<Step>> LowerComparison(const LowerContext& context, Comparison comparison);
+std::vector<Offer> ComparisonOffers(Comparison comparison);
 
 }  // namespace hachi

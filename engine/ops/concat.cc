@@ -75,7 +75,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   const Node& node = context.node;
   ASSIGN_OR_RETURN(const size_t axis, AxisOf(node));
   const TensorSpec dst = context.Output();
@@ -95,7 +95,7 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
                                  out_strides, SizeOf(dst.dtype), table)});
     before += src.shape[axis];
   }
-  return MakeBoxStep(std::move(boxes));
+  return TakeBoxes(std::move(boxes));
 }
 
 absl::StatusOr<RowAxis> RowsOfConcat(const RowQuery& query) {
@@ -112,7 +112,7 @@ const OpDef& concat_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfConcat,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "hachi_copy", .take = Take}},
                             .layout_agnostic = true};
   return def;
 }

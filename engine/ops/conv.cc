@@ -107,7 +107,14 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+// The input that a kAdd post-op adds; -1: none.
+int ResidualOf(const Node& node) {
+  for (const PostOp& post_op : node.post_ops)
+    if (post_op.kind == PostOp::Kind::kAdd) return post_op.operand;
+  return -1;
+}
+
+absl::StatusOr<ConvolutionSpec> SpecOf(const LowerContext& context) {
   const Node& node = context.node;
   if (!node.inputs[1]->is_constant() || (node.input(2) != nullptr && !node.inputs[2]->is_constant()))
     return absl::UnimplementedError("weights are computed, expected constants");
@@ -123,18 +130,27 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
   spec.pads_begin = window.pads_begin;
   spec.pads_end = window.pads_end;
   spec.post_ops = node.post_ops;
-  OnednnStep::Operands operands;
-  for (const PostOp& post_op : node.post_ops)
-    if (post_op.kind == PostOp::Kind::kAdd) {
-      operands.residual = post_op.operand;
-      spec.residual = context.Input(static_cast<size_t>(post_op.operand));
-    }
-  if (auto step = MakeDepthwiseStep(spec); !absl::IsUnimplemented(step.status())) return step;
-  if (auto step = MakePointwiseStep(spec, operands.residual, context.weights);
-      !absl::IsUnimplemented(step.status()))
-    return step;
-  ASSIGN_OR_RETURN(auto primitive, MakeConvolution(spec, context.weights));
-  return std::make_unique<OnednnStep>(std::move(primitive), operands);
+  if (const int residual = ResidualOf(node); residual >= 0)
+    spec.residual = context.Input(static_cast<size_t>(residual));
+  return spec;
+}
+
+absl::StatusOr<StepMaker> TakeOurDepthwise(const LowerContext& context) {
+  ASSIGN_OR_RETURN(const ConvolutionSpec spec, SpecOf(context));
+  return TakeDepthwise(spec);
+}
+
+absl::StatusOr<StepMaker> TakeOurPointwise(const LowerContext& context) {
+  ASSIGN_OR_RETURN(const ConvolutionSpec spec, SpecOf(context));
+  // With tiles oneDNN's kernels are the faster ones.
+  if (context.isa > Isa::kAvx512Vnni)
+    return absl::UnimplementedError("the CPU has tiles, expected AVX-512 VNNI without");
+  return TakePointwise(spec, ResidualOf(context.node), context.weights);
+}
+
+absl::StatusOr<StepMaker> TakeInLibrary(const LowerContext& context) {
+  ASSIGN_OR_RETURN(const ConvolutionSpec spec, SpecOf(context));
+  return TakePrimitive(FindConvolution(spec, context.weights), {.residual = ResidualOf(context.node)});
 }
 
 int64_t Macs(const LowerContext& context) {
@@ -145,16 +161,19 @@ int64_t Macs(const LowerContext& context) {
 }  // namespace
 
 const OpDef& conv_op() {
-  static const OpDef def = {.name = "Conv",
-                            .infer = Infer,
-                            .quantize = QuantRule::kWeighted,
-                            .rows = RowsOfBatchAxis,
-                            .reference = Reference,
-                            .lower = Lower,
-                            .channels_last = true,
-                            .fuses_post_ops = true,
-                            .residual_input = 3,
-                            .macs = Macs};
+  static const OpDef def = {
+      .name = "Conv",
+      .infer = Infer,
+      .quantize = QuantRule::kWeighted,
+      .rows = RowsOfBatchAxis,
+      .reference = Reference,
+      .offers = {{.name = "hachi_depthwise", .needs = Isa::kAvx512Vnni, .take = TakeOurDepthwise},
+                 {.name = "hachi_pointwise", .needs = Isa::kAvx512Vnni, .take = TakeOurPointwise},
+                 {.name = "onednn", .take = TakeInLibrary}},
+      .channels_last = true,
+      .fuses_post_ops = true,
+      .residual_input = 3,
+      .macs = Macs};
   return def;
 }
 

@@ -6,14 +6,14 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/kernels/permute.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
 
 class PermuteStep final : public KernelStep {
  public:
-  explicit PermuteStep(Permute permute)
-      : KernelStep({.kernel = "hachi_permute"}), permute_(std::move(permute)) {}
+  explicit PermuteStep(Permute permute) : permute_(std::move(permute)) {}
 
   bool Reads(size_t input) const override { return input == 0; }
 
@@ -29,7 +29,7 @@ class PermuteStep final : public KernelStep {
 
 class ViewStep final : public KernelStep {
  public:
-  ViewStep() : KernelStep({.kernel = "view", .in_place_input = 0, .view = true}) {}
+  ViewStep() : KernelStep({.in_place_input = 0, .view = true}) {}
 
  protected:
   absl::Status Run(const StepBuffers& /*buffers*/) const override { return absl::OkStatus(); }
@@ -37,8 +37,7 @@ class ViewStep final : public KernelStep {
 
 class BoxStep final : public KernelStep {
  public:
-  explicit BoxStep(std::vector<BoxCopy> copies)
-      : KernelStep({.kernel = "hachi_copy"}), copies_(std::move(copies)) {}
+  explicit BoxStep(std::vector<BoxCopy> copies) : copies_(std::move(copies)) {}
 
   bool Reads(size_t input) const override {
     return std::ranges::any_of(copies_, [&](const BoxCopy& box) { return box.input == input; });
@@ -73,26 +72,50 @@ void CopyStrided(const TensorView& in, int64_t begin, std::span<const int64_t> s
   }
 }
 
-absl::StatusOr<std::unique_ptr<Step>> MakePermuteStep(const TensorSpec& src, const TensorSpec& dst) {
+absl::StatusOr<StepMaker> TakePermute(const TensorSpec& src, const TensorSpec& dst) {
   if (src.dtype != dst.dtype || src.quant != dst.quant)
     return absl::UnimplementedError("a copy that changes the type has no kernel, expected one type");
   ASSIGN_OR_RETURN(Permute permute, Permute::Create(src.shape, src.layout, dst.layout, SizeOf(src.dtype)));
-  return std::make_unique<PermuteStep>(std::move(permute));
+  return [permute = std::move(permute)] { return std::make_unique<PermuteStep>(permute); };
 }
 
-std::unique_ptr<Step> MakeBoxStep(std::vector<BoxCopy> copies) {
-  return std::make_unique<BoxStep>(std::move(copies));
+StepMaker TakeBoxes(std::vector<BoxCopy> copies) {
+  return [copies = std::move(copies)] { return std::make_unique<BoxStep>(copies); };
 }
 
-absl::StatusOr<std::unique_ptr<Step>> LowerCopy(const LowerContext& context) {
-  TensorSpec src = context.Input(0), dst = context.Output();
-  if (src.shape != dst.shape) {
-    if (!dst.layout.SameBytes(Layout(), dst.shape))
-      return absl::UnimplementedError("result in a layout of its own has no kernel, expected row-major");
-    dst = {dst.dtype, src.shape, Layout(), dst.quant};
+namespace {
+
+// Input and output as one shape in two layouts.
+struct Copied {
+  TensorSpec src, dst;
+
+  static absl::StatusOr<Copied> Of(const LowerContext& context) {
+    Copied copied{context.Input(0), context.Output()};
+    if (context.node.outputs.size() != 1)
+      return absl::UnimplementedError("a second output has no kernel, expected one output");
+    if (copied.src.shape != copied.dst.shape) {
+      if (!copied.dst.layout.SameBytes(Layout(), copied.dst.shape))
+        return absl::UnimplementedError("result in a layout of its own has no kernel, expected row-major");
+      copied.dst = {copied.dst.dtype, copied.src.shape, Layout(), copied.dst.quant};
+    }
+    return copied;
   }
-  if (src.layout.SameBytes(dst.layout, src.shape)) return std::make_unique<ViewStep>();
-  return MakePermuteStep(src, dst);
+};
+
+absl::StatusOr<StepMaker> TakeView(const LowerContext& context) {
+  ASSIGN_OR_RETURN(const Copied copied, Copied::Of(context));
+  RETURN_IF_ERROR(CheckOneLayout(copied.src, copied.dst));
+  return [] { return std::make_unique<ViewStep>(); };
+}
+
+}  // namespace
+
+std::vector<Offer> CopyOffers() {
+  const auto take_permute = [](const LowerContext& context) -> absl::StatusOr<StepMaker> {
+    ASSIGN_OR_RETURN(const Copied copied, Copied::Of(context));
+    return TakePermute(copied.src, copied.dst);
+  };
+  return {{.name = "view", .take = TakeView}, {.name = "hachi_permute", .take = take_permute}};
 }
 
 }  // namespace hachi

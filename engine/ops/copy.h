@@ -16,7 +16,7 @@ absl::Status ReferenceCopy(const Node& node, std::span<const TensorView> inputs,
 void CopyStrided(const TensorView& in, int64_t begin, std::span<const int64_t> strides, Tensor& out);
 
 // A step that brings elements from the layout of `src` to that of `dst`, which have one shape.
-absl::StatusOr<std::unique_ptr<Step>> MakePermuteStep(const TensorSpec& src, const TensorSpec& dst);
+absl::StatusOr<StepMaker> TakePermute(const TensorSpec& src, const TensorSpec& dst);
 
 // A box that goes from one of the node's inputs to one of its outputs.
 struct BoxCopy {
@@ -25,9 +25,9 @@ struct BoxCopy {
 };
 
 // A step that copies boxes and reads nothing else.
-std::unique_ptr<Step> MakeBoxStep(std::vector<BoxCopy> copies);
+StepMaker TakeBoxes(std::vector<BoxCopy> copies);
 
-// Lowers operators that ReferenceCopy defines; a view where no byte has to move.
-absl::StatusOr<std::unique_ptr<Step>> LowerCopy(const LowerContext& context);
+// For operators that ReferenceCopy defines: a view where no byte has to move.
+std::vector<Offer> CopyOffers();
 
 }  // namespace hachi

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/cpu/isa.h"
+#include "engine/base/status_macros.h"
 #include "engine/kernels/depthwise.h"
 #include "engine/ops/clip_bounds.h"
 
@@ -12,26 +12,43 @@ namespace {
 
 bool IsOneOf(int64_t value, int64_t a, int64_t b) { return value == a || value == b; }
 
-bool KernelTakes(const ConvolutionSpec& spec) {
-  if (DetectIsa() < Isa::kAvx512Vnni) return false;
-  if (spec.src.shape.size() != 4 || spec.src.dtype != DType::kU8 || !spec.src.quant || !spec.dst.quant)
-    return false;
-  const Layout channels_last = Layout::ChannelsLast(4);
-  if (spec.src.layout != channels_last || spec.dst.layout != channels_last) return false;
-  if (spec.src.quant->zero_point() != 0 || !spec.weight_quant) return false;
-  if (spec.weights->shape() != Shape{spec.groups, 1, 3, 3} || spec.src.shape[1] != spec.groups) return false;
-  if (spec.strides[0] != spec.strides[1] || !IsOneOf(spec.strides[0], 1, 2)) return false;
-  if (spec.dilations[0] != 1 || spec.dilations[1] != 1) return false;
-  if (!IsOneOf(spec.pads_begin[0], 0, 1) || !IsOneOf(spec.pads_begin[1], 0, 1)) return false;
-  return spec.post_ops.empty() || (spec.post_ops.size() == 1 && spec.post_ops[0].kind == PostOp::Kind::kClip);
+absl::Status CheckTypes(const ConvolutionSpec& spec) {
+  if (spec.src.dtype != DType::kU8 || !spec.src.is_quantized_byte() || !spec.weight_quant)
+    return absl::UnimplementedError("input is no u8 with a scale, expected one");
+  if (spec.src.quant->zero_point() != 0)
+    return absl::UnimplementedError(
+        absl::StrCat("zero point of the input is ", spec.src.quant->zero_point(), ", expected 0"));
+  if (!spec.dst.is_quantized_byte())
+    return absl::UnimplementedError("output is no u8 or s8 with a scale, expected one");
+  for (const TensorSpec& tensor : {spec.src, spec.dst})
+    if (tensor.layout != Layout::ChannelsLast(tensor.shape.size()))
+      return absl::UnimplementedError(
+          absl::StrCat("a layout is ", tensor.layout.ToText(), ", expected channels_last"));
+  return absl::OkStatus();
+}
+
+absl::Status CheckGeometry(const ConvolutionSpec& spec) {
+  if (const Shape& weights = spec.weights->shape();
+      weights != Shape{spec.groups, 1, 3, 3} || spec.src.shape[1] != spec.groups)
+    return absl::UnimplementedError(absl::StrCat("weights are ", ShapeText(weights), " in ", spec.groups,
+                                                 " groups, expected one filter of 3 x 3 a channel"));
+  if (spec.strides[0] != spec.strides[1] || !IsOneOf(spec.strides[0], 1, 2))
+    return absl::UnimplementedError(
+        absl::StrCat("strides are ", ShapeText(spec.strides), ", expected [1,1] or [2,2]"));
+  if (spec.dilations[0] != 1 || spec.dilations[1] != 1)
+    return absl::UnimplementedError(
+        absl::StrCat("dilations are ", ShapeText(spec.dilations), ", expected [1,1]"));
+  if (!IsOneOf(spec.pads_begin[0], 0, 1) || !IsOneOf(spec.pads_begin[1], 0, 1))
+    return absl::UnimplementedError(
+        absl::StrCat("padding in front is ", ShapeText(spec.pads_begin), ", expected 0 or 1"));
+  if (spec.post_ops.size() > 1 || (spec.post_ops.size() == 1 && spec.post_ops[0].kind != PostOp::Kind::kClip))
+    return absl::UnimplementedError("more is fused than a clip, expected at most that");
+  return absl::OkStatus();
 }
 
 class DepthwiseStep final : public KernelStep {
  public:
-  DepthwiseStep(DepthwiseSpec spec, int64_t images)
-      : KernelStep({.kernel = absl::StrCat("hachi_depthwise:", std::string(NameOf(DetectIsa())))}),
-        kernel_(std::move(spec)),
-        images_(images) {}
+  DepthwiseStep(DepthwiseSpec spec, int64_t images) : kernel_(std::move(spec)), images_(images) {}
 
   bool Reads(size_t input) const override { return input == 0; }
 
@@ -46,10 +63,7 @@ class DepthwiseStep final : public KernelStep {
   const int64_t images_;
 };
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Step>> MakeDepthwiseStep(const ConvolutionSpec& spec) {
-  if (!KernelTakes(spec)) return absl::UnimplementedError("not a convolution of our depthwise kernel");
+DepthwiseSpec KernelOf(const ConvolutionSpec& spec) {
   const QuantParams& to = *spec.dst.quant;
   const ClipBounds bounds = ClipBounds::Of(spec.post_ops, spec.dst);
   DepthwiseSpec kernel{.height = spec.src.shape[2],
@@ -71,7 +85,15 @@ absl::StatusOr<std::unique_ptr<Step>> MakeDepthwiseStep(const ConvolutionSpec& s
     const float bias = spec.bias == nullptr ? 0.0f : spec.bias->As<float>()[c];
     kernel.offset.push_back(bias / to.scale() + static_cast<float>(to.zero_point()));
   }
-  return std::make_unique<DepthwiseStep>(std::move(kernel), spec.src.shape[0]);
+  return kernel;
+}
+
+}  // namespace
+
+absl::StatusOr<StepMaker> TakeDepthwise(const ConvolutionSpec& spec) {
+  RETURN_IF_ERROR(CheckTypes(spec));
+  RETURN_IF_ERROR(CheckGeometry(spec));
+  return [spec] { return std::make_unique<DepthwiseStep>(KernelOf(spec), spec.src.shape[0]); };
 }
 
 }  // namespace hachi

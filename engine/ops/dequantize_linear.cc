@@ -5,6 +5,7 @@
 #include "engine/ops/infer.h"
 #include "engine/ops/quantized.h"
 #include "engine/ops/quantizers.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -31,7 +32,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 class DequantizeStep final : public KernelStep {
  public:
   DequantizeStep(size_t count, DType from, QuantParams quant)
-      : KernelStep({.kernel = "hachi_dequantize"}), count_(count), from_(from), quant_(std::move(quant)) {}
+      : count_(count), from_(from), quant_(std::move(quant)) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
@@ -51,13 +52,15 @@ class DequantizeStep final : public KernelStep {
   const QuantParams quant_;
 };
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   const TensorSpec src = context.Input(0), dst = context.Output();
   ASSIGN_OR_RETURN(QuantParams quant, ReadQuantParams(context.node, src.dtype));
-  if (SizeOf(src.dtype) != 1 || !quant.per_tensor() || !src.layout.SameBytes(dst.layout, src.shape))
-    return absl::UnimplementedError(
-        "scales by channel, wide integers or a change of layout have no kernel, expected u8 or s8");
-  return std::make_unique<DequantizeStep>(static_cast<size_t>(src.count()), src.dtype, std::move(quant));
+  RETURN_IF_ERROR(CheckOneLayout(src, dst));
+  if (SizeOf(src.dtype) != 1 || !quant.per_tensor())
+    return absl::UnimplementedError("scales by channel or wide integers, expected u8 or s8 with one scale");
+  return [count = static_cast<size_t>(src.count()), from = src.dtype, quant = std::move(quant)] {
+    return std::make_unique<DequantizeStep>(count, from, quant);
+  };
 }
 
 }  // namespace
@@ -67,7 +70,7 @@ const OpDef& dequantize_linear_op() {
                             .infer = Infer,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "hachi_dequantize", .take = Take}},
                             .layout_agnostic = true};
   return def;
 }

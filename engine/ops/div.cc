@@ -37,10 +37,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
                                  }});
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  return LowerBroadcast(context, BroadcastKind::kDiv);
-}
-
 }  // namespace
 
 const OpDef& div_op() {
@@ -49,7 +45,7 @@ const OpDef& div_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = BroadcastOffers(BroadcastKind::kDiv),
                             .layout_agnostic = true,
                             .fuses_post_ops = true};
   return def;

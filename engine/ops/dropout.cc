@@ -35,12 +35,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return ReferenceCopy(node, inputs, outputs);
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  if (context.node.outputs.size() == 2)
-    return absl::UnimplementedError("a mask that is read has no kernel, expected one output");
-  return LowerCopy(context);
-}
-
 }  // namespace
 
 const OpDef& dropout_op() {
@@ -49,7 +43,7 @@ const OpDef& dropout_op() {
                             .quantize = QuantRule::kKeepScale,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = CopyOffers(),
                             .layout_agnostic = true};
   return def;
 }

@@ -24,10 +24,6 @@ absl::Status Reference(const Node& /*node*/, std::span<const TensorView> inputs,
   return ReferenceComparison(inputs, outputs, [](double a, double b) { return a == b; });
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  return LowerComparison(context, Comparison::kEqual);
-}
-
 }  // namespace
 
 const OpDef& equal_op() {
@@ -35,7 +31,7 @@ const OpDef& equal_op() {
                             .infer = Infer,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = ComparisonOffers(Comparison::kEqual),
                             .layout_agnostic = true};
   return def;
 }

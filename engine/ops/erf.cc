@@ -12,8 +12,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return ReferenceUnary(kErf, node, inputs, outputs);
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) { return LowerUnary(kErf, context); }
-
 }  // namespace
 
 const OpDef& erf_op() {
@@ -22,7 +20,7 @@ const OpDef& erf_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = UnaryOffers(kErf),
                             .layout_agnostic = true};
   return def;
 }

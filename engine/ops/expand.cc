@@ -32,13 +32,13 @@ absl::Status Reference(const Node& /*node*/, std::span<const TensorView> inputs,
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   const TensorSpec src = context.Input(0), dst = context.Output();
   std::vector<int64_t> strides = src.layout.StridesOf(src.shape);
   for (size_t axis = 0; axis < strides.size(); ++axis)
     if (src.shape[axis] == 1) strides[axis] = 0;
   strides.insert(strides.begin(), dst.shape.size() - strides.size(), 0);
-  return MakeBoxStep(
+  return TakeBoxes(
       {{0, 0, StridedCopy(dst.shape, 0, strides, 0, dst.layout.StridesOf(dst.shape), SizeOf(src.dtype))}});
 }
 
@@ -51,7 +51,7 @@ const OpDef& expand_op() {
                             .rows = RowsOfRepeated,
                             .shape_input = 1,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "hachi_copy", .take = Take}},
                             .layout_agnostic = true};
   return def;
 }

@@ -28,7 +28,7 @@ const OpDef& flatten_op() {
                             .quantize = QuantRule::kKeepScale,
                             .rows = RowsOfSameOrder,
                             .reference = ReferenceCopy,
-                            .lower = LowerCopy};
+                            .offers = CopyOffers()};
   return def;
 }
 

@@ -9,6 +9,7 @@
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantized.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -71,11 +72,7 @@ template <typename Index>
 class GatherStep final : public KernelStep {
  public:
   GatherStep(int64_t outer, int64_t size, int64_t count, int64_t run_bytes)
-      : KernelStep({.kernel = "hachi_gather"}),
-        outer_(outer),
-        size_(size),
-        count_(count),
-        bytes_(run_bytes) {}
+      : outer_(outer), size_(size), count_(count), bytes_(run_bytes) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
@@ -103,19 +100,19 @@ class GatherStep final : public KernelStep {
   const int64_t outer_, size_, count_, bytes_;
 };
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   for (const Value* value : {context.node.inputs[0], context.node.inputs[1], context.node.outputs[0]})
-    if (const TensorSpec spec = context.Spec(value); !spec.layout.SameBytes(Layout(), spec.shape))
-      return absl::UnimplementedError(
-          absl::StrCat("'", value->name, "' is ", spec.layout.ToText(), ", expected row_major"));
+    RETURN_IF_ERROR(CheckRowMajor(context, value));
   ASSIGN_OR_RETURN(const size_t axis, AxisOf(context.node));
   const TensorSpec data = context.Input(0), indices = context.Input(1);
   const int64_t outer = CountOf(std::span(data.shape).first(axis)), size = data.shape[axis];
   const int64_t bytes =
       CountOf(std::span(data.shape).subspan(axis + 1)) * static_cast<int64_t>(SizeOf(data.dtype));
-  if (indices.dtype == DType::kS32)
-    return std::make_unique<GatherStep<int32_t>>(outer, size, indices.count(), bytes);
-  return std::make_unique<GatherStep<int64_t>>(outer, size, indices.count(), bytes);
+  return [=, narrow = indices.dtype == DType::kS32,
+          count = indices.count()]() -> absl::StatusOr<std::unique_ptr<Step>> {
+    if (narrow) return std::make_unique<GatherStep<int32_t>>(outer, size, count, bytes);
+    return std::make_unique<GatherStep<int64_t>>(outer, size, count, bytes);
+  };
 }
 
 absl::StatusOr<RowAxis> RowsOfGather(const RowQuery& query) {
@@ -136,7 +133,7 @@ const OpDef& gather_op() {
                             .quantize = QuantRule::kKeepScale,
                             .rows = RowsOfGather,
                             .reference = Reference,
-                            .lower = Lower};
+                            .offers = {{.name = "hachi_gather", .take = Take}}};
   return def;
 }
 

@@ -75,7 +75,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   const Node& node = context.node;
   ASSIGN_OR_RETURN(const Attributes attributes, Attributes::Read(node));
   if (attributes.alpha != 1.0f)
@@ -90,7 +90,7 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
   if (node.input(2) != nullptr) {
     ASSIGN_OR_RETURN(form.bias, ColumnBias(*node.inputs[2], form.dst_shape[1], attributes.beta));
   }
-  return LowerProduct(context, form);
+  return TakeProduct(context, form);
 }
 
 int64_t Macs(const LowerContext& context) {
@@ -120,7 +120,7 @@ const OpDef& gemm_op() {
                             .quantize = QuantRule::kWeighted,
                             .rows = RowsOfGemm,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "onednn", .take = Take}},
                             .fuses_post_ops = true,
                             .residual_input = 3,
                             .macs = Macs};

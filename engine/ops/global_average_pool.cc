@@ -6,6 +6,7 @@
 #include "engine/ops/onednn_step.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantized.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -32,10 +33,11 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
+constexpr int64_t kMaxPixels = int64_t{1} << 23;  // whose sum fits 32 bits
+
 class AveragePixels final : public KernelStep {
  public:
-  AveragePixels(AvgPoolSpec spec, int64_t rows)
-      : KernelStep({.kernel = "hachi_average_pixels"}), spec_(std::move(spec)), rows_(rows) {}
+  AveragePixels(AvgPoolSpec spec, int64_t rows) : spec_(std::move(spec)), rows_(rows) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
@@ -48,21 +50,30 @@ class AveragePixels final : public KernelStep {
   const int64_t rows_;
 };
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  if (!context.node.post_ops.empty())
-    return absl::UnimplementedError("pooling with fused operations has no kernel, expected none");
+absl::StatusOr<StepMaker> TakeIntegers(const LowerContext& context) {
+  RETURN_IF_ERROR(CheckNothingFused(context.node));
   const TensorSpec src = context.Input(0), dst = context.Output();
   const int64_t pixels = CountOf(std::span(src.shape).subspan(2));
-  if (src.quant) {
-    // The mean is [N, C] in any layout that keeps N outermost.
-    if (!src.layout.SameBytes(Layout::ChannelsLast(src.shape.size()), src.shape) ||
-        !dst.layout.SameBytes(Layout(), dst.shape) || pixels > (int64_t{1} << 23))
-      return absl::UnimplementedError("INT8 pooling has a kernel for channels_last only");
-    AvgPoolSpec spec{.pixels = pixels, .channels = src.shape[1], .from = src.dtype, .to = dst.dtype};
-    spec.from_quant = *src.quant;
-    if (dst.quant) spec.to_quant = *dst.quant;
-    return std::make_unique<AveragePixels>(std::move(spec), src.shape[0]);
-  }
+  if (!src.quant) return absl::UnimplementedError("input is f32, expected u8 or s8");
+  // The mean is [N, C] in any layout that keeps N outermost.
+  if (!src.layout.SameBytes(Layout::ChannelsLast(src.shape.size()), src.shape) ||
+      !dst.layout.SameBytes(Layout(), dst.shape))
+    return absl::UnimplementedError(
+        absl::StrCat("input is ", src.layout.ToText(), ", expected channels_last"));
+  if (pixels > kMaxPixels)
+    return absl::UnimplementedError(
+        absl::StrCat("a channel has ", pixels, " pixels, expected at most ", kMaxPixels));
+  AvgPoolSpec spec{.pixels = pixels, .channels = src.shape[1], .from = src.dtype, .to = dst.dtype};
+  spec.from_quant = *src.quant;
+  if (dst.quant) spec.to_quant = *dst.quant;
+  return
+      [spec = std::move(spec), rows = src.shape[0]] { return std::make_unique<AveragePixels>(spec, rows); };
+}
+
+absl::StatusOr<StepMaker> TakeReals(const LowerContext& context) {
+  RETURN_IF_ERROR(CheckNothingFused(context.node));
+  const TensorSpec src = context.Input(0), dst = context.Output();
+  if (src.quant) return absl::UnimplementedError("input is integers, expected f32");
   PoolingSpec spec{PoolingSpec::Kind::kAverageWithoutPadding, src, dst};
   if (dst.layout.SameBytes(src.layout, dst.shape)) spec.dst.layout = src.layout;
   spec.kernel.assign(src.shape.begin() + 2, src.shape.end());
@@ -70,8 +81,7 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
   spec.dilations = spec.strides;
   spec.pads_begin.assign(spec.kernel.size(), 0);
   spec.pads_end = spec.pads_begin;
-  ASSIGN_OR_RETURN(auto primitive, MakePooling(spec));
-  return std::make_unique<OnednnStep>(std::move(primitive), OnednnStep::Operands{});
+  return TakePrimitive(FindPooling(spec), {});
 }
 
 }  // namespace
@@ -82,7 +92,8 @@ const OpDef& global_average_pool_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfBatchAxis,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "hachi_average_pixels", .take = TakeIntegers},
+                                       {.name = "onednn", .take = TakeReals}},
                             .channels_last = true};
   return def;
 }

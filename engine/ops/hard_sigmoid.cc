@@ -2,6 +2,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/kernels/unary.h"
 #include "engine/ops/activation.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -15,10 +16,7 @@ absl::StatusOr<PostOp> AsPostOp(const Node& node) {
 class HardSigmoidStep final : public KernelStep {
  public:
   HardSigmoidStep(const PostOp& post_op, size_t count)
-      : KernelStep({.kernel = "hachi_hard_sigmoid"}),
-        alpha_(post_op.alpha),
-        beta_(post_op.beta),
-        count_(count) {}
+      : alpha_(post_op.alpha), beta_(post_op.beta), count_(count) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
@@ -33,12 +31,21 @@ class HardSigmoidStep final : public KernelStep {
 };
 
 // The library's kernel for two functions in a row is its reference.
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   const TensorSpec src = context.Input(0), dst = context.Output();
-  const bool plain = !src.quant && !dst.quant && context.node.post_ops.empty();
-  if (!plain || !src.layout.SameBytes(dst.layout, src.shape)) return LowerActivation(context);
+  RETURN_IF_ERROR(CheckNothingFused(context.node));
+  RETURN_IF_ERROR(CheckOneLayout(src, dst));
+  if (src.quant || dst.quant) return absl::UnimplementedError("types are not f32 in and out, expected those");
   ASSIGN_OR_RETURN(const PostOp post_op, AsPostOp(context.node));
-  return std::make_unique<HardSigmoidStep>(post_op, static_cast<size_t>(src.count()));
+  return [post_op, count = static_cast<size_t>(src.count())] {
+    return std::make_unique<HardSigmoidStep>(post_op, count);
+  };
+}
+
+std::vector<Offer> Offers() {
+  std::vector<Offer> offers = ActivationOffers();
+  offers.insert(offers.begin(), {.name = "hachi_hard_sigmoid", .take = Take});
+  return offers;
 }
 
 }  // namespace
@@ -49,7 +56,7 @@ const OpDef& hard_sigmoid_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfElements,
                             .reference = ReferenceActivation,
-                            .lower = Lower,
+                            .offers = Offers(),
                             .layout_agnostic = true,
                             .as_post_op = AsPostOp};
   return def;

@@ -10,7 +10,7 @@ const OpDef& identity_op() {
                             .quantize = QuantRule::kKeepScale,
                             .rows = RowsOfElements,
                             .reference = ReferenceCopy,
-                            .lower = LowerCopy,
+                            .offers = CopyOffers(),
                             .layout_agnostic = true};
   return def;
 }

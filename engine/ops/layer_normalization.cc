@@ -8,6 +8,7 @@
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantized.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -67,8 +68,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 class LayerNormStep final : public KernelStep {
  public:
-  LayerNormStep(const LayerNormSpec& spec, int64_t rows)
-      : KernelStep({.kernel = "hachi_layer_norm"}), normalize_(spec), rows_(rows) {}
+  LayerNormStep(const LayerNormSpec& spec, int64_t rows) : normalize_(spec), rows_(rows) {}
 
   bool Reads(size_t input) const override { return input == 0; }
 
@@ -95,24 +95,23 @@ absl::StatusOr<std::vector<float>> RowOf(const Value* value, std::span<const int
   return elements;
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   const Node& node = context.node;
   const TensorSpec src = context.Input(0), dst = context.Output();
-  for (const TensorSpec& spec : {src, dst})
-    if (!spec.layout.SameBytes(Layout(), spec.shape))
-      return absl::UnimplementedError("a layout other than row-major has no kernel");
-  if (!node.post_ops.empty())
-    return absl::UnimplementedError("a normalization with fused operations has no kernel, expected none");
+  for (const Value* value : {node.inputs[0], node.outputs[0]}) RETURN_IF_ERROR(CheckRowMajor(context, value));
+  RETURN_IF_ERROR(CheckNothingFused(node));
   ASSIGN_OR_RETURN(const size_t axis, AxisOf(node));
   const std::span row = std::span(src.shape).subspan(axis);
-  if (src.count() == 0) return absl::UnimplementedError("an empty tensor has no kernel");
+  if (src.count() == 0) return absl::UnimplementedError("input is empty, expected elements");
   LayerNormSpec spec{.row_length = CountOf(row), .from = src.dtype, .to = dst.dtype};
   ASSIGN_OR_RETURN(spec.epsilon, node.Float("epsilon", 1e-5f));
   ASSIGN_OR_RETURN(spec.scale, RowOf(node.inputs[1], row, 1.0f));
   ASSIGN_OR_RETURN(spec.bias, RowOf(node.input(2), row, 0.0f));
   if (src.quant) spec.from_quant = *src.quant;
   if (dst.quant) spec.to_quant = *dst.quant;
-  return std::make_unique<LayerNormStep>(spec, src.count() / spec.row_length);
+  return [spec = std::move(spec), rows = src.count() / CountOf(row)] {
+    return std::make_unique<LayerNormStep>(spec, rows);
+  };
 }
 
 absl::StatusOr<RowAxis> RowsOfLayerNormalization(const RowQuery& query) {
@@ -130,7 +129,7 @@ const OpDef& layer_normalization_op() {
                             .quantizes_output = true,
                             .rows = RowsOfLayerNormalization,
                             .reference = Reference,
-                            .lower = Lower};
+                            .offers = {{.name = "hachi_layer_norm", .take = Take}}};
   return def;
 }
 

@@ -18,7 +18,7 @@ const OpDef& leaky_relu_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfElements,
                             .reference = ReferenceActivation,
-                            .lower = LowerActivation,
+                            .offers = ActivationOffers(),
                             .layout_agnostic = true,
                             .as_post_op = AsPostOp};
   return def;

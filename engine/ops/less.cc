@@ -10,10 +10,6 @@ absl::Status Reference(const Node& /*node*/, std::span<const TensorView> inputs,
   return ReferenceComparison(inputs, outputs, [](double a, double b) { return a < b; });
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  return LowerComparison(context, Comparison::kLess);
-}
-
 }  // namespace
 
 const OpDef& less_op() {
@@ -21,7 +17,7 @@ const OpDef& less_op() {
                             .infer = Infer,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = ComparisonOffers(Comparison::kLess),
                             .layout_agnostic = true};
   return def;
 }

@@ -12,8 +12,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return ReferenceUnary(kLog, node, inputs, outputs);
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) { return LowerUnary(kLog, context); }
-
 }  // namespace
 
 const OpDef& log_op() {
@@ -21,7 +19,7 @@ const OpDef& log_op() {
                             .infer = InferUnary,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = UnaryOffers(kLog),
                             .layout_agnostic = true};
   return def;
 }

@@ -8,6 +8,7 @@
 #include "engine/ops/onednn_step.h"
 #include "engine/ops/product.h"
 #include "engine/ops/quantized.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -87,7 +88,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 }
 
 // Both operands are computed, or the right one is a stack.
-absl::StatusOr<std::unique_ptr<Step>> LowerStacks(const LowerContext& context, const Stacks<Shape>& stacks) {
+absl::StatusOr<StepMaker> TakeStacks(const LowerContext& context, const Stacks<Shape>& stacks) {
   const Node& node = context.node;
   if (node.input(2) != nullptr)
     return absl::UnimplementedError("a bias on two computed operands has no kernel, expected none");
@@ -102,25 +103,22 @@ absl::StatusOr<std::unique_ptr<Step>> LowerStacks(const LowerContext& context, c
   if (stacks.a_vector) spec.dst.shape.insert(spec.dst.shape.end() - (stacks.b_vector ? 0 : 1), 1);
   if (stacks.b_vector) spec.dst.shape.push_back(1);
   spec.src.layout = spec.src1.layout = spec.dst.layout = Layout();
-  ASSIGN_OR_RETURN(auto primitive, MakeBatchedMatMul(spec));
-  return std::make_unique<OnednnStep>(std::move(primitive), OnednnStep::Operands{.src = 0, .src1 = 1});
+  return TakePrimitive(FindBatchedMatMul(spec), {.src = 0, .src1 = 1});
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   const Node& node = context.node;
   for (const Value* value : {node.inputs[0], node.inputs[1], node.outputs[0]})
-    if (const TensorSpec spec = context.Spec(value); !spec.layout.SameBytes(Layout(), spec.shape))
-      return absl::UnimplementedError(
-          absl::StrCat("'", value->name, "' is ", spec.layout.ToText(), ", expected row_major"));
+    RETURN_IF_ERROR(CheckRowMajor(context, value));
   const Stacks<Shape> stacks(context.Input(0).shape, context.Input(1).shape);
-  if (!node.inputs[1]->is_constant() || node.inputs[1]->rank() != 2) return LowerStacks(context, stacks);
+  if (!node.inputs[1]->is_constant() || node.inputs[1]->rank() != 2) return TakeStacks(context, stacks);
   const int64_t depth = stacks.a.back(), columns = stacks.b.back();
   const int64_t rows = CountOf(std::span(stacks.a).first(stacks.a.size() - 1));
   ProductForm form{.src_shape = {rows, depth}, .dst_shape = {rows, columns}};
   if (node.input(2) != nullptr) {
     ASSIGN_OR_RETURN(form.bias, ColumnBias(*node.inputs[2], columns, 1.0f));
   }
-  return LowerProduct(context, form);
+  return TakeProduct(context, form);
 }
 
 int64_t Macs(const LowerContext& context) { return context.Output().count() * context.Input(0).shape.back(); }
@@ -152,7 +150,7 @@ const OpDef& matmul_op() {
                             .quantize = QuantRule::kWeighted,
                             .rows = RowsOfMatMul,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "onednn", .take = Take}},
                             .fuses_post_ops = true,
                             .residual_input = 3,
                             .macs = Macs};

@@ -10,10 +10,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
                              .integer = [](int64_t a, int64_t b) { return a < b ? b : a; }});
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  return LowerBroadcast(context, BroadcastKind::kMax);
-}
-
 }  // namespace
 
 const OpDef& max_op() {
@@ -22,7 +18,7 @@ const OpDef& max_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = BroadcastOffers(BroadcastKind::kMax),
                             .layout_agnostic = true,
                             .fuses_post_ops = true};
   return def;

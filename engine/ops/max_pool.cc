@@ -31,10 +31,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  return LowerPooling(context, PoolingSpec::Kind::kMax);
-}
-
 }  // namespace
 
 const OpDef& max_pool_op() {
@@ -43,7 +39,11 @@ const OpDef& max_pool_op() {
                             .quantize = QuantRule::kKeepScale,
                             .rows = RowsOfBatchAxis,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "onednn",
+                                        .take =
+                                            [](const LowerContext& context) {
+                                              return TakePooling(context, PoolingSpec::Kind::kMax);
+                                            }}},
                             .channels_last = true};
   return def;
 }

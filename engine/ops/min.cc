@@ -10,10 +10,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
                              .integer = [](int64_t a, int64_t b) { return b < a ? b : a; }});
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  return LowerBroadcast(context, BroadcastKind::kMin);
-}
-
 }  // namespace
 
 const OpDef& min_op() {
@@ -22,7 +18,7 @@ const OpDef& min_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = BroadcastOffers(BroadcastKind::kMin),
                             .layout_agnostic = true,
                             .fuses_post_ops = true};
   return def;

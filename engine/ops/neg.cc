@@ -28,8 +28,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) { return LowerUnary(kNeg, context); }
-
 }  // namespace
 
 const OpDef& neg_op() {
@@ -38,7 +36,7 @@ const OpDef& neg_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = UnaryOffers(kNeg),
                             .layout_agnostic = true};
   return def;
 }

@@ -3,6 +3,7 @@
 #include "engine/cpu/team.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -20,7 +21,7 @@ absl::Status Reference(const Node& /*node*/, std::span<const TensorView> inputs,
 
 class NotStep final : public KernelStep {
  public:
-  explicit NotStep(int64_t count) : KernelStep({.kernel = "hachi_not"}), count_(count) {}
+  explicit NotStep(int64_t count) : count_(count) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
@@ -36,11 +37,10 @@ class NotStep final : public KernelStep {
   const int64_t count_;
 };
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   const TensorSpec src = context.Input(0), dst = context.Output();
-  if (!src.layout.SameBytes(dst.layout, src.shape))
-    return absl::UnimplementedError("input and output have different layouts, expected one");
-  return std::make_unique<NotStep>(src.count());
+  RETURN_IF_ERROR(CheckOneLayout(src, dst));
+  return [count = src.count()] { return std::make_unique<NotStep>(count); };
 }
 
 }  // namespace
@@ -50,7 +50,7 @@ const OpDef& not_op() {
                             .infer = Infer,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "hachi_not", .take = Take}},
                             .layout_agnostic = true};
   return def;
 }

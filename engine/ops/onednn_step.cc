@@ -1,5 +1,7 @@
 #include "engine/ops/onednn_step.h"
 
+#include "engine/base/status_macros.h"
+
 namespace hachi {
 namespace {
 
@@ -12,6 +14,7 @@ struct State : StepState {
 
 OnednnStep::OnednnStep(std::unique_ptr<Primitive> primitive, Operands operands)
     : Step({.kernel = primitive->kernel(),
+            .why_reference = primitive->kernel().reference ? "the library has no other kernel" : "",
             .scratch_bytes = primitive->scratch_bytes(),
             .in_place_input = operands.residual}),
       primitive_(std::move(primitive)),
@@ -32,6 +35,14 @@ std::unique_ptr<StepState> OnednnStep::Bind(StepBuffers buffers) const {
 
 absl::Status OnednnStep::Run(StepState& state, Stream& stream) const {
   return static_cast<State&>(state).bound->Execute(stream);
+}
+
+absl::StatusOr<StepMaker> TakePrimitive(absl::StatusOr<PrimitiveMaker> maker, OnednnStep::Operands operands) {
+  RETURN_IF_ERROR(maker.status());
+  return [maker = *std::move(maker), operands]() mutable -> absl::StatusOr<std::unique_ptr<Step>> {
+    ASSIGN_OR_RETURN(auto primitive, maker());
+    return std::make_unique<OnednnStep>(std::move(primitive), operands);
+  };
 }
 
 }  // namespace hachi

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "engine/onednn/primitive.h"
-#include "engine/ops/step.h"
+#include "engine/ops/op.h"
 
 namespace hachi {
 
@@ -27,5 +27,8 @@ class OnednnStep final : public Step {
   const std::unique_ptr<Primitive> primitive_;
   const Operands operands_;
 };
+
+// What the library answered, as what an offer answers.
+absl::StatusOr<StepMaker> TakePrimitive(absl::StatusOr<PrimitiveMaker> maker, OnednnStep::Operands operands);
 
 }  // namespace hachi

@@ -14,6 +14,8 @@ namespace hachi {
 
 namespace {
 
+constexpr std::string_view kReferenceKernel = "ref";
+
 std::vector<const OpDef*> SortedOps() {
   std::vector<const OpDef*> ops = {
 #define HACHI_OP(name) &name##_op(),
@@ -50,7 +52,10 @@ void CopyElements(const std::byte* from, const std::vector<int64_t>& from_stride
 // The definition of an operator as a step: correct, slow, allocating. For leftovers off the hot path.
 class ReferenceStep final : public KernelStep {
  public:
-  ReferenceStep(const LowerContext& context, const OpDef& op) : KernelStep({.kernel = "ref"}), op_(op) {
+  ReferenceStep(const LowerContext& context, const OpDef& op, std::string why)
+      : KernelStep({.kernel = {.name = std::string(kReferenceKernel), .isa = context.isa, .reference = true},
+                    .why_reference = std::move(why)}),
+        op_(op) {
     node_.name = context.node.name;
     node_.op = context.node.op;
     node_.attrs = context.node.attrs;
@@ -113,6 +118,35 @@ absl::Status UnknownOperator(const Node& node) {
       absl::StrCat("node '", node.name, "': operator '", node.op, "' is not supported"));
 }
 
+absl::StatusOr<StepMaker> Ask(const Offer& offer, const LowerContext& context) {
+  if (context.isa < offer.needs)
+    return absl::UnimplementedError(absl::StrCat("the rung is ", std::string(NameOf(context.isa)),
+                                                 ", expected ", std::string(NameOf(offer.needs)),
+                                                 " or higher"));
+  return offer.take(context);
+}
+
+absl::StatusOr<std::unique_ptr<Step>> Make(const Offer& offer, StepMaker& maker,
+                                           const LowerContext& context) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Step> step, maker());
+  // Steps of the library know better. Kernels of ours that need no VNNI don't use it.
+  if (step->info().kernel.name.empty())
+    step->set_kernel({.name = std::string(offer.name), .isa = context.isa, .vnni = HasVnni(offer.needs)});
+  return step;
+}
+
+absl::Status CheckForcedKernel(const LowerContext& context, const OpDef& op) {
+  if (context.kernel.empty() || context.kernel == kReferenceKernel) return absl::OkStatus();
+  std::string names;
+  for (const Offer& offer : op.offers) {
+    if (offer.name == context.kernel) return absl::OkStatus();
+    absl::StrAppend(&names, std::string(offer.name), ", ");
+  }
+  return absl::InvalidArgumentError(absl::StrCat("kernel is '", std::string(context.kernel),
+                                                 "', expected one of ", names,
+                                                 std::string(kReferenceKernel)));
+}
+
 }  // namespace
 
 std::span<const OpDef* const> AllOps() {
@@ -157,11 +191,31 @@ absl::StatusOr<std::vector<Tensor>> RunReference(const Node& node, std::span<con
 absl::StatusOr<std::unique_ptr<Step>> LowerNode(const LowerContext& context) {
   const OpDef* op = FindOp(context.node.op);
   if (op == nullptr) return UnknownOperator(context.node);
-  if (op->lower != nullptr) {
-    auto step = op->lower(context);
-    if (step.ok() || !absl::IsUnimplemented(step.status())) return step;
+  RETURN_IF_ERROR(CheckForcedKernel(context, *op));
+  std::string reasons;
+  for (const Offer& offer : op->offers) {
+    if (!context.kernel.empty() && context.kernel != offer.name) continue;
+    auto maker = Ask(offer, context);
+    if (maker.ok()) return Make(offer, *maker, context);
+    if (!absl::IsUnimplemented(maker.status())) return maker.status();
+    absl::StrAppend(&reasons, reasons.empty() ? "" : "; ", std::string(offer.name), ": ",
+                    std::string(maker.status().message()));
   }
-  return std::make_unique<ReferenceStep>(context, *op);
+  if (context.kernel == kReferenceKernel) {
+    reasons = "it was asked for";
+  } else if (!context.kernel.empty()) {
+    return absl::UnimplementedError(reasons);
+  } else if (reasons.empty()) {
+    reasons = "the operator has no kernel";
+  }
+  return std::make_unique<ReferenceStep>(context, *op, std::move(reasons));
+}
+
+std::vector<OfferAnswer> AskOffers(const LowerContext& context) {
+  std::vector<OfferAnswer> answers;
+  if (const OpDef* op = FindOp(context.node.op); op != nullptr)
+    for (const Offer& offer : op->offers) answers.push_back({offer.name, Ask(offer, context).status()});
+  return answers;
 }
 
 }  // namespace hachi

@@ -1,13 +1,16 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/cpu/isa.h"
 #include "engine/graph/graph.h"
 #include "engine/onednn/weight_cache.h"
 #include "engine/ops/rows.h"
@@ -23,11 +26,34 @@ struct LowerContext {
   const Bindings& bindings;  // of every symbol
   int threads;
   WeightCache& weights;
+  Isa isa = DetectIsa();  // the highest rung for kernels of ours; the library's follow the process's
+  std::string_view kernel =
+      "";  // the name of the offer to use, "ref" for none; empty: the first that takes it
 
   // A value of the node, with its shape made concrete.
   TensorSpec Spec(const Value* value) const;
   TensorSpec Input(size_t i) const { return Spec(node.inputs[i]); }
   TensorSpec Output() const { return Spec(node.outputs[0]); }
+};
+
+// Makes the step that an offer promised: packs weights, generates code. Called once at most, while the
+// LowerContext lives.
+using StepMaker = absl::AnyInvocable<absl::StatusOr<std::unique_ptr<Step>>()>;
+
+// A kernel that an operator can run on.
+struct Offer {
+  std::string_view name;   // unique in the operator; the kernel's own, where the library names its kernels
+  Isa needs = Isa::kAvx2;  // the lowest rung that has it
+
+  // Whether the kernel takes the node, and then how it is made. UNIMPLEMENTED: it doesn't, for the reason
+  // that the message says. Cheap beside making it.
+  std::function<absl::StatusOr<StepMaker>(const LowerContext& context)> take;
+};
+
+// What an offer said of a node: OK, or why not.
+struct OfferAnswer {
+  std::string_view offer;
+  absl::Status answer;
 };
 
 // How an operator takes part in quantization.
@@ -64,12 +90,11 @@ struct OpDef {
 
   // The definition of the right answer: plain loops on dense row-major tensors, for real and (where
   // `quantize` says so) quantized values. The node's values say the quantization; post_ops are applied. Also
-  // folds constants. Outputs come allocated with dtype and shape. Shares no code with `lower`.
+  // folds constants. Outputs come allocated with dtype and shape. Shares no code with the offers.
   absl::Status (*reference)(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs);
 
-  // Prepares the fast kernel; null: the reference runs as a step (kernel "ref"). UNIMPLEMENTED when there is
-  // none for these types or layouts.
-  absl::StatusOr<std::unique_ptr<Step>> (*lower)(const LowerContext& context) = nullptr;
+  // Its kernels, the preferred first. A node that none takes runs its reference as a step (kernel "ref").
+  std::vector<Offer> offers;
 
   // Whether the operator takes activations channels-last (rank 3 and up): it then wants them so.
   bool channels_last = false;
@@ -106,7 +131,11 @@ absl::Status InferNode(Node& node);
 absl::StatusOr<std::vector<Tensor>> RunReference(const Node& node, std::span<const TensorView> inputs,
                                                  const Bindings& bindings);
 
-// Lowers through the OpDef, falling back to the reference as a step.
+// Lowers to the first offer that takes the node, or to the one that the context names; to the reference where
+// none does. INVALID_ARGUMENT: no offer has that name; UNIMPLEMENTED: it has, and doesn't take the node.
 absl::StatusOr<std::unique_ptr<Step>> LowerNode(const LowerContext& context);
+
+// Every offer's answer, in order.
+std::vector<OfferAnswer> AskOffers(const LowerContext& context);
 
 }  // namespace hachi

@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "engine/cpu/isa.h"
 #include "engine/kernels/pointwise.h"
 #include "engine/ops/clip_bounds.h"
 
@@ -29,29 +28,49 @@ bool FusesOnlyResidualAndClip(std::span<const PostOp> post_ops) {
   return post_ops.empty() || (post_ops.size() == 1 && post_ops[0].kind == PostOp::Kind::kClip);
 }
 
-bool KernelTakes(const ConvolutionSpec& spec) {
-  // With tiles oneDNN's kernels are the faster ones.
-  if (DetectIsa() != Isa::kAvx512Vnni || !spec.src.is_quantized_byte() || !spec.dst.is_quantized_byte() ||
-      !spec.weight_quant)
-    return false;
-  const Layout channels_last = Layout::ChannelsLast(spec.src.shape.size());
-  if (spec.src.layout != channels_last || spec.dst.layout != channels_last) return false;
-  if (spec.groups != 1 || spec.src.shape[1] % 4 != 0 || spec.src.shape[1] > kMaxDepth) return false;
-  if (spec.dst.shape[1] < kMinChannels) return false;
-  if (!AreAll(std::span(spec.weights->shape()).subspan(2), 1) || !AreAll(spec.strides, 1)) return false;
-  if (!AreAll(spec.pads_begin, 0) || !AreAll(spec.pads_end, 0)) return false;
-  if (spec.residual && (!spec.residual->is_quantized_byte() || spec.residual->layout != channels_last))
-    return false;
-  return FusesOnlyResidualAndClip(spec.post_ops);
+absl::Status CheckTypes(const ConvolutionSpec& spec) {
+  std::vector<TensorSpec> tensors = {spec.src, spec.dst};
+  if (spec.residual) tensors.push_back(*spec.residual);
+  for (const TensorSpec& tensor : tensors) {
+    if (!tensor.is_quantized_byte())
+      return absl::UnimplementedError("a tensor is no u8 or s8 with a scale, expected each to be one");
+    if (tensor.layout != Layout::ChannelsLast(tensor.shape.size()))
+      return absl::UnimplementedError(
+          absl::StrCat("a layout is ", tensor.layout.ToText(), ", expected channels_last"));
+  }
+  if (!spec.weight_quant) return absl::UnimplementedError("weights are f32, expected s8");
+  return absl::OkStatus();
+}
+
+absl::Status CheckGeometry(const ConvolutionSpec& spec) {
+  if (spec.groups != 1)
+    return absl::UnimplementedError(absl::StrCat("group is ", spec.groups, ", expected 1"));
+  if (!AreAll(std::span(spec.weights->shape()).subspan(2), 1))
+    return absl::UnimplementedError(
+        absl::StrCat("weights are ", ShapeText(spec.weights->shape()), ", expected 1 x 1"));
+  if (!AreAll(spec.strides, 1))
+    return absl::UnimplementedError(absl::StrCat("strides are ", ShapeText(spec.strides), ", expected 1"));
+  if (!AreAll(spec.pads_begin, 0) || !AreAll(spec.pads_end, 0))
+    return absl::UnimplementedError("there is padding, expected none");
+  if (!FusesOnlyResidualAndClip(spec.post_ops))
+    return absl::UnimplementedError("more is fused than a residual and a clip, expected at most those");
+  return absl::OkStatus();
+}
+
+absl::Status CheckSpeed(const ConvolutionSpec& spec) {
+  if (const int64_t depth = spec.src.shape[1]; depth % 4 != 0 || depth > kMaxDepth)
+    return absl::UnimplementedError(
+        absl::StrCat(depth, " channels in, expected a multiple of 4 up to ", kMaxDepth));
+  if (spec.dst.shape[1] < kMinChannels)
+    return absl::UnimplementedError(
+        absl::StrCat(spec.dst.shape[1], " channels out, expected at least ", kMinChannels));
+  return absl::OkStatus();
 }
 
 class PointwiseStep final : public KernelStep {
  public:
   PointwiseStep(Pointwise kernel, int64_t pixels, int residual)
-      : KernelStep({.kernel = absl::StrCat("hachi_pointwise:", std::string(NameOf(DetectIsa())))}),
-        kernel_(std::move(kernel)),
-        pixels_(pixels),
-        residual_(residual) {}
+      : kernel_(std::move(kernel)), pixels_(pixels), residual_(residual) {}
 
   bool Reads(size_t input) const override { return input == 0 || static_cast<int>(input) == residual_; }
 
@@ -68,11 +87,7 @@ class PointwiseStep final : public KernelStep {
   const int residual_;
 };
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Step>> MakePointwiseStep(const ConvolutionSpec& spec, int residual,
-                                                        WeightCache& cache) {
-  if (!KernelTakes(spec)) return absl::UnimplementedError("not a convolution of our pointwise kernel");
+PointwiseSpec KernelOf(const ConvolutionSpec& spec) {
   const QuantParams &from = *spec.src.quant, &to = *spec.dst.quant;
   const ClipBounds bounds = ClipBounds::Of(spec.post_ops, spec.dst);
   PointwiseSpec kernel{.depth = spec.src.shape[1],
@@ -98,6 +113,11 @@ absl::StatusOr<std::unique_ptr<Step>> MakePointwiseStep(const ConvolutionSpec& s
     kernel.factor.push_back(factor);
     kernel.offset.push_back(bias / to.scale() + shift - static_cast<float>(from.zero_point() * sum) * factor);
   }
+  return kernel;
+}
+
+absl::StatusOr<std::unique_ptr<Step>> Make(const ConvolutionSpec& spec, int residual, WeightCache& cache) {
+  PointwiseSpec kernel = KernelOf(spec);
   constexpr std::string_view kLayout = "hachi_pointwise";
   ASSIGN_OR_RETURN(auto packed, cache.GetOrPack(spec.weights.get(), {kLayout.begin(), kLayout.end()},
                                                 [&]() -> absl::StatusOr<AlignedBuffer> {
@@ -105,6 +125,15 @@ absl::StatusOr<std::unique_ptr<Step>> MakePointwiseStep(const ConvolutionSpec& s
                                                 }));
   const int64_t pixels = spec.src.count() / kernel.depth;
   return std::make_unique<PointwiseStep>(Pointwise(std::move(kernel), std::move(packed)), pixels, residual);
+}
+
+}  // namespace
+
+absl::StatusOr<StepMaker> TakePointwise(const ConvolutionSpec& spec, int residual, WeightCache& cache) {
+  RETURN_IF_ERROR(CheckTypes(spec));
+  RETURN_IF_ERROR(CheckGeometry(spec));
+  RETURN_IF_ERROR(CheckSpeed(spec));
+  return [spec, residual, &cache] { return Make(spec, residual, cache); };
 }
 
 }  // namespace hachi

@@ -4,6 +4,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/onednn_step.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 
@@ -24,9 +25,8 @@ absl::StatusOr<Window> PoolingWindow(const Node& node, std::span<const int64_t> 
   return window.For(input.subspan(2), output.subspan(2));
 }
 
-absl::StatusOr<std::unique_ptr<Step>> LowerPooling(const LowerContext& context, PoolingSpec::Kind kind) {
-  if (!context.node.post_ops.empty())
-    return absl::UnimplementedError("pooling with fused operations has no kernel, expected none");
+absl::StatusOr<StepMaker> TakePooling(const LowerContext& context, PoolingSpec::Kind kind) {
+  RETURN_IF_ERROR(CheckNothingFused(context.node));
   PoolingSpec spec{kind, context.Input(0), context.Output()};
   ASSIGN_OR_RETURN(const Window window, PoolingWindow(context.node, spec.src.shape, spec.dst.shape));
   spec.kernel = window.kernel;
@@ -34,8 +34,7 @@ absl::StatusOr<std::unique_ptr<Step>> LowerPooling(const LowerContext& context, 
   spec.dilations = window.dilations;
   spec.pads_begin = window.pads_begin;
   spec.pads_end = window.pads_end;
-  ASSIGN_OR_RETURN(auto primitive, MakePooling(spec));
-  return std::make_unique<OnednnStep>(std::move(primitive), OnednnStep::Operands{});
+  return TakePrimitive(FindPooling(spec), {});
 }
 
 }  // namespace hachi

@@ -49,6 +49,7 @@ void ForEachWindow(const Window& stated, const Window& window, std::span<const i
   }
 }
 
-absl::StatusOr<std::unique_ptr<Step>> LowerPooling(const LowerContext& context, PoolingSpec::Kind kind);
+// The library's kernel.
+absl::StatusOr<StepMaker> TakePooling(const LowerContext& context, PoolingSpec::Kind kind);
 
 }  // namespace hachi

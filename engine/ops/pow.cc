@@ -30,7 +30,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
-// Powers that are written out; the table is for quantized inputs, which Infer refuses.
+// Powers that are written out.
 std::optional<UnaryFunction> FunctionFor(float exponent) {
   if (exponent == 2.0f) return UnaryFunction::kSquare;
   if (exponent == 3.0f) return UnaryFunction::kCube;
@@ -39,15 +39,21 @@ std::optional<UnaryFunction> FunctionFor(float exponent) {
   return std::nullopt;
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> TakeWrittenOut(const LowerContext& context) {
   const Value& exponent = *context.node.inputs[1];
-  if (exponent.is_constant() && exponent.constant->count() == 1 &&
-      context.Input(0).shape == context.Output().shape)
-    if (const auto function = FunctionFor(RealAt(exponent.constant->view(), 0, std::nullopt)))
-      return LowerUnary({*function, nullptr}, context);
-  if (exponent.dtype != DType::kF32)
-    return absl::UnimplementedError("an integer exponent other than 2, 3 or -1 has no kernel, expected f32");
-  return LowerBroadcast(context, BroadcastKind::kPow);
+  if (!exponent.is_constant() || exponent.constant->count() != 1 ||
+      context.Input(0).shape != context.Output().shape)
+    return absl::UnimplementedError("exponent is no constant number, expected one");
+  const auto function = FunctionFor(RealAt(exponent.constant->view(), 0, std::nullopt));
+  if (!function)
+    return absl::UnimplementedError("exponent is another than 2, 3, 0.5 and -1, expected one of them");
+  return TakeUnary(*function, context);
+}
+
+std::vector<Offer> Offers() {
+  std::vector<Offer> offers = BroadcastOffers(BroadcastKind::kPow);
+  offers.insert(offers.begin(), {.name = "hachi_unary", .take = TakeWrittenOut});
+  return offers;
 }
 
 }  // namespace
@@ -57,7 +63,7 @@ const OpDef& pow_op() {
                             .infer = Infer,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = Offers(),
                             .layout_agnostic = true};
   return def;
 }

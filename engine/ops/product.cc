@@ -40,7 +40,7 @@ double Dot(const Lane& a, const Lane& b, int64_t depth, int64_t channel) {
   return (real_sum + static_cast<double>(integer_sum)) * scale;
 }
 
-absl::StatusOr<std::unique_ptr<Step>> LowerProduct(const LowerContext& context, const ProductForm& form) {
+absl::StatusOr<StepMaker> TakeProduct(const LowerContext& context, const ProductForm& form) {
   const Node& node = context.node;
   MatMulSpec spec{.src = context.Input(0), .dst = context.Output()};
   if (!spec.dst.layout.SameBytes(Layout(), spec.dst.shape))
@@ -69,8 +69,7 @@ absl::StatusOr<std::unique_ptr<Step>> LowerProduct(const LowerContext& context, 
       residual.layout = Layout();
       spec.residual = std::move(residual);
     }
-  ASSIGN_OR_RETURN(auto primitive, MakeMatMul(spec, context.weights));
-  return std::make_unique<OnednnStep>(std::move(primitive), operands);
+  return TakePrimitive(FindMatMul(spec, context.weights), operands);
 }
 
 absl::StatusOr<std::shared_ptr<const Tensor>> ColumnBias(const Value& value, int64_t columns, float factor) {

@@ -28,8 +28,8 @@ struct ProductForm {
   std::shared_ptr<const Tensor> bias;  // f32 [N] or null
 };
 
-// Lowers a product with constant weights (input 1), post-ops and residual.
-absl::StatusOr<std::unique_ptr<Step>> LowerProduct(const LowerContext& context, const ProductForm& form);
+// The library's kernel for a product with constant weights (input 1), post-ops and residual.
+absl::StatusOr<StepMaker> TakeProduct(const LowerContext& context, const ProductForm& form);
 
 // A bias of `columns` elements, times `factor`, from a constant that broadcasts along the columns of a
 // matrix; UNIMPLEMENTED where it is computed or differs between rows.

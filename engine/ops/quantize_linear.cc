@@ -5,6 +5,7 @@
 #include "engine/ops/quantized.h"
 #include "engine/ops/quantizers.h"
 #include "engine/ops/table_step.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -42,7 +43,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 class QuantizeStep final : public KernelStep {
  public:
   QuantizeStep(size_t count, DType to, QuantParams quant)
-      : KernelStep({.kernel = "hachi_quantize"}), count_(count), to_(to), quant_(std::move(quant)) {}
+      : count_(count), to_(to), quant_(std::move(quant)) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
@@ -62,23 +63,36 @@ class QuantizeStep final : public KernelStep {
   const QuantParams quant_;
 };
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::Status CheckOneScale(const TensorSpec& spec) {
+  if (spec.quant->per_tensor()) return absl::OkStatus();
+  return absl::UnimplementedError("output has scales by channel, expected one");
+}
+
+absl::StatusOr<StepMaker> TakeInTable(const LowerContext& context) {
+  RETURN_IF_ERROR(CheckOneScale(context.Output()));
+  return TakeTable(context, [](float x) { return x; });
+}
+
+absl::StatusOr<StepMaker> TakeReals(const LowerContext& context) {
   const TensorSpec src = context.Input(0), dst = context.Output();
-  if (!dst.quant->per_tensor() || !src.layout.SameBytes(dst.layout, src.shape))
-    return absl::UnimplementedError("scales by channel or a change of layout have no kernel, expected none");
-  if (src.quant) return MakeTableStep(src, dst, [](float x) { return x; });
-  return std::make_unique<QuantizeStep>(static_cast<size_t>(src.count()), dst.dtype, *dst.quant);
+  RETURN_IF_ERROR(CheckOneScale(dst));
+  RETURN_IF_ERROR(CheckOneLayout(src, dst));
+  if (src.quant) return absl::UnimplementedError("input is integers, expected f32");
+  return [count = static_cast<size_t>(src.count()), to = dst.dtype, quant = *dst.quant] {
+    return std::make_unique<QuantizeStep>(count, to, quant);
+  };
 }
 
 }  // namespace
 
 const OpDef& quantize_linear_op() {
-  static const OpDef def = {.name = "QuantizeLinear",
-                            .infer = Infer,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .lower = Lower,
-                            .layout_agnostic = true};
+  static const OpDef def = {
+      .name = "QuantizeLinear",
+      .infer = Infer,
+      .rows = RowsOfElements,
+      .reference = Reference,
+      .offers = {{.name = "hachi_table", .take = TakeInTable}, {.name = "hachi_quantize", .take = TakeReals}},
+      .layout_agnostic = true};
   return def;
 }
 

@@ -10,10 +10,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return ReferenceUnary(kReciprocal, node, inputs, outputs);
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  return LowerUnary(kReciprocal, context);
-}
-
 }  // namespace
 
 const OpDef& reciprocal_op() {
@@ -21,7 +17,7 @@ const OpDef& reciprocal_op() {
                             .infer = InferUnary,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = UnaryOffers(kReciprocal),
                             .layout_agnostic = true};
   return def;
 }

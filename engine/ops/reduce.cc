@@ -8,6 +8,7 @@
 #include "engine/kernels/permute.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/quantized.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -32,8 +33,7 @@ class ReduceStep final : public KernelStep {
  public:
   ReduceStep(Reduction reduction, const TensorSpec& src, size_t results, int64_t length, int64_t inner,
              std::optional<Permute> permute)
-      : KernelStep({.kernel = permute ? "hachi_permuted_reduce" : "hachi_reduce",
-                    .scratch_bytes = permute ? static_cast<size_t>(src.bytes()) : 0}),
+      : KernelStep({.scratch_bytes = permute ? static_cast<size_t>(src.bytes()) : 0}),
         reduction_(reduction),
         count_(static_cast<size_t>(src.count())),
         results_(results),
@@ -121,12 +121,26 @@ absl::Status ReferenceReduction(const Node& node, std::span<const TensorView> in
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> LowerReduction(const LowerContext& context, Reduction reduction) {
+namespace {
+
+// How the input's elements lie for a reduction: [outer][length][inner] as they are, or as rows of `length`
+// after a permutation.
+struct Form {
+  TensorSpec src;
+  size_t results;
+  int64_t length = 1, inner = 1;
+  std::optional<Permute> permute;
+
+  static absl::StatusOr<Form> Of(const LowerContext& context);
+};
+
+absl::StatusOr<Form> Form::Of(const LowerContext& context) {
   const TensorSpec src = context.Input(0), dst = context.Output();
-  if (src.dtype != DType::kF32) return absl::UnimplementedError("integers have no kernel, expected f32");
-  if (src.count() == 0) return absl::UnimplementedError("an empty tensor has no kernel");
-  if (!context.node.post_ops.empty())
-    return absl::UnimplementedError("a reduction with fused operations has no kernel, expected none");
+  if (src.dtype != DType::kF32)
+    return absl::UnimplementedError(
+        absl::StrCat("input is ", std::string(NameOf(src.dtype)), ", expected f32"));
+  if (src.count() == 0) return absl::UnimplementedError("input is empty, expected elements");
+  RETURN_IF_ERROR(CheckNothingFused(context.node));
   ASSIGN_OR_RETURN(const std::vector<bool> reduced, ReducedAxes(context.node));
   const size_t rank = src.shape.size();
   const bool keeps = dst.shape.size() == rank;
@@ -144,9 +158,8 @@ absl::StatusOr<std::unique_ptr<Step>> LowerReduction(const LowerContext& context
     found.push_back(axis);
     if (reduced[axis]) lost.push_back(axis);
   }
-  int64_t length = 1, inner = 1;
-  for (const int axis : lost) length *= src.shape[axis];
-  const auto results = static_cast<size_t>(dst.count());
+  Form form{.src = src, .results = static_cast<size_t>(dst.count())};
+  for (const int axis : lost) form.length *= src.shape[axis];
 
   // Where the reduced axes lie together, between kept ones in the right order, nothing has to move.
   const auto first = std::ranges::find_if(found, [&](int axis) { return reduced[axis]; }) - found.begin();
@@ -155,17 +168,40 @@ absl::StatusOr<std::unique_ptr<Step>> LowerReduction(const LowerContext& context
                   lost.end());
   if (together == found) {
     for (size_t i = static_cast<size_t>(first) + lost.size(); i < found.size(); ++i)
-      inner *= src.shape[found[i]];
-    return std::make_unique<ReduceStep>(reduction, src, results, length, inner, std::nullopt);
+      form.inner *= src.shape[found[i]];
+    return form;
   }
   std::vector<int> order;
   for (size_t axis = 0; axis < rank; ++axis)
     if (src.shape[axis] == 1) order.push_back(static_cast<int>(axis));
   order.insert(order.end(), kept.begin(), kept.end());
   order.insert(order.end(), lost.begin(), lost.end());
-  ASSIGN_OR_RETURN(Permute permute, Permute::Create(src.shape, src.layout,
-                                                    Layout::FromOrder(std::move(order)), sizeof(float)));
-  return std::make_unique<ReduceStep>(reduction, src, results, length, inner, std::move(permute));
+  ASSIGN_OR_RETURN(form.permute, Permute::Create(src.shape, src.layout, Layout::FromOrder(std::move(order)),
+                                                 sizeof(float)));
+  return form;
+}
+
+StepMaker MakerOf(Reduction reduction, Form form) {
+  return [reduction, form = std::move(form)] {
+    return std::make_unique<ReduceStep>(reduction, form.src, form.results, form.length, form.inner,
+                                        form.permute);
+  };
+}
+
+}  // namespace
+
+std::vector<Offer> ReductionOffers(Reduction reduction) {
+  const auto take = [reduction](const LowerContext& context) -> absl::StatusOr<StepMaker> {
+    ASSIGN_OR_RETURN(Form form, Form::Of(context));
+    if (form.permute)
+      return absl::UnimplementedError("the reduced axes do not lie together, expected them to");
+    return MakerOf(reduction, std::move(form));
+  };
+  const auto take_permuted = [reduction](const LowerContext& context) -> absl::StatusOr<StepMaker> {
+    ASSIGN_OR_RETURN(Form form, Form::Of(context));
+    return MakerOf(reduction, std::move(form));
+  };
+  return {{.name = "hachi_reduce", .take = take}, {.name = "hachi_permuted_reduce", .take = take_permuted}};
 }
 
 }  // namespace hachi

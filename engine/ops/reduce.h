@@ -16,6 +16,6 @@ absl::Status ReferenceReduction(const Node& node, std::span<const TensorView> in
                                 std::span<Tensor> outputs, Reduction reduction);
 
 // FP32 through our kernel; axes that do not lie together in memory are brought together first.
-absl::StatusOr<std::unique_ptr<Step>> LowerReduction(const LowerContext& context, Reduction reduction);
+std::vector<Offer> ReductionOffers(Reduction reduction);
 
 }  // namespace hachi

@@ -8,10 +8,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return ReferenceReduction(node, inputs, outputs, Reduction::kSum);
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  return LowerReduction(context, Reduction::kSum);
-}
-
 }  // namespace
 
 const OpDef& reduce_sum_op() {
@@ -19,7 +15,7 @@ const OpDef& reduce_sum_op() {
                             .infer = InferReduction,
                             .rows = RowsOfReduction,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = ReductionOffers(Reduction::kSum),
                             .layout_agnostic = true};
   return def;
 }

@@ -10,7 +10,7 @@ const OpDef& reorder_op() {
                             .quantize = QuantRule::kKeepScale,
                             .rows = RowsOfElements,
                             .reference = ReferenceCopy,
-                            .lower = LowerCopy};
+                            .offers = CopyOffers()};
   return def;
 }
 

@@ -63,7 +63,7 @@ const OpDef& reshape_op() {
                             .rows = RowsOfSameOrder,
                             .shape_input = 1,
                             .reference = ReferenceCopy,
-                            .lower = LowerCopy};
+                            .offers = CopyOffers()};
   return def;
 }
 

@@ -144,7 +144,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   const TensorSpec src = context.Input(0), dst = context.Output();
   ASSIGN_OR_RETURN(const std::vector<Cut> cuts, ReadCuts(context.node, [&](size_t i) {
                      auto content = ContentOf(*context.node.inputs[i]);
@@ -160,7 +160,7 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
     begin += walk.first[axis] * strides[axis];
     strides[axis] *= walk.step[axis];
   }
-  return MakeBoxStep(
+  return TakeBoxes(
       {{0, 0,
         StridedCopy(dst.shape, begin, strides, 0, dst.layout.StridesOf(dst.shape), SizeOf(src.dtype))}});
 }
@@ -187,7 +187,7 @@ const OpDef& slice_op() {
                             .quantize = QuantRule::kKeepScale,
                             .rows = RowsOfSlice,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "hachi_copy", .take = Take}},
                             .layout_agnostic = true};
   return def;
 }

@@ -9,6 +9,7 @@
 #include "engine/kernels/permute.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -45,8 +46,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 class SoftmaxStep final : public KernelStep {
  public:
-  SoftmaxStep(size_t count, int64_t row_length)
-      : KernelStep({.kernel = "hachi_softmax"}), count_(count), row_length_(row_length) {}
+  SoftmaxStep(size_t count, int64_t row_length) : count_(count), row_length_(row_length) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
@@ -64,7 +64,7 @@ class SoftmaxStep final : public KernelStep {
 class PermutedSoftmaxStep final : public KernelStep {
  public:
   PermutedSoftmaxStep(Permute to_rows, Permute from_rows, size_t count, int64_t row_length)
-      : KernelStep({.kernel = "hachi_permuted_softmax", .scratch_bytes = count * sizeof(float)}),
+      : KernelStep({.scratch_bytes = count * sizeof(float)}),
         to_rows_(std::move(to_rows)),
         from_rows_(std::move(from_rows)),
         count_(count),
@@ -85,24 +85,47 @@ class PermutedSoftmaxStep final : public KernelStep {
   const int64_t row_length_;
 };
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  const TensorSpec src = context.Input(0), dst = context.Output();
-  if (!context.node.post_ops.empty())
-    return absl::UnimplementedError("softmax with fused operations has no kernel, expected none");
-  ASSIGN_OR_RETURN(const size_t axis, AxisOf(context.node));
-  const auto count = static_cast<size_t>(src.count());
-  const int64_t length = src.shape[axis];
-  if (length == 0) return absl::UnimplementedError("an empty axis has no kernel");
-  std::vector<int> order;
-  for (const int a : src.layout.Order(src.shape.size()))
-    if (a != static_cast<int>(axis)) order.push_back(a);
-  order.push_back(static_cast<int>(axis));
-  const Layout rows = Layout::FromOrder(std::move(order));
-  if (rows.SameBytes(src.layout, src.shape) && rows.SameBytes(dst.layout, src.shape))
-    return std::make_unique<SoftmaxStep>(count, length);
-  ASSIGN_OR_RETURN(Permute to_rows, Permute::Create(src.shape, src.layout, rows, sizeof(float)));
-  ASSIGN_OR_RETURN(Permute from_rows, Permute::Create(src.shape, rows, dst.layout, sizeof(float)));
-  return std::make_unique<PermutedSoftmaxStep>(std::move(to_rows), std::move(from_rows), count, length);
+// What is normalized together, as rows of memory.
+struct Rows {
+  TensorSpec src, dst;
+  size_t count;    // of elements
+  int64_t length;  // of a row
+  Layout layout;   // in which the axis is innermost
+
+  static absl::StatusOr<Rows> Of(const LowerContext& context) {
+    RETURN_IF_ERROR(CheckNothingFused(context.node));
+    ASSIGN_OR_RETURN(const size_t axis, AxisOf(context.node));
+    Rows rows{context.Input(0), context.Output(), 0, 0, {}};
+    rows.count = static_cast<size_t>(rows.src.count());
+    rows.length = rows.src.shape[axis];
+    if (rows.length == 0) return absl::UnimplementedError("the axis is empty, expected elements");
+    std::vector<int> order;
+    for (const int a : rows.src.layout.Order(rows.src.shape.size()))
+      if (a != static_cast<int>(axis)) order.push_back(a);
+    order.push_back(static_cast<int>(axis));
+    rows.layout = Layout::FromOrder(std::move(order));
+    return rows;
+  }
+};
+
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
+  ASSIGN_OR_RETURN(const Rows rows, Rows::Of(context));
+  for (const TensorSpec& spec : {rows.src, rows.dst})
+    if (!rows.layout.SameBytes(spec.layout, spec.shape))
+      return absl::UnimplementedError("the axis is not innermost in memory, expected it to be");
+  return [count = rows.count, length = rows.length] { return std::make_unique<SoftmaxStep>(count, length); };
+}
+
+absl::StatusOr<StepMaker> TakePermuted(const LowerContext& context) {
+  ASSIGN_OR_RETURN(const Rows rows, Rows::Of(context));
+  ASSIGN_OR_RETURN(Permute to_rows,
+                   Permute::Create(rows.src.shape, rows.src.layout, rows.layout, sizeof(float)));
+  ASSIGN_OR_RETURN(Permute from_rows,
+                   Permute::Create(rows.src.shape, rows.layout, rows.dst.layout, sizeof(float)));
+  return [to_rows = std::move(to_rows), from_rows = std::move(from_rows), count = rows.count,
+          length = rows.length] {
+    return std::make_unique<PermutedSoftmaxStep>(to_rows, from_rows, count, length);
+  };
 }
 
 absl::StatusOr<RowAxis> RowsOfSoftmax(const RowQuery& query) {
@@ -117,7 +140,8 @@ const OpDef& softmax_op() {
                             .infer = Infer,
                             .rows = RowsOfSoftmax,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "hachi_softmax", .take = Take},
+                                       {.name = "hachi_permuted_softmax", .take = TakePermuted}},
                             .layout_agnostic = true};
   return def;
 }

@@ -12,10 +12,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return ReferenceUnary(kSqrt, node, inputs, outputs);
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  return LowerUnary(kSqrt, context);
-}
-
 }  // namespace
 
 const OpDef& sqrt_op() {
@@ -23,7 +19,7 @@ const OpDef& sqrt_op() {
                             .infer = InferUnary,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = UnaryOffers(kSqrt),
                             .layout_agnostic = true};
   return def;
 }

@@ -42,7 +42,7 @@ const OpDef& squeeze_op() {
                             .quantize = QuantRule::kKeepScale,
                             .rows = RowsOfSameOrder,
                             .reference = ReferenceCopy,
-                            .lower = LowerCopy};
+                            .offers = CopyOffers()};
   return def;
 }
 

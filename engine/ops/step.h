@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/cpu/kernel_facts.h"
 #include "engine/onednn/primitive.h"
 
 namespace hachi {
@@ -23,7 +24,8 @@ struct StepState {
 };
 
 struct StepInfo {
-  std::string kernel;  // "brgconv:avx512_core_vnni", "ref", "hachi_gather"
+  KernelFacts kernel;
+  std::string why_reference;  // what the operator's kernels said of the node; empty: the step is no reference
   size_t scratch_bytes = 0;
   int in_place_input = -1;  // this input must lie where output 0 does: the step updates it
   bool view = false;        // in_place_input is output 0 already: there is nothing to run
@@ -34,10 +36,13 @@ struct StepInfo {
 // Immutable and thread-safe; concurrent runs need a state each.
 class Step {
  public:
-  explicit Step(StepInfo info) : info_(std::move(info)) {}
+  explicit Step(StepInfo info = {}) : info_(std::move(info)) {}
   virtual ~Step() = default;
 
   const StepInfo& info() const { return info_; }
+
+  // For what lowers a node: the facts are those of the offer that made the step.
+  void set_kernel(KernelFacts kernel) { info_.kernel = std::move(kernel); }
 
   // Whether Run reads input `i` of the node; weights that were packed at load are not read.
   virtual bool Reads(size_t /*input*/) const { return true; }

@@ -24,10 +24,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
            }});
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
-  return LowerBroadcast(context, BroadcastKind::kSub);
-}
-
 }  // namespace
 
 const OpDef& sub_op() {
@@ -36,7 +32,7 @@ const OpDef& sub_op() {
                             .quantize = QuantRule::kRescale,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = BroadcastOffers(BroadcastKind::kSub),
                             .layout_agnostic = true,
                             .fuses_post_ops = true};
   return def;

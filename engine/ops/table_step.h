@@ -2,8 +2,10 @@
 
 #include <array>
 
+#include "engine/base/status_macros.h"
 #include "engine/kernels/lut.h"
-#include "engine/ops/step.h"
+#include "engine/ops/op.h"
+#include "engine/ops/take.h"
 #include "engine/tensor/tensor_spec.h"
 
 namespace hachi {
@@ -13,8 +15,7 @@ namespace hachi {
 template <typename Out>
 class TableStep final : public KernelStep {
  public:
-  TableStep(size_t count, const std::array<Out, 256>& table)
-      : KernelStep({.kernel = "hachi_table"}), count_(count), table_(table) {}
+  TableStep(size_t count, const std::array<Out, 256>& table) : count_(count), table_(table) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
@@ -50,13 +51,19 @@ std::array<uint8_t, 256> IntegerTable(const TensorSpec& src, const TensorSpec& d
   });
 }
 
-// Any function of one real number, on quantized u8 or s8; `dst` is f32 or quantized u8 or s8 in the same
-// layout.
+// Takes any function of one real number where input 0 is quantized u8 or s8, and the output f32 or quantized
+// in the same layout.
 template <typename Fn>
-std::unique_ptr<Step> MakeTableStep(const TensorSpec& src, const TensorSpec& dst, const Fn& fn) {
-  const auto count = static_cast<size_t>(src.count());
-  if (dst.quant) return std::make_unique<TableStep<uint8_t>>(count, IntegerTable(src, dst, fn));
-  return std::make_unique<TableStep<float>>(count, RealTable(src, fn));
+absl::StatusOr<StepMaker> TakeTable(const LowerContext& context, Fn fn) {
+  const TensorSpec src = context.Input(0), dst = context.Output();
+  if (!src.is_quantized_byte())
+    return absl::UnimplementedError("input is no u8 or s8 with a scale, expected one");
+  RETURN_IF_ERROR(CheckOneLayout(src, dst));
+  return [src, dst, fn = std::move(fn)]() -> absl::StatusOr<std::unique_ptr<Step>> {
+    const auto count = static_cast<size_t>(src.count());
+    if (dst.quant) return std::make_unique<TableStep<uint8_t>>(count, IntegerTable(src, dst, fn));
+    return std::make_unique<TableStep<float>>(count, RealTable(src, fn));
+  };
 }
 
 }  // namespace hachi

@@ -44,7 +44,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   ASSIGN_OR_RETURN(const std::vector<int64_t> perm, PermutationOf(context.node));
   const TensorSpec dst = context.Output();
   // The input with its axes named as the output's: only their order in memory differs.
@@ -54,7 +54,7 @@ absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
     order.push_back(static_cast<int>(std::find(perm.begin(), perm.end(), axis) - perm.begin()));
   src.shape = dst.shape;
   src.layout = Layout::FromOrder(std::move(order));
-  return MakePermuteStep(src, dst);
+  return TakePermute(src, dst);
 }
 
 absl::StatusOr<RowAxis> RowsOfTranspose(const RowQuery& query) {
@@ -71,7 +71,7 @@ const OpDef& transpose_op() {
                             .quantize = QuantRule::kKeepScale,
                             .rows = RowsOfTranspose,
                             .reference = Reference,
-                            .lower = Lower};
+                            .offers = {{.name = "hachi_permute", .take = Take}}};
   return def;
 }
 

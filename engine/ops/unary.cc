@@ -4,14 +4,14 @@
 #include "engine/ops/infer.h"
 #include "engine/ops/quantized.h"
 #include "engine/ops/table_step.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
 
 class UnaryStep final : public KernelStep {
  public:
-  UnaryStep(UnaryFunction function, size_t count)
-      : KernelStep({.kernel = "hachi_unary"}), function_(function), count_(count) {}
+  UnaryStep(UnaryFunction function, size_t count) : function_(function), count_(count) {}
 
   bool Reads(size_t input) const override { return input == 0; }
 
@@ -44,18 +44,27 @@ absl::Status ReferenceUnary(const UnaryOp& op, const Node& node, std::span<const
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Step>> LowerUnary(const UnaryOp& op, const LowerContext& context) {
+absl::StatusOr<StepMaker> TakeUnary(UnaryFunction function, const LowerContext& context) {
   const TensorSpec src = context.Input(0), dst = context.Output();
-  if (!src.layout.SameBytes(dst.layout, src.shape))
-    return absl::UnimplementedError("input and output have different layouts, expected one");
-  if (!context.node.post_ops.empty())
-    return absl::UnimplementedError("a function with fused operations has no kernel, expected none");
-  if (src.quant)
-    return MakeTableStep(src, dst,
-                         [&](float x) { return static_cast<float>(op.function(static_cast<double>(x))); });
+  RETURN_IF_ERROR(CheckOneLayout(src, dst));
+  RETURN_IF_ERROR(CheckNothingFused(context.node));
   if (src.dtype != DType::kF32 || dst.dtype != DType::kF32)
-    return absl::UnimplementedError("types other than f32 in and out have no kernel");
-  return std::make_unique<UnaryStep>(op.kernel, static_cast<size_t>(src.count()));
+    return absl::UnimplementedError("types are not f32 in and out, expected those");
+  return [function, count = static_cast<size_t>(src.count())] {
+    return std::make_unique<UnaryStep>(function, count);
+  };
+}
+
+std::vector<Offer> UnaryOffers(const UnaryOp& op) {
+  const auto take_table = [function = op.function](const LowerContext& context) -> absl::StatusOr<StepMaker> {
+    RETURN_IF_ERROR(CheckNothingFused(context.node));
+    return TakeTable(context,
+                     [function](float x) { return static_cast<float>(function(static_cast<double>(x))); });
+  };
+  const auto take_reals = [kernel = op.kernel](const LowerContext& context) {
+    return TakeUnary(kernel, context);
+  };
+  return {{.name = "hachi_table", .take = take_table}, {.name = "hachi_unary", .take = take_reals}};
 }
 
 }  // namespace hachi

@@ -17,7 +17,10 @@ absl::Status InferUnary(Node& node);
 absl::Status ReferenceUnary(const UnaryOp& op, const Node& node, std::span<const TensorView> inputs,
                             std::span<Tensor> outputs);
 
-// FP32 through our kernel; u8 and s8 through a table of all 256 results.
-absl::StatusOr<std::unique_ptr<Step>> LowerUnary(const UnaryOp& op, const LowerContext& context);
+// FP32 through our kernel.
+absl::StatusOr<StepMaker> TakeUnary(UnaryFunction function, const LowerContext& context);
+
+// u8 and s8 through a table of all 256 results, FP32 through our kernel.
+std::vector<Offer> UnaryOffers(const UnaryOp& op);
 
 }  // namespace hachi

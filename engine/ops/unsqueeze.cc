@@ -36,7 +36,7 @@ const OpDef& unsqueeze_op() {
                             .quantize = QuantRule::kKeepScale,
                             .rows = RowsOfSameOrder,
                             .reference = ReferenceCopy,
-                            .lower = LowerCopy};
+                            .offers = CopyOffers()};
   return def;
 }
 

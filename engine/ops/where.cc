@@ -68,7 +68,7 @@ absl::Status Reference(const Node& /*node*/, std::span<const TensorView> inputs,
 template <typename T>
 class WhereStep final : public KernelStep {
  public:
-  explicit WhereStep(BroadcastRows rows) : KernelStep({.kernel = "hachi_where"}), rows_(std::move(rows)) {}
+  explicit WhereStep(BroadcastRows rows) : rows_(std::move(rows)) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
@@ -100,19 +100,21 @@ class WhereStep final : public KernelStep {
   const BroadcastRows rows_;
 };
 
-absl::StatusOr<std::unique_ptr<Step>> Lower(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   const TensorSpec operands[] = {context.Input(0), context.Input(1), context.Input(2)};
-  BroadcastRows rows = BroadcastRows::Of(context.Output(), operands);
-  switch (SizeOf(context.Output().dtype)) {
-    case 1:
-      return std::make_unique<WhereStep<uint8_t>>(std::move(rows));
-    case 2:
-      return std::make_unique<WhereStep<uint16_t>>(std::move(rows));
-    case 4:
-      return std::make_unique<WhereStep<uint32_t>>(std::move(rows));
-    default:
-      return std::make_unique<WhereStep<uint64_t>>(std::move(rows));
-  }
+  return [rows = BroadcastRows::Of(context.Output(), operands),
+          bytes = SizeOf(context.Output().dtype)]() -> absl::StatusOr<std::unique_ptr<Step>> {
+    switch (bytes) {
+      case 1:
+        return std::make_unique<WhereStep<uint8_t>>(rows);
+      case 2:
+        return std::make_unique<WhereStep<uint16_t>>(rows);
+      case 4:
+        return std::make_unique<WhereStep<uint32_t>>(rows);
+      default:
+        return std::make_unique<WhereStep<uint64_t>>(rows);
+    }
+  };
 }
 
 }  // namespace
@@ -122,7 +124,7 @@ const OpDef& where_op() {
                             .infer = Infer,
                             .rows = RowsOfElements,
                             .reference = Reference,
-                            .lower = Lower,
+                            .offers = {{.name = "hachi_where", .take = Take}},
                             .layout_agnostic = true};
   return def;
 }

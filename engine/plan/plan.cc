@@ -22,28 +22,17 @@ std::string SpecText(const Place& place) {
   return text;
 }
 
-// The instruction set in oneDNN's kernel names, "brgconv:avx512_core_vnni"; the rung for names without one.
-std::string IsaOf(const std::string& kernel) {
-  const std::string suffix = kernel.substr(kernel.rfind(':') + 1);
-  return suffix.starts_with("avx") ? suffix : std::string(NameOf(DetectIsa()));
-}
-
-// Whether products of bytes are summed in 32 bits by the kernel of that name.
-bool HasVnniName(const PlannedStep& step) {
-  return step.isa.find("vnni") != std::string::npos || step.isa.find("amx") != std::string::npos ||
-         step.isa.find("bf16") != std::string::npos;
-}
-
 }  // namespace
 
 // Builds a plan: lowers, then lays out memory.
 class PlanBuilder {
  public:
-  PlanBuilder(const Graph& graph, const Bindings& bindings, WeightCache& weights)
-      : graph_(graph), bindings_(bindings), weights_(weights) {}
+  PlanBuilder(const Graph& graph, const Bindings& bindings, WeightCache& weights, const PlanOptions& options)
+      : graph_(graph), bindings_(bindings), weights_(weights), options_(options) {}
 
   absl::StatusOr<std::shared_ptr<const Plan>> Build() {
     plan_->threads_ = TeamSize();
+    plan_->isa_ = options_.isa;
     for (const auto& node : graph_.nodes()) RETURN_IF_ERROR(Lower(*node));
     FindLifetimes();
     return LayOutMemory();
@@ -56,10 +45,11 @@ class PlanBuilder {
     int first = 0, last = 0;
   };
 
-  static bool IsRef(const std::string& kernel) { return kernel.starts_with("ref"); }
-
   absl::Status Lower(const Node& node) {
-    const LowerContext context{node, bindings_, plan_->threads_, weights_};
+    const auto forced = options_.kernels.find(node.name);
+    const LowerContext context{
+        node,     bindings_,    plan_->threads_,
+        weights_, options_.isa, forced == options_.kernels.end() ? "" : std::string_view(forced->second)};
     auto step = LowerNode(context);
     if (!step.ok()) return WithContext(step.status(), absl::StrCat("node '", node.name, "' (", node.op, ")"));
     const OpDef* op = FindOp(node.op);
@@ -72,10 +62,9 @@ class PlanBuilder {
     for (size_t i = 0; i < node.post_ops.size(); ++i)
       absl::StrAppend(&planned.what, i ? " " : " post ", ToText(node.post_ops[i]));
     if (op->macs != nullptr) planned.macs = op->macs(context);
-    if (planned.macs > 0 && IsRef(info.kernel))
-      return absl::UnimplementedError(
-          absl::StrCat("node '", node.name, "' (", node.op,
-                       "): no fast kernel for these types, layouts or attributes, expected one"));
+    if (planned.macs > 0 && info.kernel.reference)
+      return absl::UnimplementedError(absl::StrCat("node '", node.name, "' (", node.op,
+                                                   "): no fast kernel, expected one: ", info.why_reference));
     bool bytes = false;
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       Place place;
@@ -98,7 +87,6 @@ class PlanBuilder {
     }
     if (info.view) planned.bytes = 0;
     planned.precision = bytes ? "int8" : std::string(NameOf(planned.outputs[0].spec.dtype));
-    planned.isa = IsaOf(info.kernel);
     plan_->steps_.push_back(std::move(planned));
     nodes_.push_back(&node);
     return absl::OkStatus();
@@ -195,6 +183,7 @@ class PlanBuilder {
   const Graph& graph_;
   const Bindings& bindings_;
   WeightCache& weights_;
+  const PlanOptions& options_;
   std::unique_ptr<Plan> plan_ = std::unique_ptr<Plan>(new Plan());
   std::vector<const Node*> nodes_;  // of each step
   std::unordered_map<const Value*, int> last_use_, piece_of_;
@@ -202,8 +191,8 @@ class PlanBuilder {
 };
 
 absl::StatusOr<std::shared_ptr<const Plan>> Plan::Create(const Graph& graph, const Bindings& bindings,
-                                                         WeightCache& weights) {
-  return PlanBuilder(graph, bindings, weights).Build();
+                                                         WeightCache& weights, const PlanOptions& options) {
+  return PlanBuilder(graph, bindings, weights, options).Build();
 }
 
 int64_t Plan::macs() const {
@@ -222,19 +211,19 @@ int64_t Plan::int8_macs() const {
 int64_t Plan::vnni_macs() const {
   int64_t sum = 0;
   for (const PlannedStep& step : steps_)
-    if (step.precision == "int8" && HasVnniName(step)) sum += step.macs;
+    if (step.precision == "int8" && step.step->info().kernel.vnni) sum += step.macs;
   return sum;
 }
 
 std::string Plan::ToText() const {
   std::string text = absl::StrFormat(
       "plan: %d steps, threads=%d isa=%s arena_bytes=%d macs=%d int8_macs=%d vnni_macs=%d\n", steps_.size(),
-      threads_, std::string(NameOf(DetectIsa())), arena_bytes_, macs(), int8_macs(), vnni_macs());
+      threads_, std::string(NameOf(isa_)), arena_bytes_, macs(), int8_macs(), vnni_macs());
   for (const Place& input : inputs_) absl::StrAppend(&text, "input ", SpecText(input), "\n");
   for (const PlannedStep& step : steps_) {
-    absl::StrAppend(&text, step.name, ": ", step.what, " | ", step.precision,
-                    " kernel=", step.step->info().kernel, " isa=", step.isa, " macs=", step.macs,
-                    " bytes=", step.bytes);
+    const KernelFacts& kernel = step.step->info().kernel;
+    absl::StrAppend(&text, step.name, ": ", step.what, " | ", step.precision, " kernel=", kernel.name,
+                    " isa=", std::string(NameOf(kernel.isa)), " macs=", step.macs, " bytes=", step.bytes);
     if (step.copied_input >= 0) absl::StrAppend(&text, " copies=", step.inputs[step.copied_input].name);
     text += " | in";
     for (const Place& input : step.inputs)

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/cpu/isa.h"
 #include "engine/graph/graph.h"
 #include "engine/onednn/weight_cache.h"
 #include "engine/ops/step.h"
@@ -29,7 +30,6 @@ struct PlannedStep {
   std::string name, op;
   std::string what;       // the node with its post-ops: "Conv(x, w, b) post clip(0,6)"
   std::string precision;  // "int8": of bytes that stand for reals; else the output's type, "f32"
-  std::string isa;        // of the kernel
   std::unique_ptr<const Step> step;
   std::vector<Place> inputs;  // those that the step reads, as the node's; others have an empty name
   std::vector<Place> outputs;
@@ -38,15 +38,22 @@ struct PlannedStep {
   int64_t bytes = 0;      // read and written, weights included
 };
 
+// What a plan is made for besides shapes and the calling thread's team.
+struct PlanOptions {
+  Isa isa = DetectIsa();                                    // the highest rung for kernels of ours
+  std::map<std::string, std::string, std::less<>> kernels;  // by node: the offer to use, "ref" for none
+};
+
 // A graph made concrete for one set of shapes and one team size: steps in order, and one arena's layout.
 //
 // Immutable and thread-safe. Independent of the graph it came from; shares packed weights through the cache.
 class Plan {
  public:
-  // The calling thread's team must have the size that the plan will run with. UNIMPLEMENTED when a node with
-  // multiply-adds has no kernel but its reference.
+  // The calling thread's team must have the size that the plan will run with. UNIMPLEMENTED, with what its
+  // kernels answered, when none takes a node with multiply-adds.
   static absl::StatusOr<std::shared_ptr<const Plan>> Create(const Graph& graph, const Bindings& bindings,
-                                                            WeightCache& weights);
+                                                            WeightCache& weights,
+                                                            const PlanOptions& options = {});
 
   const std::vector<PlannedStep>& steps() const { return steps_; }
   const std::vector<Place>& inputs() const { return inputs_; }    // as the graph's
@@ -71,6 +78,7 @@ class Plan {
   size_t arena_bytes_ = 0;
   size_t scratch_offset_ = 0;  // in the arena
   int threads_ = 1;
+  Isa isa_ = Isa::kAvx2;
 
   friend class BoundPlan;
   friend class PlanBuilder;

@@ -49,7 +49,7 @@ TEST(AddTest, EveryActivationIsFused) {
           {.graph = absl::StrCat("graph g { input a: u8[2,300] quant(0.0213:119) input b: s8[2,300] "
                                  "quant(0.0377:0)\n n: Add(a, b) ",
                                  post, " -> y: ", y, "}"),
-           .kernel = *y == 'f' ? "hachi_broadcast" : "jit"}))
+           .kernel = *y == 'f' ? "hachi_broadcast" : "onednn"}))
           << post << y;
 }
 

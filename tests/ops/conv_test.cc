@@ -136,7 +136,65 @@ TEST(ConvTest, TheKernelIsOfTheRungThatTheEnvironmentAllows) {
   const Bindings bindings;
   const auto step = LowerNode({node, bindings, /*threads=*/1, cache});
   ASSERT_OK(step.status());
-  EXPECT_THAT((*step)->info().kernel, testing::EndsWith(":" + std::string(NameOf(DetectIsa()))));
+  EXPECT_EQ((*step)->info().kernel.isa, DetectIsa());
+  EXPECT_EQ((*step)->info().kernel.vnni, HasVnni(DetectIsa()));
+}
+
+// An INT8 convolution that all three kernels could take but for its shape, lowered with the context's own
+// rung and kernel.
+class ConvOffers {
+ public:
+  explicit ConvOffers(const Geometry& g, Isa isa = DetectIsa(), std::string_view kernel = "")
+      : graph_(*ParseGraph(GraphText(
+            g, absl::StrCat("u8", ShapeOf(g), " channels_last quant(0.02:0)"), "s8", " quant(0.01:0)",
+            absl::StrCat(" -> y: u8", OutputShape(g), " channels_last quant(0.05:0)")))),
+        context_{*graph_.nodes().front(), bindings_, /*threads=*/1, cache_, isa, kernel} {}
+
+  absl::StatusOr<KernelFacts> Kernel() const {
+    const auto step = LowerNode(context_);
+    if (!step.ok()) return step.status();
+    return (*step)->info().kernel;
+  }
+  const LowerContext& context() const { return context_; }
+
+ private:
+  const Graph graph_;
+  const Bindings bindings_;
+  WeightCache cache_;
+  const LowerContext context_;
+};
+
+constexpr Geometry kDepthwise = {1, 64, 64, 8, 3, 64, "pads=[1,1,1,1]"};
+
+TEST(ConvTest, ALowerRungThanTheProcessesLeavesOurKernelsOut) {
+  if (DetectIsa() < Isa::kAvx512Vnni) GTEST_SKIP() << "no AVX-512 VNNI";
+  EXPECT_EQ(ConvOffers(kDepthwise).Kernel()->name, "hachi_depthwise");
+  EXPECT_NE(ConvOffers(kDepthwise, Isa::kAvx512).Kernel()->name, "hachi_depthwise");
+}
+
+TEST(ConvTest, EveryOfferSaysWhyItDoesNotTakeANode) {
+  if (DetectIsa() != Isa::kAvx512Vnni) GTEST_SKIP() << "no AVX-512 VNNI, or tiles";
+  const auto answers = AskOffers(ConvOffers(kGeometries[0]).context());
+  ASSERT_EQ(answers.size(), 3);
+  using testing::HasSubstr;
+  EXPECT_THAT(answers[0].answer.message(),
+              HasSubstr("weights are [16,3,3,3] in 1 groups, expected one filter"));
+  EXPECT_THAT(answers[1].answer.message(), HasSubstr("weights are [16,3,3,3], expected 1 x 1"));
+  EXPECT_EQ(answers[2].offer, "onednn");
+  EXPECT_OK(answers[2].answer);
+}
+
+TEST(ConvTest, AKernelThatIsAskedForIsTakenOrAnError) {
+  const auto with = [](std::string_view kernel) {
+    return ConvOffers(kDepthwise, DetectIsa(), kernel).Kernel();
+  };
+  EXPECT_TRUE(with("ref")->reference);
+  EXPECT_FALSE(with("onednn")->reference);
+  EXPECT_THAT(with("hachi_pointwise"), StatusIs(absl::StatusCode::kUnimplemented));
+  EXPECT_THAT(with("fastest"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       testing::HasSubstr("expected one of hachi_depthwise, hachi_pointwise, "
+                                          "onednn, ref")));
 }
 
 TEST(ConvTest, ContradictionsAreRefused) {

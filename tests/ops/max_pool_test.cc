@@ -29,7 +29,7 @@ TEST(MaxPoolTest, AgreesOnRealsAndIntegersInTheirLayout) {
                                                  " channels_last", quant, "}"),
                            .tolerance = 0,
                            .tie_share = 1,
-                           .kernel = "jit"}))
+                           .kernel = "onednn"}))
           << type << c.x << c.attrs;
     }
 }

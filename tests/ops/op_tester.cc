@@ -78,6 +78,19 @@ absl::Status Compare(const OpCase& op_case, const Tensor& got, const Tensor& wan
   return absl::OkStatus();
 }
 
+// The lowered form is made of the offer that the case wants.
+absl::Status CheckKernel(const OpCase& op_case, const LowerContext& context, const StepInfo& info) {
+  std::string_view taken = "ref";
+  for (const OfferAnswer& offer : AskOffers(context))
+    if (taken == "ref" && offer.answer.ok()) taken = offer.offer;
+  const bool wants_reference = op_case.kernel == "ref";
+  if (info.kernel.reference != wants_reference || (!op_case.kernel.empty() && taken != op_case.kernel))
+    return absl::InternalError(absl::StrCat("kernel is '", info.kernel.name, "' by offer '",
+                                            std::string(taken), "', expected '", std::string(op_case.kernel),
+                                            "': ", info.why_reference));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 bool SumsBytesExactly() { return HasVnni(DetectIsa()); }
@@ -101,13 +114,7 @@ absl::Status RunOpCase(const OpCase& op_case) {
   const Bindings bindings;
   const LowerContext context{node, bindings, op_case.threads, cache};
   ASSIGN_OR_RETURN(const auto step, LowerNode(context));
-  const bool kernel_differs = op_case.kernel.empty()
-                                  ? step->info().kernel.find("ref") != std::string::npos
-                                  : step->info().kernel.find(op_case.kernel) == std::string::npos;
-  if (kernel_differs && SumsBytesExactly())
-    return absl::InternalError(
-        absl::StrCat("kernel is '", step->info().kernel, "', expected ",
-                     op_case.kernel.empty() ? "another" : std::string(op_case.kernel)));
+  if (SumsBytesExactly()) RETURN_IF_ERROR(CheckKernel(op_case, context, step->info()));
 
   std::mt19937 generator(1);
   std::vector<Tensor> dense, stored;

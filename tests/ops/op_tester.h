@@ -21,8 +21,8 @@ struct OpCase {
   // apart, and more than `tie_share` of the elements equal.
   double tolerance = 1e-4;
   double tie_share = 0.99;
-  // The kernel that must have been chosen, a substring; "" for any but the reference. Not looked at below
-  // VNNI, where fewer combinations have one.
+  // The offer that must have been taken, "ref" for none; "" for any. Not looked at below VNNI, where fewer
+  // combinations have one.
   std::string_view kernel = "";
   int threads = 1;
 };

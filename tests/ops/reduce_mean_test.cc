@@ -16,8 +16,7 @@ TEST(ReduceMeanTest, Fp32AgreesAlongAnyAxes) {
         EXPECT_OK(
             RunOpCase({.graph = absl::StrCat("graph g { input x: ", type, " const a: ", axes,
                                              "\n n: ReduceMean(x, a) {keepdims=", keep, "} -> y: f32[?] }"),
-                       .tolerance = 2e-6,
-                       .kernel = "reduce"}))
+                       .tolerance = 2e-6}))
             << type << axes << keep;
 }
 

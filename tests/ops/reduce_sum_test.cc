@@ -16,8 +16,7 @@ TEST(ReduceSumTest, Fp32AgreesAlongAnyAxes) {
         EXPECT_OK(
             RunOpCase({.graph = absl::StrCat("graph g { input x: ", type, " const a: ", axes,
                                              "\n n: ReduceSum(x, a) {keepdims=", keep, "} -> y: f32[?] }"),
-                       .tolerance = 1e-5,
-                       .kernel = "reduce"}))
+                       .tolerance = 1e-5}))
             << type << axes << keep;
 }
 

@@ -16,8 +16,7 @@ TEST(SoftmaxTest, AgreesAlongEveryAxis) {
                                                    "\n s: Softmax(x) {axis=", axis, "} -> y: ", type, "}"),
                              .low = -30,
                              .high = 30,
-                             .tolerance = 1e-6,
-                             .kernel = "softmax"}))
+                             .tolerance = 1e-6}))
             << type << axis;
       }
 }
