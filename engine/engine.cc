@@ -74,6 +74,19 @@ std::vector<int64_t> PlanSizes(int64_t max_rows) {
   return sizes;
 }
 
+StepFacts FactsOf(const PlannedStep& step) {
+  StepFacts facts{.name = step.name,
+                  .op = step.op,
+                  .precision = step.precision,
+                  .kernel = step.step->info().kernel.name,
+                  .shape = step.outputs[0].spec.shape,
+                  .macs = step.macs,
+                  .bytes = step.bytes};
+  for (const OfferAnswer& offer : step.answers)
+    facts.answers.push_back({std::string(offer.offer), std::string(offer.answer.message())});
+  return facts;
+}
+
 class Loader;
 
 class LoadedModel final : public Model {
@@ -116,6 +129,13 @@ class LoadedModel final : public Model {
     return plan->ToText();
   }
 
+  absl::StatusOr<std::vector<StepFacts>> Steps(int64_t rows) const override {
+    ASSIGN_OR_RETURN(const auto plan, PlanFor(rows));
+    std::vector<StepFacts> steps;
+    for (const PlannedStep& step : plan->steps()) steps.push_back(FactsOf(step));
+    return steps;
+  }
+
   absl::StatusOr<std::vector<StepProfile>> Profile(RunContext& run_context, int64_t rows,
                                                    int runs) const override {
     ASSIGN_OR_RETURN(const auto plan, PlanFor(rows));
@@ -133,9 +153,7 @@ class LoadedModel final : public Model {
     for (size_t i = 0; i < times.size(); ++i) {
       const auto median = times[i].begin() + runs / 2;
       std::nth_element(times[i].begin(), median, times[i].end());
-      const PlannedStep& step = plan->steps()[i];
-      profile.push_back({step.name, step.op, step.precision, step.step->info().kernel.name, *median,
-                         step.macs, step.bytes});
+      profile.push_back({FactsOf(plan->steps()[i]), *median});
     }
     return profile;
   }
@@ -322,7 +340,8 @@ class Loader {
     // The largest first: its choice of packed layouts is worth most, and the others take it where they can.
     model_->plans_.resize(model_->sizes_.size());
     for (size_t i = model_->sizes_.size(); i-- > 0;) {
-      ASSIGN_OR_RETURN(model_->plans_[i], Plan::Create(graph_, BindRows(rows_, model_->sizes_[i]), weights_));
+      ASSIGN_OR_RETURN(model_->plans_[i], Plan::Create(graph_, BindRows(rows_, model_->sizes_[i]), weights_,
+                                                       {.explain = options_.explain}));
     }
     model_->cover_ = Cover(model_->sizes_);
     return absl::OkStatus();
@@ -356,9 +375,11 @@ class Loader {
     const Plan& one = *model_->plans_.front();
     for (const auto& plan : model_->plans_)
       info.arena_bytes = std::max(info.arena_bytes, static_cast<int64_t>(plan->arena_bytes()));
-    for (const PlannedStep& step : one.steps())
-      if (!step.step->info().view)
-        ++info.layers_by_precision[step.precision == "f32" ? "fp32" : step.precision];
+    for (const PlannedStep& step : one.steps()) {
+      const StepInfo& kernel = step.step->info();
+      if (kernel.kernel.reference) info.reference_steps[step.name] = kernel.why_reference;
+      if (!kernel.view) ++info.layers_by_precision[step.precision == "f32" ? "fp32" : step.precision];
+    }
     info.macs_per_row = one.macs();
     if (one.macs() > 0) {
       info.int8_mac_ratio = static_cast<double>(one.int8_macs()) / static_cast<double>(one.macs());

@@ -33,6 +33,7 @@ struct LoadOptions {
   std::string range_method = "auto";           // auto | min_max | percentile | entropy | mse
   int64_t max_batch_rows = 1;                  // plans are made for batches up to this
   int threads = 1;                             // of the team that will run it
+  bool explain = false;                        // every kernel is asked about every step: StepFacts::answers
 };
 
 // One input or output as clients see it.
@@ -63,6 +64,7 @@ struct ModelInfo {
   double int8_mac_ratio = 0;                    // share of multiply-adds in INT8 steps
   double vnni_mac_ratio = 0;                    // share of multiply-adds in steps on a VNNI kernel
   std::map<int64_t, absl::Duration> run_times;  // by rows, of the sizes that have plans; measured at warm-up
+  std::map<std::string, std::string> reference_steps;  // that run plain loops, and why no kernel takes them
 };
 
 // Consecutive rows of one request. Bytes are dense, row-major, little-endian, in the client's datatype and
@@ -79,12 +81,24 @@ struct RunTimes {
   absl::Duration gather, compute, scatter;
 };
 
-// One step of a plan, timed.
-struct StepProfile {
+// What a kernel says of a step.
+struct KernelAnswer {
+  std::string kernel;
+  std::string refusal;  // why it does not take the step; empty: it does
+};
+
+// One step of a plan.
+struct StepFacts {
   std::string name, op, precision, kernel;
+  std::vector<int64_t> shape;         // of its first output
+  int64_t macs = 0;                   // multiply-adds
+  int64_t bytes = 0;                  // read and written, weights included
+  std::vector<KernelAnswer> answers;  // the preferred kernel first; only with LoadOptions::explain
+};
+
+// One step of a plan, timed.
+struct StepProfile : StepFacts {
   absl::Duration time;  // median over the runs
-  int64_t macs = 0;     // multiply-adds
-  int64_t bytes = 0;    // read and written, weights included
 };
 
 // What one thread needs to run plans: the arena, the oneDNN stream, plans bound to them. Models share it.
@@ -118,6 +132,9 @@ class Model {
   // The plan that runs a batch of `rows` as text: see engine/plan/plan.h. INVALID_ARGUMENT beyond
   // max_batch_rows.
   virtual absl::StatusOr<std::string> PlanText(int64_t rows) const = 0;
+
+  // The steps of that plan, in order.
+  virtual absl::StatusOr<std::vector<StepFacts>> Steps(int64_t rows) const = 0;
 
   // Runs that plan `runs` times on whatever lies in its inputs and times each step, in order. Costs the run
   // two clock readings a step. REQUIRES: runs >= 1.

@@ -54,6 +54,7 @@ class PlanBuilder {
     if (!step.ok()) return WithContext(step.status(), absl::StrCat("node '", node.name, "' (", node.op, ")"));
     const OpDef* op = FindOp(node.op);
     PlannedStep planned{.name = node.name, .op = node.op, .step = *std::move(step)};
+    if (options_.explain) planned.answers = AskOffers(context);
     const StepInfo& info = planned.step->info();
     planned.what = absl::StrCat(node.op, "(");
     for (size_t i = 0; i < node.inputs.size(); ++i)

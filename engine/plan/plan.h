@@ -12,7 +12,7 @@
 #include "engine/cpu/isa.h"
 #include "engine/graph/graph.h"
 #include "engine/onednn/weight_cache.h"
-#include "engine/ops/step.h"
+#include "engine/ops/op.h"
 #include "engine/tensor/tensor_spec.h"
 
 namespace hachi {
@@ -36,12 +36,14 @@ struct PlannedStep {
   int copied_input = -1;  // the residual that is copied to output 0 before the run, having readers after it
   int64_t macs = 0;       // multiply-adds
   int64_t bytes = 0;      // read and written, weights included
+  std::vector<OfferAnswer> answers;  // of every offer, with PlanOptions::explain
 };
 
 // What a plan is made for besides shapes and the calling thread's team.
 struct PlanOptions {
   Isa isa = DetectIsa();                                    // the highest rung for kernels of ours
   std::map<std::string, std::string, std::less<>> kernels;  // by node: the offer to use, "ref" for none
+  bool explain = false;                                     // PlannedStep::answers are asked for
 };
 
 // A graph made concrete for one set of shapes and one team size: steps in order, and one arena's layout.

@@ -127,7 +127,9 @@ ModelMetrics::ModelMetrics(Registry& registry, const std::string& model, int64_t
       arena_bytes(GaugeOf(registry, "hachi_model_arena_bytes",
                           "Working memory of the largest plan; each worker has its own.", labels_)),
       vnni_mac_ratio(GaugeOf(registry, "hachi_model_vnni_mac_ratio",
-                             "Share of multiply-adds in steps on a VNNI kernel, 0 to 1.", labels_)) {
+                             "Share of multiply-adds in steps on a VNNI kernel, 0 to 1.", labels_)),
+      reference_steps(GaugeOf(registry, "hachi_model_reference_steps",
+                              "Steps that run plain loops, since no kernel takes them.", labels_)) {
   for (size_t i = 0; i < kRefusals; ++i) {
     refused_[i] = &CounterOf(registry, "hachi_rows_refused_total",
                              "Rows answered with an error instead of being computed, by reason.",

@@ -79,6 +79,7 @@ struct ModelMetrics {
   prometheus::Gauge& weights_copies;
   prometheus::Gauge& arena_bytes;
   prometheus::Gauge& vnni_mac_ratio;
+  prometheus::Gauge& reference_steps;
   void SetState(std::string_view state, bool is_current);
   void SetLayers(std::string_view precision, int64_t count);
 

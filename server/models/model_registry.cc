@@ -59,6 +59,11 @@ void ModelRegistry::Load(ModelVersion& version) {
     const ModelInfo& info = version.model().info();
     LogInfo(absl::StrFormat("%s: loaded, precision %s, isa %s, %.3f s", what, info.precision, info.isa,
                             absl::ToDoubleSeconds(load_time)));
+    if (!info.reference_steps.empty()) {
+      const auto& [step, why] = *info.reference_steps.begin();
+      LogWarning(absl::StrFormat("%s: %d steps run on their slow reference, '%s' for one: %s", what,
+                                 info.reference_steps.size(), step, why));
+    }
   } else {
     LogError(WithContext(labels.status(), what).ToString());
     version.FailLoading(labels.status(), load_time);

@@ -41,6 +41,7 @@ void ModelVersion::FinishLoading(std::unique_ptr<const Model> model, absl::Durat
   metrics_->weights_copies.Set(static_cast<double>(info.weights_copies));
   metrics_->arena_bytes.Set(static_cast<double>(info.arena_bytes));
   metrics_->vnni_mac_ratio.Set(info.vnni_mac_ratio);
+  metrics_->reference_steps.Set(static_cast<double>(info.reference_steps.size()));
   for (const auto& [precision, count] : info.layers_by_precision) metrics_->SetLayers(precision, count);
   TransitionTo(ModelState::kReady);
 }

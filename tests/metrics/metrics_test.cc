@@ -31,19 +31,19 @@ TEST(MetricsTest, PageHasEveryMetricWithItsUnit) {
   const auto model = metrics.ForModel("m", 1);
   model->SetState("ready", true);
   model->SetLayers("int8", 5);
-  EXPECT_THAT(
-      TypesOn(metrics.Text()),
-      UnorderedElementsAre("hachi_build_info gauge", "hachi_cpu_budget gauge", "hachi_inflight_bytes gauge",
-                           "hachi_requests_total counter", "hachi_request_duration_seconds histogram",
-                           "hachi_queue_rows gauge", "hachi_queue_duration_seconds histogram",
-                           "hachi_batch_rows histogram", "hachi_batches_total counter",
-                           "hachi_idle_core_seconds_total counter", "hachi_gather_duration_seconds histogram",
-                           "hachi_compute_duration_seconds histogram",
-                           "hachi_scatter_duration_seconds histogram", "hachi_rows_refused_total counter",
-                           "hachi_expired_rows_computed_total counter", "hachi_model_state gauge",
-                           "hachi_model_load_seconds gauge", "hachi_model_weights_bytes gauge",
-                           "hachi_model_weights_copies gauge", "hachi_model_arena_bytes gauge",
-                           "hachi_model_vnni_mac_ratio gauge", "hachi_model_layers gauge"));
+  EXPECT_THAT(TypesOn(metrics.Text()),
+              UnorderedElementsAre(
+                  "hachi_build_info gauge", "hachi_cpu_budget gauge", "hachi_inflight_bytes gauge",
+                  "hachi_requests_total counter", "hachi_request_duration_seconds histogram",
+                  "hachi_queue_rows gauge", "hachi_queue_duration_seconds histogram",
+                  "hachi_batch_rows histogram", "hachi_batches_total counter",
+                  "hachi_idle_core_seconds_total counter", "hachi_gather_duration_seconds histogram",
+                  "hachi_compute_duration_seconds histogram", "hachi_scatter_duration_seconds histogram",
+                  "hachi_rows_refused_total counter", "hachi_expired_rows_computed_total counter",
+                  "hachi_model_state gauge", "hachi_model_load_seconds gauge",
+                  "hachi_model_weights_bytes gauge", "hachi_model_weights_copies gauge",
+                  "hachi_model_arena_bytes gauge", "hachi_model_vnni_mac_ratio gauge",
+                  "hachi_model_reference_steps gauge", "hachi_model_layers gauge"));
 }
 
 TEST(MetricsTest, EachRefusalHasItsReason) {

@@ -71,7 +71,8 @@ TEST(ModelVersionTest, LoadedModelIsDescribedInMetrics) {
                    .weights_copies = 2,
                    .arena_bytes = 300,
                    .layers_by_precision = {{"int8", 5}, {"fp32", 1}},
-                   .vnni_mac_ratio = 0.75});
+                   .vnni_mac_ratio = 0.75,
+                   .reference_steps = {{"shape", "the operator has no kernel"}}});
   test.version.StartLoading();
   test.version.FinishLoading(std::move(model), absl::Seconds(2));
   const ModelMetrics& metrics = test.version.metrics();
@@ -80,6 +81,7 @@ TEST(ModelVersionTest, LoadedModelIsDescribedInMetrics) {
   EXPECT_EQ(metrics.weights_copies.Value(), 2);
   EXPECT_EQ(metrics.arena_bytes.Value(), 300);
   EXPECT_EQ(metrics.vnni_mac_ratio.Value(), 0.75);
+  EXPECT_EQ(metrics.reference_steps.Value(), 1);
   const std::string page = test.metrics.Text();
   EXPECT_THAT(page, HasSubstr("hachi_model_layers{model=\"m\",precision=\"int8\",version=\"2\"} 5\n"));
   EXPECT_THAT(page, HasSubstr("hachi_model_layers{model=\"m\",precision=\"fp32\",version=\"2\"} 1\n"));

@@ -90,6 +90,7 @@ class FakeModel final : public Model {
   }
 
   absl::StatusOr<std::string> PlanText(int64_t) const override { return std::string("fake\n"); }
+  absl::StatusOr<std::vector<StepFacts>> Steps(int64_t) const override { return std::vector<StepFacts>{}; }
   absl::StatusOr<std::vector<StepProfile>> Profile(RunContext&, int64_t, int) const override {
     return std::vector<StepProfile>{};
   }
