@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/kernels/depthwise.h"
+#include "engine/ops/channel_arithmetic.h"
 #include "engine/ops/clip_bounds.h"
 
 namespace hachi {
@@ -64,7 +65,6 @@ class DepthwiseStep final : public KernelStep {
 };
 
 DepthwiseSpec KernelOf(const ConvolutionSpec& spec) {
-  const QuantParams& to = *spec.dst.quant;
   const ClipBounds bounds = ClipBounds::Of(spec.post_ops, spec.dst);
   DepthwiseSpec kernel{.height = spec.src.shape[2],
                        .width = spec.src.shape[3],
@@ -79,12 +79,9 @@ DepthwiseSpec KernelOf(const ConvolutionSpec& spec) {
                        .highest = bounds.highest};
   const auto weights = spec.weights->As<int8_t>();
   kernel.weights.assign(weights.begin(), weights.end());
-  for (size_t c = 0; c < static_cast<size_t>(spec.groups); ++c) {
-    const float weight_scale = spec.weight_quant->scales[spec.weight_quant->per_tensor() ? 0 : c];
-    kernel.factor.push_back(spec.src.quant->scale() * weight_scale / to.scale());
-    const float bias = spec.bias == nullptr ? 0.0f : spec.bias->As<float>()[c];
-    kernel.offset.push_back(bias / to.scale() + static_cast<float>(to.zero_point()));
-  }
+  ChannelArithmetic arithmetic = ChannelArithmetic::Of(spec);
+  kernel.factor = std::move(arithmetic.factor);
+  kernel.offset = std::move(arithmetic.offset);
   return kernel;
 }
 

@@ -1,7 +1,6 @@
 #include "engine/ops/pointwise.h"
 
 #include <algorithm>
-#include <numeric>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -9,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/kernels/pointwise.h"
+#include "engine/ops/channel_arithmetic.h"
 #include "engine/ops/clip_bounds.h"
 
 namespace hachi {
@@ -88,7 +88,6 @@ class PointwiseStep final : public KernelStep {
 };
 
 PointwiseSpec KernelOf(const ConvolutionSpec& spec) {
-  const QuantParams &from = *spec.src.quant, &to = *spec.dst.quant;
   const ClipBounds bounds = ClipBounds::Of(spec.post_ops, spec.dst);
   PointwiseSpec kernel{.depth = spec.src.shape[1],
                        .channels = spec.dst.shape[1],
@@ -98,21 +97,10 @@ PointwiseSpec KernelOf(const ConvolutionSpec& spec) {
                        .highest = bounds.highest};
   const auto weights = spec.weights->As<int8_t>();
   kernel.weights.assign(weights.begin(), weights.end());
-  float shift = static_cast<float>(to.zero_point());
-  if (spec.residual) {
-    kernel.residual = {spec.residual->dtype, spec.residual->quant->scale() / to.scale()};
-    shift -= static_cast<float>(spec.residual->quant->zero_point()) * kernel.residual->factor;
-  }
-  for (size_t c = 0; c < static_cast<size_t>(kernel.channels); ++c) {
-    const float weight_scale = spec.weight_quant->scales[spec.weight_quant->per_tensor() ? 0 : c];
-    const float factor = from.scale() * weight_scale / to.scale();
-    const auto own =
-        weights.subspan(c * static_cast<size_t>(kernel.depth), static_cast<size_t>(kernel.depth));
-    const int32_t sum = std::reduce(own.begin(), own.end(), int32_t{0});
-    const float bias = spec.bias == nullptr ? 0.0f : spec.bias->As<float>()[c];
-    kernel.factor.push_back(factor);
-    kernel.offset.push_back(bias / to.scale() + shift - static_cast<float>(from.zero_point() * sum) * factor);
-  }
+  ChannelArithmetic arithmetic = ChannelArithmetic::Of(spec);
+  if (spec.residual) kernel.residual = {spec.residual->dtype, arithmetic.residual_factor};
+  kernel.factor = std::move(arithmetic.factor);
+  kernel.offset = std::move(arithmetic.offset);
   return kernel;
 }
 
