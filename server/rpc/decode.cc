@@ -1,9 +1,12 @@
 #include "server/rpc/decode.h"
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
 #include <array>
+#include <climits>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,60 +18,70 @@ namespace hachi::server {
 namespace {
 
 using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedInputStream;
+using google::protobuf::io::CodedOutputStream;
+using google::protobuf::io::StringOutputStream;
 using Message = inference::ModelInferRequest;
 
 constexpr int kMaxEntries = 1024;  // no model comes near; a guess
+constexpr uint32_t kRawTag =
+    WireFormatLite::MakeTag(Message::kRawInputContentsFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
 
-// Reads wire format from consecutive slices.
+// Consecutive slices as protobuf reads them, in place.
 //
 // Confined to one thread.
-class Cursor {
+class SliceStream final : public google::protobuf::io::ZeroCopyInputStream {
  public:
-  explicit Cursor(const std::vector<grpc::Slice>& slices) : slices_(slices) {
-    for (const grpc::Slice& slice : slices) remaining_ += slice.size();
-  }
+  explicit SliceStream(const std::vector<grpc::Slice>& slices) : slices_(slices) {}
 
-  uint64_t remaining() const { return remaining_; }
-
-  std::optional<uint64_t> ReadVarint() {
-    uint64_t value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-      if (remaining_ == 0) return std::nullopt;
-      uint8_t byte = 0;
-      Read(1, [&](std::span<const std::byte> chunk) { byte = static_cast<uint8_t>(chunk[0]); });
-      value |= static_cast<uint64_t>(byte & 0x7F) << shift;
-      if ((byte & 0x80) == 0) return value;
+  bool Next(const void** data, int* size) override {
+    while (index_ < slices_.size() && offset_ == slices_[index_].size()) {
+      ++index_;
+      offset_ = 0;
     }
-    return std::nullopt;
+    if (index_ == slices_.size()) return false;
+    *data = slices_[index_].begin() + offset_;
+    *size = static_cast<int>(slices_[index_].size() - offset_);
+    offset_ = slices_[index_].size();
+    read_ += *size;
+    return true;
   }
 
-  // Hands the next `bytes` bytes to `take`, chunk by chunk. REQUIRES: bytes <= remaining().
-  template <typename Take>
-  void Read(uint64_t bytes, Take take) {
-    while (bytes > 0) {
-      const grpc::Slice& slice = slices_[index_];
-      const size_t here = static_cast<size_t>(std::min<uint64_t>(bytes, slice.size() - offset_));
-      if (here > 0) take(std::span(reinterpret_cast<const std::byte*>(slice.begin()) + offset_, here));
-      offset_ += here;
-      bytes -= here;
-      remaining_ -= here;
-      if (offset_ == slice.size()) {
-        ++index_;
-        offset_ = 0;
-      }
-    }
+  void BackUp(int count) override {
+    offset_ -= static_cast<size_t>(count);
+    read_ -= count;
   }
+
+  bool Skip(int count) override {
+    const void* data = nullptr;
+    int size = 0;
+    for (; count > 0; count -= size)
+      if (!Next(&data, &size)) return false;
+    BackUp(-count);
+    return true;
+  }
+
+  int64_t ByteCount() const override { return read_; }
 
  private:
   const std::vector<grpc::Slice>& slices_;
   size_t index_ = 0;   // of the slice with the next byte
   size_t offset_ = 0;  // of that byte in it
-  uint64_t remaining_ = 0;
+  int64_t read_ = 0;
 };
 
-void AppendVarint(uint64_t value, std::string& out) {
-  for (; value >= 0x80; value >>= 7) out.push_back(static_cast<char>(value | 0x80));
-  out.push_back(static_cast<char>(value));
+// The bytes of a length-delimited field where they lie; nullopt: they are not all there.
+std::optional<Chunks> ReadInPlace(CodedInputStream& in) {
+  int length = 0;
+  if (!in.ReadVarintSizeAsInt(&length) || length > in.BytesUntilLimit()) return std::nullopt;
+  Chunks chunks;
+  const void* data = nullptr;
+  for (int size = 0; length > 0 && in.GetDirectBufferPointer(&data, &size); length -= size) {
+    size = std::min(size, length);
+    chunks.emplace_back(static_cast<const std::byte*>(data), size);
+    in.Skip(size);
+  }
+  return chunks;
 }
 
 absl::Status Malformed(const char* what) {
@@ -84,57 +97,39 @@ absl::StatusOr<WireInfer> DecodeInfer(const grpc::ByteBuffer& bytes) {
   if (bytes.Valid() && !bytes.Dump(slices.get()).ok()) return Malformed("unreadable buffer");
   WireInfer wire;
   wire.slices = slices;
-  Cursor cursor(*slices);
+  size_t size = 0;
+  for (const grpc::Slice& slice : *slices) size += slice.size();
+  if (size > INT_MAX) return Malformed("2 GiB or more");
+  SliceStream stream(*slices);
+  CodedInputStream in(&stream);
+  in.PushLimit(static_cast<int>(size));  // no field reserves more than what is there
 
   std::string head;  // the message without its raw entries and unknown fields
+  StringOutputStream head_stream(&head);
+  CodedOutputStream out(&head_stream);
   std::array<int, 8> entries{};
-  while (cursor.remaining() > 0) {
-    const std::optional<uint64_t> tag = cursor.ReadVarint();
-    if (!tag || *tag > UINT32_MAX || *tag >> 3 == 0) return Malformed("bad tag");
-    const int field = static_cast<int>(*tag >> 3);
+  for (uint32_t tag = in.ReadTag(); tag != 0 || !in.ConsumedEntireMessage(); tag = in.ReadTag()) {
+    const int field = WireFormatLite::GetTagFieldNumber(tag);
+    if (field == 0) return Malformed("bad tag");
     const bool known = field < static_cast<int>(entries.size());
     if (known && field >= Message::kParametersFieldNumber && ++entries[field] > kMaxEntries)
       return absl::InvalidArgumentError(absl::StrCat("request: has more than ", kMaxEntries, " entries in '",
                                                      Message::descriptor()->FindFieldByNumber(field)->name(),
                                                      "', expected at most that"));
-
-    uint64_t length = 0;
-    std::optional<uint64_t> varint;
-    switch (static_cast<int>(*tag & 7)) {
-      case WireFormatLite::WIRETYPE_VARINT:
-        varint = cursor.ReadVarint();
-        if (!varint) return Malformed("bad varint");
-        break;
-      case WireFormatLite::WIRETYPE_FIXED64:
-        length = 8;
-        break;
-      case WireFormatLite::WIRETYPE_FIXED32:
-        length = 4;
-        break;
-      case WireFormatLite::WIRETYPE_LENGTH_DELIMITED:
-        varint = cursor.ReadVarint();
-        if (!varint) return Malformed("bad length");
-        length = *varint;
-        break;
-      default:
-        return Malformed("bad wire type");
-    }
-    if (length > cursor.remaining()) return Malformed("truncated field");
-
-    if (*tag == WireFormatLite::MakeTag(Message::kRawInputContentsFieldNumber,
-                                        WireFormatLite::WIRETYPE_LENGTH_DELIMITED)) {
-      Chunks& chunks = wire.raw.emplace_back();
-      cursor.Read(length, [&](std::span<const std::byte> chunk) { chunks.push_back(chunk); });
-    } else if (known) {
-      AppendVarint(*tag, head);
-      if (varint) AppendVarint(*varint, head);
-      cursor.Read(length, [&](std::span<const std::byte> chunk) {
-        head.append(reinterpret_cast<const char*>(chunk.data()), chunk.size());
-      });
-    } else {
-      cursor.Read(length, [](std::span<const std::byte>) {});
+    // The wire types that protobuf 3 has: no groups.
+    const auto type = WireFormatLite::GetTagWireType(tag);
+    if (type == WireFormatLite::WIRETYPE_START_GROUP || type == WireFormatLite::WIRETYPE_END_GROUP ||
+        type > WireFormatLite::WIRETYPE_FIXED32)
+      return Malformed("bad wire type");
+    if (tag == kRawTag) {
+      std::optional<Chunks> chunks = ReadInPlace(in);
+      if (!chunks) return Malformed("truncated field");
+      wire.raw.push_back(*std::move(chunks));
+    } else if (!(known ? WireFormatLite::SkipField(&in, tag, &out) : WireFormatLite::SkipField(&in, tag))) {
+      return Malformed("truncated field");
     }
   }
+  out.Trim();
   if (!wire.head.ParseFromString(head)) return Malformed("bad field");
   return wire;
 }

@@ -105,7 +105,7 @@ TEST(DecodeInferTest, MalformedBytesSayWhat) {
   EXPECT_THAT(error("\x3A\x05"), is("truncated field"));                                  // raw entry
   EXPECT_THAT(error("\x3A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F"), is("truncated field"));  // 2^63 bytes long
   EXPECT_THAT(error("\x0A\x01\xC0"), is("bad field"));                                    // name is not UTF-8
-  EXPECT_THAT(error("\x08"), is("bad varint"));
+  EXPECT_THAT(error("\x08"), is("truncated field"));
 }
 
 TEST(DecodeInferTest, UnknownFieldsAreSkipped) {
