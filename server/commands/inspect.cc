@@ -1,8 +1,10 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -17,10 +19,10 @@ namespace hachi::server {
 namespace {
 
 struct Arguments {
-  std::string model, precision;
+  std::string model, precision, why;
   int64_t batch = 1;
   int threads = 1;
-  bool cpu = false, json = false;
+  bool cpu = false, json = false, plan = false;
 };
 
 void PrintCpu(bool json) {
@@ -40,6 +42,102 @@ void PrintCpu(bool json) {
                                int8 / 1e9, fp32 / 1e9);
 }
 
+// What stands in `width` columns: the end of a longer text, which tells names of one network apart.
+std::string Fit(const std::string& text, size_t width) {
+  return text.size() <= width ? text : absl::StrCat("..", text.substr(text.size() - (width - 2)));
+}
+
+// "1234", "12.3K", "117.6M".
+std::string Short(int64_t count) {
+  if (count < 10000) return absl::StrCat(count);
+  auto value = static_cast<double>(count);
+  size_t unit = 0;
+  for (value /= 1000; value >= 1000; value /= 1000) ++unit;
+  return absl::StrFormat("%.1f%c", value, "KMGTPE"[unit]);
+}
+
+void PrintTable(const std::vector<StepFacts>& steps) {
+  const auto print = [](const auto&... cells) {
+    std::cout << absl::StrFormat("%4s %-28s %-18s %-17s %-5s %-29s %6s %6s\n", cells...);
+  };
+  print("", "step", "operator", "shape", "", "kernel", "macs", "bytes");
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const StepFacts& step = steps[i];
+    print(absl::StrCat(i + 1), Fit(step.name, 28), Fit(step.op, 18), Fit(ShapeText(step.shape), 17),
+          step.precision, Fit(step.kernel, 29), Short(step.macs), Short(step.bytes));
+  }
+}
+
+nlohmann::json ToJson(const std::vector<StepFacts>& steps) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const StepFacts& step : steps)
+    rows.push_back({{"step", step.name},
+                    {"operator", step.op},
+                    {"shape", step.shape},
+                    {"precision", step.precision},
+                    {"kernel", step.kernel},
+                    {"macs", step.macs},
+                    {"bytes", step.bytes}});
+  return rows;
+}
+
+// What every kernel said of one step.
+absl::Status PrintAnswers(const std::vector<StepFacts>& steps, const std::string& name, bool json) {
+  const auto step = std::ranges::find(steps, name, &StepFacts::name);
+  if (step == steps.end())
+    return absl::InvalidArgumentError(
+        absl::StrCat("--why: '", name,
+                     "' is no step of the plan, expected a name from the table; nodes that are fused into "
+                     "others or folded have none"));
+  nlohmann::json offers = nlohmann::json::array();
+  for (const KernelAnswer& answer : step->answers)
+    offers.push_back(
+        {{"kernel", answer.kernel}, {"takes", answer.refusal.empty()}, {"reason", answer.refusal}});
+  if (json) {
+    std::cout << nlohmann::json{{"step", name},
+                                {"operator", step->op},
+                                {"kernel", step->kernel},
+                                {"offers", offers}}
+                     .dump()
+              << "\n";
+    return absl::OkStatus();
+  }
+  std::cout << absl::StrFormat("%s (%s) runs on %s\n", name, step->op, step->kernel);
+  for (const KernelAnswer& answer : step->answers)
+    std::cout << absl::StrFormat("  %-24s %s\n", answer.kernel,
+                                 answer.refusal.empty() ? "takes it" : answer.refusal);
+  return absl::OkStatus();
+}
+
+void PrintModel(const std::string& name, const ModelInfo& info) {
+  std::cout << absl::StrFormat(
+      "model: %s precision=%s isa=%s weights_bytes=%d weights_copies=%d\n"
+      "int8_mac_ratio=%.4f vnni_mac_ratio=%.4f reference_steps=%d\n",
+      name, info.precision, info.isa, info.weights_bytes, info.weights_copies, info.int8_mac_ratio,
+      info.vnni_mac_ratio, info.reference_steps.size());
+  for (const auto& [step, why] : info.reference_steps)
+    std::cout << absl::StrFormat("reference: %s: %s\n", step, why);
+}
+
+void PrintJson(const std::string& name, const ModelInfo& info, const std::vector<StepFacts>& steps,
+               const std::string& plan) {
+  std::cout << nlohmann::json{{"model", name},
+                              {"precision", info.precision},
+                              {"isa", info.isa},
+                              {"weights_bytes", info.weights_bytes},
+                              {"weights_copies", info.weights_copies},
+                              {"arena_bytes", info.arena_bytes},
+                              {"macs_per_row", info.macs_per_row},
+                              {"layers_by_precision", info.layers_by_precision},
+                              {"int8_mac_ratio", info.int8_mac_ratio},
+                              {"vnni_mac_ratio", info.vnni_mac_ratio},
+                              {"reference_steps", info.reference_steps},
+                              {"steps", ToJson(steps)},
+                              {"plan", plan}}
+                   .dump()
+            << "\n";
+}
+
 absl::Status Run(const Arguments& arguments) {
   if (arguments.cpu) {
     PrintCpu(arguments.json);
@@ -52,33 +150,24 @@ absl::Status Run(const Arguments& arguments) {
   if (!arguments.precision.empty()) options.precision = PrecisionOf(arguments.precision);
   options.threads = arguments.threads;
   options.max_batch_rows = arguments.batch;
+  options.explain = !arguments.why.empty();
   auto loaded = LoadModel(options);
   if (!loaded.ok()) return WithContext(loaded.status(), absl::StrCat("model '", options.name, "'"));
   const Model& model = **loaded;
-  ASSIGN_OR_RETURN(const std::string plan, model.PlanText(model.signature().batched ? arguments.batch : 1));
-  const ModelInfo& info = model.info();
+  const int64_t rows = model.signature().batched ? arguments.batch : 1;
+  ASSIGN_OR_RETURN(const std::vector<StepFacts> steps, model.Steps(rows));
+  ASSIGN_OR_RETURN(const std::string plan, model.PlanText(rows));
+  if (!arguments.why.empty()) return PrintAnswers(steps, arguments.why, arguments.json);
   if (arguments.json) {
-    std::cout << nlohmann::json{{"model", options.name},
-                                {"precision", info.precision},
-                                {"isa", info.isa},
-                                {"weights_bytes", info.weights_bytes},
-                                {"weights_copies", info.weights_copies},
-                                {"arena_bytes", info.arena_bytes},
-                                {"macs_per_row", info.macs_per_row},
-                                {"layers_by_precision", info.layers_by_precision},
-                                {"int8_mac_ratio", info.int8_mac_ratio},
-                                {"vnni_mac_ratio", info.vnni_mac_ratio},
-                                {"plan", plan}}
-                     .dump()
-              << "\n";
+    PrintJson(options.name, model.info(), steps, plan);
     return absl::OkStatus();
   }
-  std::cout << absl::StrFormat(
-      "model: %s precision=%s isa=%s weights_bytes=%d weights_copies=%d int8_mac_ratio=%.4f "
-      "vnni_mac_ratio=%.4f\n",
-      options.name, info.precision, info.isa, info.weights_bytes, info.weights_copies, info.int8_mac_ratio,
-      info.vnni_mac_ratio);
-  std::cout << plan;
+  PrintModel(options.name, model.info());
+  if (arguments.plan) {
+    std::cout << plan;
+  } else {
+    PrintTable(steps);
+  }
   return absl::OkStatus();
 }
 
@@ -93,6 +182,9 @@ std::function<absl::Status()> Add(CLI::App& app) {
   app.add_option("--threads", arguments->threads, "Of the team that the plan is for")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+  app.add_flag("--plan", arguments->plan,
+               "Prints everything of the plan: a line a step, with scales and layouts");
+  app.add_option("--why", arguments->why, "Prints what every kernel says of this step instead");
   app.add_flag("--cpu", arguments->cpu, "Describes the CPU instead, and measures its ceilings");
   app.add_flag("--json", arguments->json, "Prints one JSON object");
   return [arguments] { return Run(*arguments); };
@@ -100,7 +192,7 @@ std::function<absl::Status()> Add(CLI::App& app) {
 
 }  // namespace
 
-const Command kInspectCommand = {"inspect", "Prints a model's plan: precision, kernel, ISA, scales, bytes",
+const Command kInspectCommand = {"inspect", "Prints a model's plan: each step's precision, kernel, bytes",
                                  &Add};
 
 }  // namespace hachi::server

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_split.h"
 #include "engine/base/file.h"
 #include "tests/commands/run_hachi.h"
 #include "tests/support/status_matchers.h"
@@ -13,6 +14,7 @@
 namespace hachi::server {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 const std::filesystem::path kSource = HACHI_SOURCE_DIR;
@@ -56,11 +58,23 @@ TEST(InspectCommandTest, PlanNamesEachStepsPrecisionAndKernel) {
   const Outcome outcome = Hachi({"inspect", kDigits, "--batch", "4"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.error;
   EXPECT_THAT(outcome.out, HasSubstr("model: digits precision=int8"));
-  EXPECT_THAT(outcome.out, HasSubstr("stem.conv: Conv(image"));
+  EXPECT_THAT(outcome.out, ContainsRegex("stem.conv +Conv +\\[4,.*int8"));
+  const std::vector<std::string> lines = absl::StrSplit(outcome.out, '\n');
+  for (const std::string& line : lines) EXPECT_LE(line.size(), 120) << line;
+  EXPECT_THAT(Hachi({"inspect", kDigits, "--plan"}).out, HasSubstr("stem.conv: Conv(image"));
   EXPECT_THAT(Hachi({"inspect", kDigits, "--precision", "fp32"}).out, HasSubstr("precision=fp32"));
   const auto json = nlohmann::json::parse(Hachi({"inspect", kDigits, "--json"}).out);
   EXPECT_EQ(json["model"], "digits");
   EXPECT_GE(json["int8_mac_ratio"], 0.95);
+  EXPECT_EQ(json["steps"][0]["operator"], "Conv");
+}
+
+TEST(InspectCommandTest, WhyPrintsEveryKernelsAnswer) {
+  const std::string answers = Hachi({"inspect", kDigits, "--why", "stem.conv"}).out;
+  EXPECT_THAT(answers, ContainsRegex("hachi_depthwise +.*expected"));
+  EXPECT_THAT(answers, ContainsRegex("onednn +takes it"));
+  EXPECT_THAT(Hachi({"inspect", kDigits, "--why", "nobody"}).error,
+              HasSubstr("'nobody' is no step of the plan"));
 }
 
 TEST(InspectCommandTest, NeedsAModelOrTheCpu) {
