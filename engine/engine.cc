@@ -240,6 +240,10 @@ class Loader {
     SetTeam(options_.threads);
     ASSIGN_OR_RETURN(graph_, ImportOnnx(options_.model));
     RETURN_IF_ERROR(DecidePrecision());
+    RETURN_IF_ERROR(CheckPassNames(options_.skip_passes));
+    pass_options_.skip = options_.skip_passes;
+    pass_options_.on_pass = options_.on_pass;
+    pass_options_.report_changes = options_.explain;
     RETURN_IF_ERROR(RunPasses(graph_, PreparePasses(), pass_options_));
     RETURN_IF_ERROR(MakeSignature());
     RETURN_IF_ERROR(RunPasses(graph_, OptimizePasses(), pass_options_));

@@ -3,9 +3,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/base/pass_report.h"
 #include "engine/tensor/dtype.h"
 #include "engine/tensor/input_options.h"
 #include "engine/tensor/integer_range.h"
@@ -24,16 +27,18 @@ namespace hachi {
 enum class Precision { kAuto, kInt8, kBf16, kFp32 };
 
 struct LoadOptions {
-  std::string name;                            // for messages
-  std::filesystem::path model;                 // the .onnx file
-  std::filesystem::path table;                 // calibration table; empty: none
-  Precision precision = Precision::kAuto;      // kAuto: int8 with a table, else fp32
-  std::map<std::string, InputOptions> inputs;  // by input name; unknown names are errors
-  std::map<std::string, Precision> layers;     // pins: node name or pattern with '*' -> precision
-  std::string range_method = "auto";           // auto | min_max | percentile | entropy | mse
-  int64_t max_batch_rows = 1;                  // plans are made for batches up to this
-  int threads = 1;                             // of the team that will run it
-  bool explain = false;                        // every kernel is asked about every step: StepFacts::answers
+  std::string name;                                // for messages
+  std::filesystem::path model;                     // the .onnx file
+  std::filesystem::path table;                     // calibration table; empty: none
+  Precision precision = Precision::kAuto;          // kAuto: int8 with a table, else fp32
+  std::map<std::string, InputOptions> inputs;      // by input name; unknown names are errors
+  std::map<std::string, Precision> layers;         // pins: node name or pattern with '*' -> precision
+  std::string range_method = "auto";               // auto | min_max | percentile | entropy | mse
+  int64_t max_batch_rows = 1;                      // plans are made for batches up to this
+  int threads = 1;                                 // of the team that will run it
+  std::set<std::string, std::less<>> skip_passes;  // by name, see engine/passes/pipeline.cc
+  std::function<void(const PassReport&)> on_pass;  // called behind each pass; empty: nobody asks
+  bool explain = false;                            // fills PassReport::changes and StepFacts::answers
 };
 
 // One input or output as clients see it.

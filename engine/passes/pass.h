@@ -1,11 +1,14 @@
 #pragma once
 
+#include <functional>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "engine/base/pass_report.h"
 #include "engine/graph/graph.h"
 #include "engine/quant/calibration_table.h"
 #include "engine/quant/range.h"
@@ -22,6 +25,10 @@ struct PassOptions {
   // Node name, or pattern with '*' for any characters, to whether matching nodes run in INT8 (else FP32).
   // Where several match, the first in the map's order wins.
   std::map<std::string, bool> pins;
+
+  std::set<std::string, std::less<>> skip;         // passes that do not run
+  bool report_changes = false;                     // PassReport::changes: costs the graph's text twice a pass
+  std::function<void(const PassReport&)> on_pass;  // called behind each that ran; empty: nobody asks
 };
 
 // One change to a graph. Names of values that calibration saw are kept: ranges are found by them.
@@ -38,6 +45,9 @@ std::span<const Pass> ObservePasses();
 
 // Fuses, chooses layouts, and quantizes where there is a table.
 std::span<const Pass> OptimizePasses();
+
+// INVALID_ARGUMENT where a name is that of no pass.
+absl::Status CheckPassNames(const std::set<std::string, std::less<>>& names);
 
 // Runs the passes in order. Before the first and after each, dead nodes are removed, the structure is
 // verified, and every node's types and shapes are inferred. Errors name the pass.

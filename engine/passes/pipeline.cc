@@ -1,5 +1,13 @@
 // The list of passes, and what runs it.
+#include <algorithm>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
 #include "engine/ops/op.h"
 #include "engine/passes/passes.h"
@@ -35,6 +43,26 @@ constexpr Pass kOptimize[] = {
     {"fold_quantizers", FoldQuantizers},
 };
 
+// The graph's text; nothing where nobody asks for changes.
+std::vector<std::string> LinesOf(const Graph& graph, const PassOptions& options) {
+  if (!options.report_changes) return {};
+  return absl::StrSplit(ToText(graph), '\n');
+}
+
+std::vector<std::string> Changes(const std::vector<std::string>& before,
+                                 const std::vector<std::string>& after) {
+  std::vector<std::string> changes;
+  const auto add = [&](std::string_view sign, const auto& lines, const auto& others) {
+    const std::set<std::string> known(others.begin(), others.end());
+    for (const std::string& line : lines)
+      if (!known.contains(line))
+        changes.push_back(absl::StrCat(std::string(sign), std::string(absl::StripAsciiWhitespace(line))));
+  };
+  add("- ", before, after);
+  add("+ ", after, before);
+  return changes;
+}
+
 absl::Status Check(Graph& graph) {
   graph.RemoveDead();
   RETURN_IF_ERROR(graph.Verify());
@@ -48,12 +76,28 @@ std::span<const Pass> PreparePasses() { return kPrepare; }
 std::span<const Pass> ObservePasses() { return kObserve; }
 std::span<const Pass> OptimizePasses() { return kOptimize; }
 
+absl::Status CheckPassNames(const std::set<std::string, std::less<>>& names) {
+  for (const std::string& name : names) {
+    const auto is = [&](const Pass& pass) { return pass.name == name; };
+    if (std::ranges::none_of(kPrepare, is) && std::ranges::none_of(kOptimize, is))
+      return absl::InvalidArgumentError(
+          absl::StrCat("pass '", name, "' is unknown, expected one that inspect --passes prints"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RunPasses(Graph& graph, std::span<const Pass> passes, const PassOptions& options) {
   RETURN_IF_ERROR(Check(graph));
   for (const Pass& pass : passes) {
+    if (options.skip.contains(pass.name)) continue;
+    const std::vector<std::string> before = LinesOf(graph, options);
+    const absl::Time start = absl::Now();
     const std::string what = absl::StrCat("pass ", std::string(pass.name));
     RETURN_IF_ERROR(WithContext(pass.run(graph, options), what));
     RETURN_IF_ERROR(WithContext(Check(graph), what));
+    const absl::Duration time = absl::Now() - start;
+    if (options.on_pass)
+      options.on_pass({std::string(pass.name), time, Changes(before, LinesOf(graph, options))});
   }
   return absl::OkStatus();
 }

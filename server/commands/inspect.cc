@@ -20,9 +20,10 @@ namespace {
 
 struct Arguments {
   std::string model, precision, why;
+  std::vector<std::string> skip_passes;
   int64_t batch = 1;
   int threads = 1;
-  bool cpu = false, json = false, plan = false;
+  bool cpu = false, json = false, plan = false, passes = false;
 };
 
 void PrintCpu(bool json) {
@@ -109,6 +110,19 @@ absl::Status PrintAnswers(const std::vector<StepFacts>& steps, const std::string
   return absl::OkStatus();
 }
 
+// Each pass, its time, and the lines of the graph that it took away and put there.
+void PrintPasses(const std::vector<PassReport>& passes, bool json) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const PassReport& pass : passes) {
+    const double seconds = absl::ToDoubleSeconds(pass.time);
+    rows.push_back({{"pass", pass.pass}, {"seconds", seconds}, {"changes", pass.changes}});
+    if (json) continue;
+    std::cout << absl::StrFormat("%s: %.3f ms, %d changes\n", pass.pass, seconds * 1e3, pass.changes.size());
+    for (const std::string& change : pass.changes) std::cout << "  " << change << "\n";
+  }
+  if (json) std::cout << rows.dump() << "\n";
+}
+
 void PrintModel(const std::string& name, const ModelInfo& info) {
   std::cout << absl::StrFormat(
       "model: %s precision=%s isa=%s weights_bytes=%d weights_copies=%d\n"
@@ -150,9 +164,16 @@ absl::Status Run(const Arguments& arguments) {
   if (!arguments.precision.empty()) options.precision = PrecisionOf(arguments.precision);
   options.threads = arguments.threads;
   options.max_batch_rows = arguments.batch;
-  options.explain = !arguments.why.empty();
+  options.explain = !arguments.why.empty() || arguments.passes;
+  options.skip_passes.insert(arguments.skip_passes.begin(), arguments.skip_passes.end());
+  std::vector<PassReport> passes;
+  if (arguments.passes) options.on_pass = [&](const PassReport& report) { passes.push_back(report); };
   auto loaded = LoadModel(options);
   if (!loaded.ok()) return WithContext(loaded.status(), absl::StrCat("model '", options.name, "'"));
+  if (arguments.passes) {
+    PrintPasses(passes, arguments.json);
+    return absl::OkStatus();
+  }
   const Model& model = **loaded;
   const int64_t rows = model.signature().batched ? arguments.batch : 1;
   ASSIGN_OR_RETURN(const std::vector<StepFacts> steps, model.Steps(rows));
@@ -185,6 +206,8 @@ std::function<absl::Status()> Add(CLI::App& app) {
   app.add_flag("--plan", arguments->plan,
                "Prints everything of the plan: a line a step, with scales and layouts");
   app.add_option("--why", arguments->why, "Prints what every kernel says of this step instead");
+  app.add_flag("--passes", arguments->passes, "Prints what each pass changed instead, and its time");
+  app.add_option("--skip-pass", arguments->skip_passes, "A pass that does not run; may be repeated");
   app.add_flag("--cpu", arguments->cpu, "Describes the CPU instead, and measures its ceilings");
   app.add_flag("--json", arguments->json, "Prints one JSON object");
   return [arguments] { return Run(*arguments); };

@@ -47,18 +47,23 @@ void ModelRegistry::Load(ModelVersion& version) {
   version.StartLoading();
   changed();
 
+  const std::string what = absl::StrFormat("model '%s' version %d", version.name(), version.version());
+  std::string passes;
+  LoadOptions load_options = LoadOptionsOf(version.config(), version.files(), options_.threads);
+  load_options.on_pass = [&](const PassReport& report) {
+    absl::StrAppendFormat(&passes, " %s %.3f s", report.pass, absl::ToDoubleSeconds(report.time));
+  };
   const absl::Time start = options_.clock->Now();
-  absl::StatusOr<std::unique_ptr<Model>> model =
-      options_.loader(LoadOptionsOf(version.config(), version.files(), options_.threads));
+  absl::StatusOr<std::unique_ptr<Model>> model = options_.loader(load_options);
   const absl::StatusOr<Labels> labels =
       model.ok() ? ReadLabels(version.config(), (*model)->signature()) : model.status();
   const absl::Duration load_time = options_.clock->Now() - start;
-  const std::string what = absl::StrFormat("model '%s' version %d", version.name(), version.version());
   if (labels.ok()) {
     version.FinishLoading(*std::move(model), load_time, *labels);
     const ModelInfo& info = version.model().info();
     LogInfo(absl::StrFormat("%s: loaded, precision %s, isa %s, %.3f s", what, info.precision, info.isa,
                             absl::ToDoubleSeconds(load_time)));
+    LogInfo(absl::StrFormat("%s: passes:%s", what, passes));
     if (!info.reference_steps.empty()) {
       const auto& [step, why] = *info.reference_steps.begin();
       LogWarning(absl::StrFormat("%s: %d steps run on their slow reference, '%s' for one: %s", what,

@@ -77,6 +77,14 @@ TEST(InspectCommandTest, WhyPrintsEveryKernelsAnswer) {
               HasSubstr("'nobody' is no step of the plan"));
 }
 
+TEST(InspectCommandTest, PassesAreShownAndSkipped) {
+  const std::string passes = Hachi({"inspect", kDigits, "--passes"}).out;
+  EXPECT_THAT(passes, ContainsRegex("fuse_post_ops: .* ms, [1-9][0-9]* changes"));
+  const auto skipped = Hachi({"inspect", kDigits, "--passes", "--skip-pass", "fuse_post_ops"});
+  EXPECT_THAT(skipped.out, testing::Not(HasSubstr("fuse_post_ops")));
+  EXPECT_THAT(Hachi({"inspect", kDigits, "--skip-pass", "none"}).error, HasSubstr("pass 'none' is unknown"));
+}
+
 TEST(InspectCommandTest, NeedsAModelOrTheCpu) {
   EXPECT_THAT(Hachi({"inspect"}).error, HasSubstr("no model, expected"));
   EXPECT_THAT(Hachi({"inspect", "--cpu"}).out, HasSubstr("ceiling of"));

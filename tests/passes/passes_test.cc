@@ -393,6 +393,30 @@ std::string Quantize(const CalibrationTable& table, std::map<std::string, bool> 
 
 const std::vector<std::string> kTensors = {"x", "a", "b", "c", "d", "e", "f", "y"};
 
+TEST(PassRunnerTest, APassReportsWhatItChangedUnlessItIsSkipped) {
+  constexpr char kIdentity[] =
+      "graph g { input x: f32[N] i: Identity(x) -> a: f32[?] r: Relu(a) -> y: f32[?] output y = y }";
+  std::vector<PassReport> reports;
+  PassOptions options{.report_changes = true,
+                      .on_pass = [&](const PassReport& report) { reports.push_back(report); }};
+  auto graph = ParseGraph(kIdentity);
+  ASSERT_OK(RunPasses(*graph, PreparePasses(), options));
+  ASSERT_EQ(reports.size(), PreparePasses().size());
+  EXPECT_EQ(reports[0].pass, "remove_identities");
+  EXPECT_THAT(reports[0].changes, testing::Contains("- i: Identity(x) -> a: f32[N]"));
+  EXPECT_THAT(reports[1].changes, testing::IsEmpty());
+
+  options.skip = {"remove_identities"};
+  graph = ParseGraph(kIdentity);
+  ASSERT_OK(RunPasses(*graph, PreparePasses(), options));
+  EXPECT_EQ(graph->nodes().size(), 2);
+}
+
+TEST(PassRunnerTest, UnknownNamesAreRefused) {
+  EXPECT_OK(CheckPassNames({"fold_constants", "fold_quantizers"}));
+  EXPECT_THAT(CheckPassNames({"fold"}), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
 TEST(QuantizersTest, IntegersRunFromTheInputToTheLastProductAndPoolsKeepTheirScale) {
   EXPECT_EQ(Quantize(TableOf(kTensors, {"a", "b"})),
             "conv: Conv(x, w_s8) post clip(0,inf) -> a_quantized: u8[N,2,4,4] quant(0.003921569:0)\n"
