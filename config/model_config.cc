@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 #include <system_error>
 
 #include "absl/status/status.h"
@@ -16,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int64_t kMaxDim = int64_t{1} << 31;
+
 constexpr char kModelFile[] = "model.onnx";
 constexpr char kTableFile[] = "calibration.txt";
 constexpr char kConfigFile[] = "model.yaml";
@@ -25,16 +28,34 @@ bool IsFile(const fs::path& path) {
   return fs::is_regular_file(path, error);
 }
 
-YamlType<ConfiguredPrecision> PinType() {
-  return YamlEnum<ConfiguredPrecision>({{"int8", ConfiguredPrecision::kInt8},
-                                        {"bf16", ConfiguredPrecision::kBf16},
-                                        {"fp32", ConfiguredPrecision::kFp32}});
+YamlType<Precision> PinType() {
+  return YamlEnum<Precision>(
+      {{"int8", Precision::kInt8}, {"bf16", Precision::kBf16}, {"fp32", Precision::kFp32}});
 }
 
 YamlType<std::vector<float>> ChannelsType() { return YamlList(YamlNumber()); }
 
+absl::StatusOr<FreeDimConfig> ReadFreeDim(const YamlNode& node) {
+  FreeDimConfig dim;
+  RETURN_IF_ERROR(ReadYamlMap(node, {Into("max", dim.max, YamlInteger(1, kMaxDim)),
+                                     Into("buckets", dim.buckets, YamlList(YamlInteger(1, kMaxDim))),
+                                     Into("pad", dim.pad, YamlNumber())}));
+  if (std::ranges::adjacent_find(dim.buckets, std::greater_equal()) != dim.buckets.end())
+    return node.Error("buckets that do not ascend", "each larger than the one before it");
+  if (dim.max && !dim.buckets.empty() && dim.buckets.back() < *dim.max)
+    return node.Error(absl::StrCat("max ", *dim.max),
+                      absl::StrCat("at most the largest bucket, which is ", dim.buckets.back()));
+  return dim;
+}
+
 absl::StatusOr<InputConfig> ReadInput(const YamlNode& node) {
   InputConfig input;
+  const auto dims = [&](const YamlNode& value) {
+    return ReadYamlNames(value, [&](const std::string& symbol, const YamlNode& dim) -> absl::Status {
+      ASSIGN_OR_RETURN(input.dims[symbol], ReadFreeDim(dim));
+      return absl::OkStatus();
+    });
+  };
   RETURN_IF_ERROR(ReadYamlMap(
       node, {Into("dtype", input.dtype,
                   YamlEnum<InputConfig::DType>(
@@ -42,7 +63,9 @@ absl::StatusOr<InputConfig> ReadInput(const YamlNode& node) {
              Into("layout", input.layout,
                   YamlEnum<InputConfig::Layout>(
                       {{"nchw", InputConfig::Layout::kNchw}, {"nhwc", InputConfig::Layout::kNhwc}})),
-             Into("mean", input.mean, ChannelsType()), Into("scale", input.scale, ChannelsType())}));
+             Into("mean", input.mean, ChannelsType()),
+             Into("scale", input.scale, ChannelsType()),
+             {"dims", dims}}));
   if (std::find(input.scale.begin(), input.scale.end(), 0.0f) != input.scale.end())
     return node.Error("scale 0", "a factor that keeps the image");
   if (input.mean.size() > 1 && input.scale.size() > 1 && input.mean.size() != input.scale.size())
@@ -103,6 +126,7 @@ absl::Status ReadModelYaml(const YamlNode& root, ModelConfig& config) {
                             {"inputs", inputs},
                             {"outputs", outputs},
                             Into("batching", config.batching, YamlType<BatchingConfig>(ReadBatching)),
+                            Into("plan_bytes", config.plan_bytes, YamlBytes(1 << 20, int64_t{1} << 50)),
                             {"instances", instances},
                             {"layers", layers}});
 }

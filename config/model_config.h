@@ -9,18 +9,25 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/base/precision.h"
 
 namespace hachi::server {
 
-enum class ConfiguredPrecision { kAuto, kInt8, kBf16, kFp32 };
+struct FreeDimConfig {
+  std::optional<int64_t> max;  // larger ones are refused; nullopt: by memory alone
+  std::vector<int64_t>
+      buckets;    // ascending; requests are padded up to the next; empty: each size runs as it is
+  float pad = 0;  // what padding consists of
+};
 
 struct InputConfig {
   enum class DType { kFloat32, kUint8 };
   enum class Layout { kNchw, kNhwc };
-  DType dtype = DType::kFloat32;
+  std::optional<DType> dtype;  // nullopt: the model's
   Layout layout = Layout::kNchw;
-  std::vector<float> mean;   // one, or one a channel; empty: 0
-  std::vector<float> scale;  // one, or one a channel; empty: 1
+  std::vector<float> mean;                    // one, or one a channel; empty: 0
+  std::vector<float> scale;                   // one, or one a channel; empty: 1
+  std::map<std::string, FreeDimConfig> dims;  // by the symbol that the model file gives a free dimension
 };
 
 struct OutputConfig {
@@ -46,13 +53,14 @@ struct VersionFiles {
 struct ModelConfig {
   std::string name;
   std::filesystem::path dir;
-  ConfiguredPrecision precision = ConfiguredPrecision::kAuto;
+  Precision precision = Precision::kAuto;
   std::map<std::string, InputConfig> inputs;
   std::map<std::string, OutputConfig> outputs;
   BatchingConfig batching;
-  std::optional<int> instances;                       // nullopt: auto, as many as there are workers
-  std::map<std::string, ConfiguredPrecision> layers;  // pins, by node name or pattern
-  std::vector<VersionFiles> versions;                 // ascending, at least one
+  int64_t plan_bytes = int64_t{1} << 30;    // of the plans for free shapes, their working memory included
+  std::optional<int> instances;             // nullopt: auto, as many as there are workers
+  std::map<std::string, Precision> layers;  // pins, by node name or pattern
+  std::vector<VersionFiles> versions;       // ascending, at least one
 };
 
 // Reads `dir`: model.yaml (optional when there is only a model.onnx) and its versions. Errors name file, line

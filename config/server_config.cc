@@ -88,7 +88,7 @@ absl::Status ReadServerSection(const YamlNode& node, ServerConfig& config) {
 
 absl::StatusOr<ModelConfig> ReadModelEntry(const YamlNode& node, const fs::path& base) {
   std::string dir, name;
-  std::optional<ConfiguredPrecision> precision;
+  std::optional<Precision> precision;
   const YamlNode* dir_node = nullptr;
   const auto read_dir = [&](const YamlNode& value) -> absl::Status {
     dir_node = &value;

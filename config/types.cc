@@ -17,11 +17,10 @@ YamlType<std::string> ModelNameType() {
   };
 }
 
-YamlType<ConfiguredPrecision> PrecisionType() {
-  return YamlEnum<ConfiguredPrecision>({{"auto", ConfiguredPrecision::kAuto},
-                                        {"int8", ConfiguredPrecision::kInt8},
-                                        {"bf16", ConfiguredPrecision::kBf16},
-                                        {"fp32", ConfiguredPrecision::kFp32}});
+YamlType<Precision> PrecisionType() {
+  std::vector<std::pair<std::string, Precision>> words;
+  for (const auto& [precision, name] : kPrecisionNames) words.emplace_back(name, precision);
+  return YamlEnum(std::move(words));
 }
 
 YamlType<std::optional<int>> CountType() {

@@ -21,7 +21,7 @@ bool IsModelName(std::string_view name);
 YamlType<std::string> ModelNameType();
 
 // auto | int8 | bf16 | fp32
-YamlType<ConfiguredPrecision> PrecisionType();
+YamlType<Precision> PrecisionType();
 
 // "auto" (nullopt) or a number of workers or threads.
 YamlType<std::optional<int>> CountType();

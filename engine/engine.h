@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/base/pass_report.h"
+#include "engine/base/precision.h"
 #include "engine/tensor/dtype.h"
 #include "engine/tensor/input_options.h"
 #include "engine/tensor/integer_range.h"
@@ -24,18 +25,17 @@
 // The engine's door: what a server (or a tool) needs to load a model and run it.
 namespace hachi {
 
-enum class Precision { kAuto, kInt8, kBf16, kFp32 };
-
 struct LoadOptions {
-  std::string name;                                // for messages
-  std::filesystem::path model;                     // the .onnx file
-  std::filesystem::path table;                     // calibration table; empty: none
-  Precision precision = Precision::kAuto;          // kAuto: int8 with a table, else fp32
-  std::map<std::string, InputOptions> inputs;      // by input name; unknown names are errors
-  std::map<std::string, Precision> layers;         // pins: node name or pattern with '*' -> precision
-  std::string range_method = "auto";               // auto | min_max | percentile | entropy | mse
-  int64_t max_batch_rows = 1;                      // plans are made for batches up to this
-  int threads = 1;                                 // of the team that will run it
+  std::string name;                            // for messages
+  std::filesystem::path model;                 // the .onnx file
+  std::filesystem::path table;                 // calibration table; empty: none
+  Precision precision = Precision::kAuto;      // kAuto: int8 with a table, else fp32
+  std::map<std::string, InputOptions> inputs;  // by input name; unknown names are errors
+  std::map<std::string, Precision> layers;     // pins: node name or pattern with '*' -> precision
+  std::string range_method = "auto";           // auto | min_max | percentile | entropy | mse
+  int64_t max_batch_rows = 1;                  // plans are made for batches up to this
+  int64_t plan_bytes = int64_t{1} << 30;  // of all plans of a model whose shapes are free, arenas included
+  int threads = 1;                        // of the team that will run it
   std::set<std::string, std::less<>> skip_passes;  // by name, see engine/passes/pipeline.cc
   std::function<void(const PassReport&)> on_pass;  // called behind each pass; empty: nobody asks
   bool explain = false;                            // fills PassReport::changes and StepFacts::answers
@@ -45,30 +45,67 @@ struct LoadOptions {
 struct TensorSignature {
   std::string name;
   DType dtype;
-  std::vector<int64_t> dims;          // without the batch dimension when Signature::batched
-  std::optional<IntegerRange> range;  // of an s32 or s64 input that picks rows of a table
+  std::vector<int64_t> dims;              // without the batch dimension when Signature::batched; -1: free
+  std::optional<IntegerRange> range;      // of an s32 or s64 input that picks rows of a table
+  std::vector<std::string> symbols = {};  // of free dimensions, as `dims`: inputs' equal symbols have equal
+                                          // sizes, an output's is a term over them, "2*length"
 
-  // Bytes of one row (of the whole tensor when not batched).
+  bool is_free() const { return !symbols.empty(); }
+
+  // Bytes of one row (of the whole tensor when not batched). REQUIRES: not free.
   size_t row_bytes() const { return static_cast<size_t>(CountOf(dims)) * SizeOf(dtype); }
+
+  // "[3,height,width]".
+  std::string DimsText() const {
+    std::string text;
+    for (size_t i = 0; i < dims.size(); ++i)
+      text += (i > 0 ? "," : "") + (dims[i] < 0 ? symbols[i] : std::to_string(dims[i]));
+    return "[" + text + "]";
+  }
 };
 
 struct Signature {
   std::vector<TensorSignature> inputs, outputs;
-  bool batched = true;  // every input and output has a leading dimension that counts rows
+
+  // Every input and output has a leading dimension that counts rows, and each row's answer is proven to come
+  // from that row alone. Else a request is one whole tensor for each input, and runs by itself.
+  bool batched = true;
+  std::string why_not_batched;  // "node 'mean' (ReduceMean): computes across axis 0, which holds rows"
+};
+
+// The plans for rows of one set of shapes. Known by its address; whoever holds it keeps the plans.
+//
+// Thread-safe.
+class PlanSet {
+ public:
+  virtual ~PlanSet() = default;
+
+  // The most rows that one of its plans takes. 0: there is none yet, and Run must not be called.
+  virtual int64_t largest_rows() const = 0;
+
+  // What a run took when its plan was made, by rows.
+  virtual std::map<int64_t, absl::Duration> run_times() const = 0;
+};
+
+// The shapes of one row of every input and output (of the whole tensors, when not batched), as clients see
+// them. Requests with the same plans may run together.
+struct RowShapes {
+  std::vector<std::vector<int64_t>> inputs, outputs;  // in the signature's order
+  std::vector<size_t> input_bytes, output_bytes;      // of one row
+  std::shared_ptr<const PlanSet> plans;
 };
 
 // Facts of a loaded model for logs and metrics.
 struct ModelInfo {
-  std::string precision;       // "int8", "fp32"
+  Precision precision = Precision::kFp32;
   std::string isa;             // of the plan's kernels, "avx512_core_vnni"
   int64_t weights_bytes = 0;   // packed weights, all copies
   int64_t weights_copies = 0;  // packed copies beyond one a weight
   int64_t arena_bytes = 0;     // of the largest plan, one for each worker
   std::map<std::string, int64_t> layers_by_precision;
-  int64_t macs_per_row = 0;                     // multiply-adds
-  double int8_mac_ratio = 0;                    // share of multiply-adds in INT8 steps
-  double vnni_mac_ratio = 0;                    // share of multiply-adds in steps on a VNNI kernel
-  std::map<int64_t, absl::Duration> run_times;  // by rows, of the sizes that have plans; measured at warm-up
+  int64_t macs_per_row = 0;                            // multiply-adds
+  double int8_mac_ratio = 0;                           // share of multiply-adds in INT8 steps
+  double vnni_mac_ratio = 0;                           // share of multiply-adds in steps on a VNNI kernel
   std::map<std::string, std::string> reference_steps;  // that run plain loops, and why no kernel takes them
 };
 
@@ -76,6 +113,8 @@ struct ModelInfo {
 // layout. An input may be scattered over several chunks, split anywhere, as they came from the network.
 struct Rows {
   int64_t count = 0;
+  std::shared_ptr<const RowShapes>
+      shapes;  // Model::ShapesOf; null: the only ones of a model without free shapes
   std::vector<std::vector<std::span<const std::byte>>>
       inputs;                                 // in the signature's order; count × row_bytes each
   std::vector<std::span<std::byte>> outputs;  // in the signature's order; empty: not wanted
@@ -126,25 +165,43 @@ class Model {
   virtual const Signature& signature() const = 0;
   virtual const ModelInfo& info() const = 0;
 
+  // What rows of these input shapes make. Without free dimensions always the same; else plans may still have
+  // to be made for it. INVALID_ARGUMENT, naming the input, what does not fit the signature or is beyond a
+  // configured bound; RESOURCE_EXHAUSTED what could not run within LoadOptions::plan_bytes.
+  virtual absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOf(
+      std::span<const std::vector<int64_t>> inputs) const = 0;
+
+  // Makes what plans these shapes still need for a batch of `rows`. Slow: call it off the serving threads.
+  // The calling thread's team has LoadOptions::threads threads afterwards. RESOURCE_EXHAUSTED when
+  // LoadOptions::plan_bytes has no room beside the plans in use; what LoadModel says else. `plans` has its
+  // old plans then.
+  virtual absl::Status MakePlans(const PlanSet& plans, int64_t rows) const = 0;
+
+  // What the plans of free shapes come to.
+  struct PlanCacheStats {
+    int64_t sets = 0, bytes = 0, evictions = 0;
+  };
+  virtual PlanCacheStats plan_cache_stats() const = 0;
+
   // Gathers the rows of all requests into one batch, runs it, and scatters the outputs into memory that the
   // caller owns. An answer does not depend on the batch it rode in (FP32 without AVX-512: but for rounding).
-  // Does not allocate once the context has run a batch of that size. REQUIRES: the rows fit the signature
-  // (sizes as described at Rows; an integer out of an input's range spoils its own row only: the table's part
-  // of it is NaN) and their counts add up to at most max_batch_rows; 1 when not batched. INTERNAL when a
-  // kernel fails: no output is valid then.
+  // Does not allocate once the context has run a batch of that size. REQUIRES: all have the same plans, one
+  // of which is made; the rows fit the signature (sizes as described at Rows; an integer out of an input's
+  // range spoils its own row only: the table's part of it is NaN) and their counts add up to at most
+  // max_batch_rows; 1 when not batched. INTERNAL when a kernel fails: no output is valid then.
   virtual absl::StatusOr<RunTimes> Run(RunContext& context, std::span<const Rows> requests) const = 0;
 
-  // The plan that runs a batch of `rows` as text: see engine/plan/plan.h. INVALID_ARGUMENT beyond
-  // max_batch_rows.
-  virtual absl::StatusOr<std::string> PlanText(int64_t rows) const = 0;
+  // The plan that runs a batch of `rows` as text: see engine/plan/plan.h. For these, shapes are null where
+  // none are free. INVALID_ARGUMENT beyond max_batch_rows; NOT_FOUND where MakePlans has not made it.
+  virtual absl::StatusOr<std::string> PlanText(const RowShapes* shapes, int64_t rows) const = 0;
 
   // The steps of that plan, in order.
-  virtual absl::StatusOr<std::vector<StepFacts>> Steps(int64_t rows) const = 0;
+  virtual absl::StatusOr<std::vector<StepFacts>> Steps(const RowShapes* shapes, int64_t rows) const = 0;
 
   // Runs that plan `runs` times on whatever lies in its inputs and times each step, in order. Costs the run
   // two clock readings a step. REQUIRES: runs >= 1.
-  virtual absl::StatusOr<std::vector<StepProfile>> Profile(RunContext& context, int64_t rows,
-                                                           int runs) const = 0;
+  virtual absl::StatusOr<std::vector<StepProfile>> Profile(RunContext& context, const RowShapes* shapes,
+                                                           int64_t rows, int runs) const = 0;
 };
 
 // Imports, optimises, quantizes, plans and warms up. Slow (up to seconds); call it off the serving threads.

@@ -48,11 +48,17 @@ absl::Status Daemon::Open() {
   ASSIGN_OR_RETURN(workers_, CountWorkers(config, budget));
   metrics_.server().cpu_budget.Set(budget);
   ASSIGN_OR_RETURN(exposer_, Exposer::Create(config.metrics_address, metrics_));
-  scheduler_ = std::make_unique<BatchScheduler>(
-      BatchScheduler::Options{.inflight_bytes = config.inflight_bytes,
-                              .workers = workers_.workers,
-                              .threads_per_worker = workers_.threads_per_worker,
-                              .metrics = &metrics_.server()});
+  scheduler_ = std::make_unique<BatchScheduler>(BatchScheduler::Options{
+      .inflight_bytes = config.inflight_bytes,
+      .workers = workers_.workers,
+      .threads_per_worker = workers_.threads_per_worker,
+      .make_plans = [this](ModelHandle model, std::shared_ptr<const PlanSet> plans,
+                           int64_t rows) { plan_maker_->Make(std::move(model), std::move(plans), rows); },
+      .metrics = &metrics_.server()});
+  plan_maker_ = std::make_unique<PlanMaker>(
+      [this](const std::shared_ptr<const PlanSet>& plans, const absl::Status& status) {
+        scheduler_->PlansMade(plans, status);
+      });
   registry_ = std::make_unique<ModelRegistry>(
       ModelRegistry::Options{.models = config.models,
                              .loader = options_.loader,
@@ -86,7 +92,8 @@ Daemon::~Daemon() {
   rpc_.reset();
   registry_.reset();
   if (scheduler_ != nullptr) scheduler_->Stop();
-  executor_.reset();
+  executor_.reset();  // once it has drained, nobody asks for plans
+  plan_maker_.reset();
 }
 
 void Daemon::OnModelChange(const ModelVersion& version) {

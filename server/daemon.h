@@ -12,6 +12,7 @@
 #include "server/metrics/exposer.h"
 #include "server/metrics/metrics.h"
 #include "server/models/model_registry.h"
+#include "server/models/plan_maker.h"
 #include "server/rpc/server.h"
 
 namespace hachi::server {
@@ -75,6 +76,7 @@ class Daemon {
   Metrics metrics_;
   std::unique_ptr<Exposer> exposer_;
   std::unique_ptr<BatchScheduler> scheduler_;
+  std::unique_ptr<PlanMaker> plan_maker_;
   std::unique_ptr<ModelRegistry> registry_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<RpcServer> rpc_;

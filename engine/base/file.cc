@@ -64,9 +64,10 @@ absl::Status WriteFile(const std::filesystem::path& path, std::string_view conte
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Sha256OfFiles(std::span<const std::filesystem::path> paths) {
+absl::StatusOr<std::string> Sha256Of(std::string_view head, std::span<const std::filesystem::path> paths) {
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
   EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
+  EVP_DigestUpdate(context.get(), head.data(), head.size());
   std::vector<char> block(1 << 20);
   for (const auto& path : paths) {
     std::ifstream in(path, std::ios::binary);

@@ -21,8 +21,8 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t m
 // the old file stays then.
 absl::Status WriteFile(const std::filesystem::path& path, std::string_view content);
 
-// SHA-256 (FIPS 180-4) of the files' contents one after the other, as 64 lower-case hexadecimal digits.
-// NOT_FOUND when one cannot be opened; UNAVAILABLE when the system refuses to read it.
-absl::StatusOr<std::string> Sha256OfFiles(std::span<const std::filesystem::path> paths);
+// SHA-256 (FIPS 180-4) of `head` and the files' contents one after the other, as 64 lower-case hexadecimal
+// digits. NOT_FOUND when one cannot be opened; UNAVAILABLE when the system refuses to read it.
+absl::StatusOr<std::string> Sha256Of(std::string_view head, std::span<const std::filesystem::path> paths);
 
 }  // namespace hachi

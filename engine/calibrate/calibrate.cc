@@ -9,14 +9,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "engine/kernels/gather.h"
+#include "engine/kernels/intake.h"
 #include "engine/onnx/import.h"
 #include "engine/ops/index_range.h"
 #include "engine/ops/quantized.h"
 #include "engine/passes/pass.h"
-#include "engine/plan/ends.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/runner.h"
+#include "engine/run/ends.h"
+#include "engine/run/prepare.h"
 #include "engine/samples/sample_set.h"
 
 namespace hachi {
@@ -25,11 +26,15 @@ namespace {
 // Rows that run together at most: enough to keep kernels busy, few enough for large images. Guessed.
 constexpr int64_t kMaxRows = 8;
 
-// Rows of one input of a sample, and how they get into the batch tensor.
+// Plans that are kept for samples to come, of whatever shapes. Guessed.
+constexpr size_t kMaxPlans = 32;
+
+// Rows of one input of a sample.
 struct FittedInput {
-  const Gather* gather;
+  const InputOptions* client;  // how its rows lie
+  Shape row_shape;             // in the model's order of axes
   std::span<const std::byte> bytes;
-  size_t row_bytes;
+  int64_t rows;
 };
 
 class Calibrator {
@@ -37,14 +42,16 @@ class Calibrator {
   explicit Calibrator(const CalibrateOptions& options) : options_(options) {}
 
   absl::StatusOr<CalibrationTable> Run() {
-    ASSIGN_OR_RETURN(graph_, ImportOnnx(options_.model));
-    RETURN_IF_ERROR(RunPasses(graph_, PreparePasses(), {}));
+    ASSIGN_OR_RETURN(ImportedModel imported, ImportOnnx(options_.model));
+    RETURN_IF_ERROR(CheckInputs(imported.graph, options_.inputs));
+    ASSIGN_OR_RETURN(PreparedGraph prepared, PrepareGraph(imported.graph, {}));
+    graph_ = std::move(prepared.graph);
+    rows_ = std::move(prepared.rows);
     for (const auto& [name, value] : graph_.values())
       if (!value->is_constant() && value->dtype == DType::kF32) observed_.insert(name);
     RETURN_IF_ERROR(RunPasses(graph_, ObservePasses(), {}));
-    RETURN_IF_ERROR(MakeForms());
-    ASSIGN_OR_RETURN(const std::string sha256, ModelSha256(options_.model));
-    table_.emplace(CalibrationTable::Header{.model_sha256 = sha256,
+    MakeForms();
+    table_.emplace(CalibrationTable::Header{.model_sha256 = imported.sha256,
                                             .data_tag = options_.data_tag,
                                             .samples = 0,
                                             .tool_version = options_.tool_version});
@@ -62,73 +69,62 @@ class Calibrator {
   }
 
  private:
-  // One way in which a sample may hold an input.
-  struct Form {
-    DType dtype;
-    Shape row_shape;
-    Gather gather;
-  };
-
-  absl::Status MakeForms() {
-    rows_ = RowsSymbol(graph_);
-    RETURN_IF_ERROR(CheckInputNames(graph_, options_.inputs));
+  // The ways in which a sample may hold each input: as the model takes it, or as clients send it.
+  void MakeForms() {
     for (const Value* input : graph_.inputs()) {
-      ASSIGN_OR_RETURN(const Shape shape,
-                       RowShape(absl::StrCat("input '", input->name, "'"), *input->dims, rows_));
-      std::vector<Form>& forms = forms_.emplace_back();
-      RETURN_IF_ERROR(AddForm(*input, shape, {.dtype = input->dtype}, forms));
-      if (const auto own = options_.inputs.find(input->name); own != options_.inputs.end())
-        RETURN_IF_ERROR(AddForm(*input, shape, own->second, forms));
+      std::vector<InputOptions>& forms = forms_.emplace_back();
+      forms.push_back({.dtype = input->dtype});
+      if (options_.inputs.contains(input->name)) forms.push_back(OptionsOf(*input, options_.inputs));
       ranges_.push_back(IndexRange(*input));
     }
-    return absl::OkStatus();
-  }
-
-  absl::Status AddForm(const Value& input, const Shape& shape, const InputOptions& own,
-                       std::vector<Form>& forms) {
-    ASSIGN_OR_RETURN(Gather gather, MakeGather(input, shape, own, rows_.has_value()));
-    forms.push_back({own.dtype, ClientRowShape(shape, own), std::move(gather)});
-    return absl::OkStatus();
   }
 
   absl::Status RunSample(const Sample& sample) {
     std::vector<FittedInput> inputs;
-    std::optional<int64_t> all_rows;
+    Bindings bindings;
     for (size_t i = 0; i < forms_.size(); ++i) {
       const std::string& name = graph_.inputs()[i]->name;
       const auto tensor = sample.find(name);
       if (tensor == sample.end())
         return absl::InvalidArgumentError(absl::StrCat("has no input '", name, "', expected one"));
-      ASSIGN_OR_RETURN(const auto fitted, Fit(i, tensor->second));
-      if (all_rows.value_or(fitted.second) != fitted.second)
-        return absl::InvalidArgumentError(absl::StrCat("input '", name, "' has ", fitted.second,
-                                                       " rows, expected ", *all_rows, " as the others have"));
-      all_rows = fitted.second;
-      inputs.push_back(fitted.first);
+      ASSIGN_OR_RETURN(FittedInput fitted, Fit(i, tensor->second, bindings));
+      if (!inputs.empty() && inputs.front().rows != fitted.rows)
+        return absl::InvalidArgumentError(absl::StrCat("input '", name, "' has ", fitted.rows,
+                                                       " rows, expected ", inputs.front().rows,
+                                                       " as the others have"));
+      inputs.push_back(std::move(fitted));
     }
-    const int64_t rows = all_rows.value_or(1);
+    const int64_t rows = inputs.empty() ? 1 : inputs.front().rows;
     for (int64_t first = 0; first < rows; first += kMaxRows)
-      RETURN_IF_ERROR(RunRows(inputs, first, std::min(kMaxRows, rows - first)));
+      RETURN_IF_ERROR(RunRows(inputs, bindings, first, std::min(kMaxRows, rows - first)));
     table_->AddSamples(rows);
     return absl::OkStatus();
   }
 
-  // The tensor as rows of input `i`, and how many they are.
-  absl::StatusOr<std::pair<FittedInput, int64_t>> Fit(size_t i, const Tensor& tensor) const {
+  // The tensor as rows of input `i`; notes what its free dimensions are.
+  absl::StatusOr<FittedInput> Fit(size_t i, const Tensor& tensor, Bindings& bindings) const {
+    const Value& input = *graph_.inputs()[i];
+    const SymbolicShape dims = RowDims(*input.dims, rows_);
     std::string expected;
-    for (const Form& form : forms_[i]) {
-      absl::StrAppend(&expected, expected.empty() ? "" : " or ", std::string(NameOf(form.dtype)),
-                      ShapeText(form.row_shape), rows_ ? " or rows of it" : "");
-      if (tensor.dtype() != form.dtype) continue;
-      const size_t row_bytes = static_cast<size_t>(CountOf(form.row_shape)) * SizeOf(form.dtype);
+    for (const InputOptions& form : forms_[i]) {
+      const SymbolicShape client_dims = ToClient(dims, form);
+      absl::StrAppend(&expected, expected.empty() ? "" : " or ", std::string(NameOf(*form.dtype)),
+                      ShapeText(client_dims), rows_ ? " or rows of it" : "");
+      if (tensor.dtype() != *form.dtype) continue;
+      Shape row_shape = tensor.shape();
+      const bool has_rows = rows_ && row_shape.size() == client_dims.size() + 1;
+      if (has_rows) row_shape.erase(row_shape.begin());
+      Bindings tried = bindings;
+      if (!MatchDims(client_dims, row_shape, tried).ok()) continue;
+      if (has_rows && tensor.shape()[0] < 1)
+        return absl::InvalidArgumentError(
+            absl::StrCat("input '", input.name, "' has 0 rows, expected at least 1"));
       RETURN_IF_ERROR(CheckRange(i, tensor));
-      if (tensor.shape() == form.row_shape)
-        return std::pair(FittedInput{&form.gather, tensor.bytes(), row_bytes}, int64_t{1});
-      const std::span<const int64_t> shape(tensor.shape());
-      if (rows_ && !shape.empty() && std::ranges::equal(shape.subspan(1), form.row_shape))
-        return std::pair(FittedInput{&form.gather, tensor.bytes(), row_bytes}, shape[0]);
+      bindings = std::move(tried);
+      return FittedInput{&form, FromClient(std::move(row_shape), form), tensor.bytes(),
+                         has_rows ? tensor.shape()[0] : 1};
     }
-    return absl::InvalidArgumentError(absl::StrCat("input '", graph_.inputs()[i]->name, "' is ",
+    return absl::InvalidArgumentError(absl::StrCat("input '", input.name, "' is ",
                                                    std::string(NameOf(tensor.dtype())),
                                                    ShapeText(tensor.shape()), ", expected ", expected));
   }
@@ -144,16 +140,22 @@ class Calibrator {
     return absl::OkStatus();
   }
 
-  absl::Status RunRows(const std::vector<FittedInput>& inputs, int64_t first, int64_t rows) {
-    std::shared_ptr<const Plan>& plan = plans_[rows];
+  absl::Status RunRows(const std::vector<FittedInput>& inputs, Bindings bindings, int64_t first,
+                       int64_t rows) {
+    if (rows_) bindings[rows_->ToText()] = rows;
+    if (plans_.size() >= kMaxPlans) plans_.clear();
+    std::shared_ptr<const Plan>& plan = plans_[bindings];
     if (plan == nullptr) {
-      ASSIGN_OR_RETURN(plan, Plan::Create(graph_, BindRows(rows_, rows), weights_));
+      ASSIGN_OR_RETURN(plan, Plan::Create(graph_, bindings, weights_));
     }
     BoundPlan& bound = runner_.Bind(plan);
     for (size_t i = 0; i < inputs.size(); ++i) {
+      ASSIGN_OR_RETURN(const Intake intake, MakeIntake(*graph_.inputs()[i], inputs[i].row_shape,
+                                                       *inputs[i].client, rows_.has_value()));
+      const size_t row_bytes = inputs[i].bytes.size() / static_cast<size_t>(inputs[i].rows);
       const std::span<const std::byte> bytes =
-          inputs[i].bytes.subspan(static_cast<size_t>(first) * inputs[i].row_bytes);
-      inputs[i].gather->Run({&bytes, 1}, rows, bound.Input(i));
+          inputs[i].bytes.subspan(static_cast<size_t>(first) * row_bytes);
+      intake.Run({&bytes, 1}, rows, bound.Input(i));
       Observe(bound, plan->inputs()[i]);
     }
     return bound.Run(runner_.stream(), [&](size_t step) {
@@ -176,11 +178,11 @@ class Calibrator {
   Graph graph_;
   std::optional<Dim> rows_;  // the symbol that counts them; nullopt: the model takes no batches
   std::set<std::string, std::less<>> observed_;
-  std::vector<std::vector<Form>> forms_;             // of each input
+  std::vector<std::vector<InputOptions>> forms_;     // of each input
   std::vector<std::optional<IntegerRange>> ranges_;  // likewise
   std::optional<CalibrationTable> table_;
   WeightCache weights_;
-  std::map<int64_t, std::shared_ptr<const Plan>> plans_;  // by rows
+  std::map<Bindings, std::shared_ptr<const Plan>> plans_;
   PlanRunner runner_;
 };
 

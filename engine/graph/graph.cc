@@ -35,6 +35,27 @@ absl::StatusOr<std::vector<int64_t>> Node::Ints(std::string_view attr, std::vect
   return AttrOr<std::vector<int64_t>>(*this, attr, std::move(otherwise), "a list of integers");
 }
 
+Graph Graph::Clone() const {
+  Graph copy(name_);
+  std::unordered_map<const Value*, Value*> values = {{nullptr, nullptr}};
+  std::unordered_map<const Node*, Node*> nodes = {{nullptr, nullptr}};
+  for (const auto& [name, value] : values_)
+    values[value.get()] = copy.values_.emplace(name, std::make_unique<Value>(*value)).first->second.get();
+  for (const auto& node : nodes_)
+    nodes[node.get()] = copy.nodes_.emplace_back(std::make_unique<Node>(*node)).get();
+  for (const auto& [name, value] : copy.values_) {
+    value->producer = nodes.at(value->producer);
+    for (Node*& user : value->users) user = nodes.at(user);
+  }
+  for (const auto& node : copy.nodes_) {
+    for (Value*& input : node->inputs) input = values.at(input);
+    for (Value*& output : node->outputs) output = values.at(output);
+  }
+  for (const Value* input : inputs_) copy.inputs_.push_back(values.at(input));
+  for (const Output& output : outputs_) copy.outputs_.push_back({output.name, values.at(output.value)});
+  return copy;
+}
+
 std::vector<Node*> Graph::NodeList() const {
   std::vector<Node*> list;
   for (const auto& node : nodes_) list.push_back(node.get());

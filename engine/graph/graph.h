@@ -75,6 +75,9 @@ class Graph {
   Graph(Graph&&) = default;
   Graph& operator=(Graph&&) = default;
 
+  // The same graph once more, to be changed on its own; constants are shared.
+  Graph Clone() const;
+
   const std::string& name() const { return name_; }
   const std::vector<Value*>& inputs() const { return inputs_; }
   const std::vector<Output>& outputs() const { return outputs_; }

@@ -61,7 +61,7 @@ float ChannelValue(const std::vector<float>& list, int64_t channel, float otherw
 
 }  // namespace
 
-void Gather(const GatherSpec& spec, const std::byte* in, int64_t rows, std::byte* out) {
+void Intake(const IntakeSpec& spec, const std::byte* in, int64_t rows, std::byte* out) {
   const Shape shape = WithBatch(rows, spec.row_shape);
   const Layout from = spec.client_channels_last ? Layout::ChannelsLast(shape.size()) : Layout();
   const auto in_strides = from.StridesOf(shape), out_strides = spec.layout.StridesOf(shape);
@@ -94,7 +94,7 @@ void Gather(const GatherSpec& spec, const std::byte* in, int64_t rows, std::byte
   });
 }
 
-void Scatter(const ScatterSpec& spec, const std::byte* in, int64_t rows, std::byte* out) {
+void Outlet(const OutletSpec& spec, const std::byte* in, int64_t rows, std::byte* out) {
   const Shape shape = WithBatch(rows, spec.row_shape);
   const auto in_strides = spec.layout.StridesOf(shape), out_strides = Layout().StridesOf(shape);
   const auto bytes = static_cast<int64_t>(SizeOf(spec.dtype));

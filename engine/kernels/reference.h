@@ -6,11 +6,11 @@
 
 #include "engine/kernels/avgpool.h"
 #include "engine/kernels/depthwise.h"
-#include "engine/kernels/gather.h"
+#include "engine/kernels/intake.h"
 #include "engine/kernels/layer_norm.h"
+#include "engine/kernels/outlet.h"
 #include "engine/kernels/pointwise.h"
 #include "engine/kernels/reduce.h"
-#include "engine/kernels/scatter.h"
 #include "engine/kernels/select.h"
 #include "engine/kernels/unary.h"
 #include "engine/tensor/layout.h"
@@ -21,8 +21,8 @@
 namespace hachi::reference {
 
 // `in` holds dense rows in one piece.
-void Gather(const GatherSpec& spec, const std::byte* in, int64_t rows, std::byte* out);
-void Scatter(const ScatterSpec& spec, const std::byte* in, int64_t rows, std::byte* out);
+void Intake(const IntakeSpec& spec, const std::byte* in, int64_t rows, std::byte* out);
+void Outlet(const OutletSpec& spec, const std::byte* in, int64_t rows, std::byte* out);
 void Permute(const Shape& shape, const Layout& from, const Layout& to, size_t element_bytes,
              const std::byte* in, std::byte* out);
 void Softmax(std::span<const float> in, int64_t row_length, std::span<float> out);

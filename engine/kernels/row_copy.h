@@ -15,7 +15,7 @@
 
 namespace hachi {
 
-// What Gather and Scatter have in common: rows go from one memory order to another and are converted on the
+// What Intake and Outlet have in common: rows go from one memory order to another and are converted on the
 // way, in one pass, from memory that may be in pieces.
 //
 // Thread-safe: immutable. Runs on the calling thread's team, without allocating.

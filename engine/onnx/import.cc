@@ -223,13 +223,8 @@ class Importer {
     return symbols_[dim_param] = symbol_names_.Fresh(name);
   }
 
-  // Exporters leave the batch dimension unnamed: it is the same one, N, for every input. Others are
-  // unrelated.
-  std::string UnnamedSymbol(bool outermost) {
-    if (!outermost) return symbol_names_.Fresh("D");
-    if (batch_symbol_.empty()) batch_symbol_ = symbol_names_.Fresh("N");
-    return batch_symbol_;
-  }
+  // Dimensions without a name are unrelated, as far as the file says.
+  std::string UnnamedSymbol(bool outermost) { return symbol_names_.Fresh(outermost ? "N" : "D"); }
 
   absl::Status AddNodes(int64_t opset) {
     std::unordered_set<std::string> named;
@@ -419,40 +414,42 @@ class Importer {
   Names value_names_, node_names_, symbol_names_;
   std::unordered_set<std::string> read_;        // names that a node or the graph's outputs read
   std::map<std::string, std::string> symbols_;  // by dim_param
-  std::string batch_symbol_;
   std::vector<std::pair<Node*, const onnx::NodeProto*>> nodes_;
 };
 
-absl::StatusOr<onnx::ModelProto> ParseModel(const std::filesystem::path& file) {
-  ASSIGN_OR_RETURN(const std::string content, ReadFile(file, kMaxFileBytes));
-  onnx::ModelProto model;
-  if (content.empty() || !model.ParseFromString(content))
-    return absl::DataLossError("does not parse, expected an ONNX model");
-  if (!model.has_graph()) return absl::InvalidArgumentError("has no graph, expected one");
-  return model;
-}
-
-absl::StatusOr<Graph> Import(const std::filesystem::path& file) {
-  ASSIGN_OR_RETURN(onnx::ModelProto model, ParseModel(file));
-  return Importer(model, file.parent_path()).Run();
-}
-
-absl::StatusOr<std::vector<std::filesystem::path>> FilesOf(const std::filesystem::path& file) {
-  ASSIGN_OR_RETURN(const onnx::ModelProto model, ParseModel(file));
+// The external data files of a model, each once, ordered by the location that the model gives them.
+absl::StatusOr<std::vector<std::filesystem::path>> ExternalFiles(const onnx::ModelProto& model,
+                                                                 const std::filesystem::path& directory) {
   std::map<std::string, std::filesystem::path> by_location;
   const auto add = [&](const onnx::TensorProto& tensor) -> absl::Status {
     if (tensor.data_location() != onnx::TensorProto::EXTERNAL) return absl::OkStatus();
     ASSIGN_OR_RETURN(const ExternalData data, ParseExternalData(tensor));
     if (by_location.contains(data.location)) return absl::OkStatus();
-    ASSIGN_OR_RETURN(by_location[data.location], ResolveExternalFile(data.location, file.parent_path()));
+    ASSIGN_OR_RETURN(by_location[data.location], ResolveExternalFile(data.location, directory));
     return absl::OkStatus();
   };
   for (const auto& initializer : model.graph().initializer()) RETURN_IF_ERROR(add(initializer));
   for (const auto& node : model.graph().node())
     for (const auto& attribute : node.attribute()) RETURN_IF_ERROR(add(attribute.t()));
-  std::vector<std::filesystem::path> files = {file};
+  std::vector<std::filesystem::path> files;
   for (const auto& [location, path] : by_location) files.push_back(path);
   return files;
+}
+
+absl::StatusOr<ImportedModel> Import(const std::filesystem::path& file, bool want_sha256) {
+  ASSIGN_OR_RETURN(std::string content, ReadFile(file, kMaxFileBytes));
+  onnx::ModelProto model;
+  if (content.empty() || !model.ParseFromString(content))
+    return absl::DataLossError("does not parse, expected an ONNX model");
+  if (!model.has_graph()) return absl::InvalidArgumentError("has no graph, expected one");
+  ImportedModel imported;
+  if (want_sha256) {
+    ASSIGN_OR_RETURN(const auto files, ExternalFiles(model, file.parent_path()));
+    ASSIGN_OR_RETURN(imported.sha256, Sha256Of(content, files));
+  }
+  content = std::string();  // parsed: its memory is wanted for the graph
+  ASSIGN_OR_RETURN(imported.graph, Importer(model, file.parent_path()).Run());
+  return imported;
 }
 
 absl::StatusOr<Tensor> ReadTensorProto(const std::filesystem::path& file) {
@@ -480,19 +477,12 @@ auto Guarded(const char* what, const std::filesystem::path& file, Fn fn) -> decl
 
 }  // namespace
 
-absl::StatusOr<Graph> ImportOnnx(const std::filesystem::path& file) { return Guarded("model", file, Import); }
-
-absl::StatusOr<std::vector<std::filesystem::path>> ModelFiles(const std::filesystem::path& file) {
-  return Guarded("model", file, FilesOf);
+absl::StatusOr<ImportedModel> ImportOnnx(const std::filesystem::path& file, bool want_sha256) {
+  return Guarded("model", file, [&](const auto& path) { return Import(path, want_sha256); });
 }
 
 absl::StatusOr<Tensor> ReadTensorProtoFile(const std::filesystem::path& file) {
   return Guarded("tensor", file, ReadTensorProto);
-}
-
-absl::StatusOr<std::string> ModelSha256(const std::filesystem::path& file) {
-  ASSIGN_OR_RETURN(const auto files, ModelFiles(file));
-  return Sha256OfFiles(files);
 }
 
 }  // namespace hachi

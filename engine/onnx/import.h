@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
@@ -17,14 +16,14 @@ namespace hachi {
 // NOT_FOUND: a file is missing. DATA_LOSS: the file does not parse or external data is shorter than it says.
 // INVALID_ARGUMENT: the file contradicts itself. UNIMPLEMENTED: it asks for what we do not support. Unknown
 // operators are kept: whether one exists is the operators' business.
-absl::StatusOr<Graph> ImportOnnx(const std::filesystem::path& file);
-
-// The files that make up a model: `file`, then its external data files, each once, ordered by the location
-// that the model gives them.
-absl::StatusOr<std::vector<std::filesystem::path>> ModelFiles(const std::filesystem::path& file);
-
-// SHA-256 over ModelFiles, in that order: what a calibration table says it belongs to.
-absl::StatusOr<std::string> ModelSha256(const std::filesystem::path& file);
+//
+// With `want_sha256` the hash of what was read is returned, too.
+struct ImportedModel {
+  Graph graph;
+  std::string sha256;  // over `file`, then its external data files, each once, ordered by the location that
+                       // the model gives them: what a calibration table says it belongs to
+};
+absl::StatusOr<ImportedModel> ImportOnnx(const std::filesystem::path& file, bool want_sha256 = true);
 
 // Reads a file that holds one TensorProto, as the ONNX test data does. External data is refused.
 absl::StatusOr<Tensor> ReadTensorProtoFile(const std::filesystem::path& file);

@@ -20,7 +20,7 @@ namespace hachi {
 class CalibrationTable {
  public:
   struct Header {
-    std::string model_sha256;  // 64 lower-case hexadecimal digits: ModelSha256 of engine/onnx
+    std::string model_sha256;  // 64 lower-case hexadecimal digits: ImportedModel::sha256
     std::string data_tag;      // what the data was, in the user's words
     int64_t samples = 0;       // rows that the model ran over
     std::string tool_version;

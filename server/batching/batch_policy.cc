@@ -52,16 +52,32 @@ BatchDecision BatchPolicy::Decide(std::span<const Waiting> queue, absl::Time now
 }
 
 int64_t BatchPolicy::Share(int64_t rows, const Outlook& outlook) const {
+  const RunEstimates& runs = outlook.runs;
+  const auto workers = static_cast<int64_t>(outlook.others.size()) + 1;
   const auto others_need_longer = [&](int64_t own) {
     int64_t rest = rows - own;
     for (absl::Duration until_free : outlook.others) {
       if (rest <= 0) break;
-      rest -= outlook.runs.RowsWithin(outlook.runs.At(own) - until_free, max_rows);
+      rest -= runs.RowsWithin(runs.At(own) - until_free, max_rows);
     }
     return rest > 0;
   };
   const auto fewer = std::views::iota(int64_t{1}, std::min(rows, max_rows));
-  return 1 + (std::ranges::partition_point(fewer, others_need_longer) - fewer.begin());
+  const int64_t most = 1 + (std::ranges::partition_point(fewer, others_need_longer) - fewer.begin());
+
+  // The rows that are this worker's part, in batches of n one after the other, are answered after half of
+  // (part / n + 1) runs on average. Sizes are those that plans have.
+  const double part = static_cast<double>(std::max(most, rows / workers));
+  int64_t best = most;
+  absl::Duration best_latency = runs.At(most) * (part / static_cast<double>(most) + 1);
+  for (int64_t n = 1; n < most; n *= 2) {
+    const absl::Duration latency = runs.At(n) * (part / static_cast<double>(n) + 1);
+    if (latency < best_latency) {
+      best = n;
+      best_latency = latency;
+    }
+  }
+  return best;
 }
 
 }  // namespace hachi::server

@@ -45,7 +45,8 @@ struct BatchPolicy {
   BatchDecision Decide(std::span<const Waiting> queue, absl::Time now, const Outlook& outlook) const;
 
  private:
-  // Of `rows` that wait, those to take so that the last of them is answered soonest.
+  // Of `rows` that wait, those to take now: at most so many that all workers finish together, and of those
+  // what answers them soonest on average. Where runs gain nothing from company, that is one at a time.
   int64_t Share(int64_t rows, const Outlook& outlook) const;
 };
 

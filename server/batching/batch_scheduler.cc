@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/base/status_macros.h"
 
 namespace hachi::server {
 namespace {
@@ -74,12 +76,15 @@ void BatchScheduler::Push(std::shared_ptr<Request> request) {
   absl::Status admitted;
   Refusal why;
   bool wake = false;
+  std::optional<Wanted> wanted;
   {
     MutexLock lock(mutex_);
-    Queue& queue = QueueOf(request->model);
+    Queue& queue = QueueOf(request->model, request->plans);
     const BatchingConfig& limits = request->model->config().batching;
     // The dead must not keep the living out.
-    if (queue.rows + request->rows.count > limits.max_queue_rows) RemoveDead(queue, now, ended);
+    if (queue.line->rows + request->rows.count > limits.max_queue_rows)
+      for (auto& [plans, each] : queues_)
+        if (each.line == queue.line) RemoveDead(each, now, ended);
     admitted = Admit(*request, queue, now, why);
     if (admitted.ok()) {
       CountIdleTime(now);
@@ -88,13 +93,21 @@ void BatchScheduler::Push(std::shared_ptr<Request> request) {
                               ? gap
                               : queue.arrival_gap + (gap - queue.arrival_gap) * kNewestGapWeight;
       queue.last_push = now;
-      queue.rows += request->rows.count;
-      request->model->metrics().queue_rows.Set(static_cast<double>(queue.rows));
+      queue.line->rows += request->rows.count;
+      request->model->metrics().queue_rows.Set(static_cast<double>(queue.line->rows));
       queue.nearest_deadline = std::min(queue.nearest_deadline, request->deadline);
       queue.waiting.push_back(request);
       wake = idle_workers_ > 0;
+      if (request->model->has_free_shapes()) {
+        const bool planned = request->plans->largest_rows() > 0;
+        (planned ? request->model->metrics().plan_cache_hits_total
+                 : request->model->metrics().plan_cache_misses_total)
+            .Increment();
+        if (!planned) wanted = Want(queue, *request, 1);
+      }
     }
   }
+  MakePlans(wanted);
   if (wake) changed_.NotifyOne();
   End(ended);
   if (!admitted.ok()) return End(*request, why, admitted);
@@ -125,14 +138,14 @@ absl::Status BatchScheduler::Admit(Request& request, const Queue& queue, absl::T
         "model '%s': the deadline is in %s, expected at least %s, its fastest run", model.name(),
         absl::FormatDuration(request.deadline - now), absl::FormatDuration(queue.fastest_run)));
   }
-  const absl::Duration pushback =
-      queue.runs.empty() ? kFirstPushback
-                         : queue.runs.At(model.max_batch_rows()) * (1 + queue.rows / model.max_batch_rows());
+  const absl::Duration pushback = queue.runs.empty() ? kFirstPushback
+                                                     : queue.runs.At(model.max_batch_rows()) *
+                                                           (1 + queue.line->rows / model.max_batch_rows());
   const int64_t max_queue_rows = model.config().batching.max_queue_rows;
-  if (queue.rows + rows > max_queue_rows) {
+  if (queue.line->rows + rows > max_queue_rows) {
     why = Refusal::kQueueFull;
     return WithPushback(absl::StrFormat("model '%s': %d rows wait and %d came, expected at most %d to wait",
-                                        model.name(), queue.rows, rows, max_queue_rows),
+                                        model.name(), queue.line->rows, rows, max_queue_rows),
                         pushback);
   }
   if (!budget_->TryAcquire(request.bytes)) {
@@ -150,7 +163,7 @@ void BatchScheduler::Cancel(const std::shared_ptr<Request>& request) {
   std::vector<Ended> ended;
   {
     MutexLock lock(mutex_);
-    const auto found = queues_.find(request->model);
+    const auto found = queues_.find(request->plans);
     if (found != queues_.end()) RemoveDead(found->second, clock_.Now(), ended);
   }
   End(ended);
@@ -160,9 +173,10 @@ std::optional<Batch> BatchScheduler::Take() {
   while (true) {
     std::optional<Batch> batch;
     std::vector<Ended> ended;
+    std::optional<Wanted> wanted;
     {
       MutexLock lock(mutex_);
-      const absl::Time look_again = Select(batch, ended);
+      const absl::Time look_again = Select(batch, ended, wanted);
       if (!batch.has_value() && ended.empty()) {
         if (stopped_ && NothingWaits()) return std::nullopt;
         // An hour bounds what the system's clock is asked to add; waking early is harmless.
@@ -174,6 +188,7 @@ std::optional<Batch> BatchScheduler::Take() {
       }
     }
     End(ended);
+    MakePlans(wanted);
     if (batch.has_value()) return batch;
   }
 }
@@ -181,11 +196,13 @@ std::optional<Batch> BatchScheduler::Take() {
 std::optional<Batch> BatchScheduler::TryTake() {
   std::optional<Batch> batch;
   std::vector<Ended> ended;
+  std::optional<Wanted> wanted;
   {
     MutexLock lock(mutex_);
-    Select(batch, ended);
+    Select(batch, ended, wanted);
   }
   End(ended);
+  MakePlans(wanted);
   return batch;
 }
 
@@ -205,14 +222,51 @@ absl::Time BatchScheduler::DropDead(Batch& batch) {
 
 void BatchScheduler::Finish(const Batch& batch, absl::Duration run_time) {
   MutexLock lock(mutex_);
-  Queue& queue = QueueOf(batch.model);
-  --queue.running_batches;
+  Queue& queue = QueueOf(batch.model, batch.plans);
+  --queue.line->running_batches;
   expected_ends_.erase(expected_ends_.find(batch.expected_end));
   if (run_time > absl::ZeroDuration()) {
     queue.fastest_run = std::min(queue.fastest_run, run_time);
     queue.runs.Record(batch.rows, run_time);
   }
-  if (!queue.waiting.empty()) changed_.NotifyOne();
+  if (queue.line->rows > 0) changed_.NotifyOne();
+}
+
+std::optional<BatchScheduler::Wanted> BatchScheduler::Want(Queue& queue, const Request& request,
+                                                           int64_t rows) {
+  if (queue.wanted_rows >= rows) return std::nullopt;
+  queue.wanted_rows = rows;
+  return Wanted{request.model, request.plans, rows};
+}
+
+void BatchScheduler::MakePlans(const std::optional<Wanted>& wanted) {
+  if (!wanted) return;
+  const auto& [model, plans, rows] = *wanted;
+  if (options_.make_plans) return options_.make_plans(model, plans, rows);
+  PlansMade(plans, model->model().MakePlans(*plans, rows));
+}
+
+void BatchScheduler::PlansMade(const std::shared_ptr<const PlanSet>& plans, const absl::Status& status) {
+  std::vector<std::shared_ptr<Request>> ended;
+  {
+    MutexLock lock(mutex_);
+    const auto found = queues_.find(plans);
+    if (found == queues_.end()) return;
+    Queue& queue = found->second;
+    CountIdleTime(clock_.Now());
+    if (plans->largest_rows() == 0) {
+      queue.wanted_rows = 0;
+      ended.assign(queue.waiting.begin(), queue.waiting.end());
+      queue.waiting.clear();
+      for (const auto& request : ended) queue.line->rows -= request->rows.count;
+      if (!ended.empty())
+        ended.front()->model->metrics().queue_rows.Set(static_cast<double>(queue.line->rows));
+    }
+    changed_.NotifyAll();
+  }
+  for (const auto& request : ended)
+    End(*request, Refusal::kNoPlan,
+        WithContext(status, absl::StrCat("model '", request->model->name(), "'")));
 }
 
 void BatchScheduler::Stop() {
@@ -221,12 +275,18 @@ void BatchScheduler::Stop() {
   changed_.NotifyAll();
 }
 
-BatchScheduler::Queue& BatchScheduler::QueueOf(const ModelHandle& model) {
-  const auto found = queues_.find(model);
+BatchScheduler::Queue& BatchScheduler::QueueOf(const ModelHandle& model,
+                                               const std::shared_ptr<const PlanSet>& plans) {
+  const auto found = queues_.find(plans);
   if (found != queues_.end()) return found->second;
-  // A version comes seldom: the time to forget those that are gone.
+  // They come seldom: the time to forget those that are gone.
   std::erase_if(queues_, [](const auto& entry) { return entry.first.expired(); });
-  return queues_.try_emplace(model, *model).first->second;
+  std::erase_if(lines_, [](const auto& entry) { return entry.first.expired(); });
+  std::shared_ptr<Line>& line = lines_[model];
+  if (line == nullptr) line = std::make_shared<Line>();
+  Queue& queue = queues_[plans];
+  queue.line = line;
+  return queue;
 }
 
 void BatchScheduler::RemoveDead(Queue& queue, absl::Time now, std::vector<Ended>& ended) {
@@ -237,8 +297,8 @@ void BatchScheduler::RemoveDead(Queue& queue, absl::Time now, std::vector<Ended>
       queue.nearest_deadline = std::min(queue.nearest_deadline, request->deadline);
       return false;
     }
-    queue.rows -= request->rows.count;
-    request->model->metrics().queue_rows.Set(static_cast<double>(queue.rows));
+    queue.line->rows -= request->rows.count;
+    request->model->metrics().queue_rows.Set(static_cast<double>(queue.line->rows));
     ended.push_back({std::move(request), *cause});
     return true;
   });
@@ -252,7 +312,7 @@ void BatchScheduler::FindOthers(const Queue& queue, absl::Time now) {
   for (absl::Time end : expected_ends_) others_.push_back(std::max(end - now, absl::ZeroDuration()));
   const std::optional<int>& instances = queue.waiting.front()->model->config().instances;
   if (instances.has_value()) {
-    const auto cap = static_cast<size_t>(std::max(0, *instances - 1 - queue.running_batches));
+    const auto cap = static_cast<size_t>(std::max(0, *instances - 1 - queue.line->running_batches));
     if (cap < others_.size()) others_.resize(cap);
   }
 }
@@ -281,7 +341,8 @@ void BatchScheduler::CountIdleTime(absl::Time now) {
   idle_counted_until_ = now;
 }
 
-absl::Time BatchScheduler::Select(std::optional<Batch>& batch, std::vector<Ended>& ended) {
+absl::Time BatchScheduler::Select(std::optional<Batch>& batch, std::vector<Ended>& ended,
+                                  std::optional<Wanted>& wanted) {
   const absl::Time now = clock_.Now();
   CountIdleTime(now);
   absl::Time look_again = absl::InfiniteFuture();
@@ -294,14 +355,18 @@ absl::Time BatchScheduler::Select(std::optional<Batch>& batch, std::vector<Ended
     look_again = std::min(look_again, queue.nearest_deadline);
     const Request& oldest = *queue.waiting.front();
     const ModelConfig& config = oldest.model->config();
-    if (config.instances.has_value() && queue.running_batches >= *config.instances)
+    if (config.instances.has_value() && queue.line->running_batches >= *config.instances)
       continue;  // Finish will notify
+    const PlanSet& plans = *oldest.plans;
+    if (plans.largest_rows() == 0) continue;  // PlansMade will notify
+    if (queue.runs.empty()) queue.runs = RunEstimates(plans.run_times());
     const BatchDecision candidate = Decide(queue, now);
     if (candidate.close_requests == 0) {
       look_again = std::min(look_again, candidate.hold_until);
       continue;
     }
-    const absl::Duration wait = (now - std::max(oldest.enqueued, queue.last_taken)) * config.batching.weight;
+    const absl::Duration wait =
+        (now - std::max(oldest.enqueued, queue.line->last_taken)) * config.batching.weight;
     if (chosen == nullptr || wait > longest_wait) {
       chosen = &queue;
       longest_wait = wait;
@@ -312,19 +377,22 @@ absl::Time BatchScheduler::Select(std::optional<Batch>& batch, std::vector<Ended
 
   batch.emplace();
   batch->model = chosen->waiting.front()->model;
+  batch->plans = chosen->waiting.front()->plans;
   batch->requests.reserve(decision.close_requests);
   for (size_t i = 0; i < decision.close_requests; ++i) {
     std::shared_ptr<Request> request = std::move(chosen->waiting.front());
     chosen->waiting.pop_front();
-    chosen->rows -= request->rows.count;
+    chosen->line->rows -= request->rows.count;
     batch->rows += request->rows.count;
     batch->requests.push_back(std::move(request));
   }
   ModelMetrics& metrics = batch->model->metrics();
-  metrics.queue_rows.Set(static_cast<double>(chosen->rows));
+  metrics.queue_rows.Set(static_cast<double>(chosen->line->rows));
   metrics.batches_total(decision.reason).Increment();
-  ++chosen->running_batches;
-  chosen->last_taken = now;
+  ++chosen->line->running_batches;
+  chosen->line->last_taken = now;
+  if (batch->rows > batch->plans->largest_rows())
+    wanted = Want(*chosen, *batch->requests.front(), batch->rows);
   batch->expected_end = now + chosen->runs.At(batch->rows);
   expected_ends_.insert(batch->expected_end);
   if (!NothingWaits()) {

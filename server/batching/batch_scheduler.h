@@ -24,9 +24,11 @@ namespace hachi::server {
 // A payload of every RESOURCE_EXHAUSTED: in decimal, the milliseconds after which a retry has a chance.
 inline constexpr std::string_view kPushbackPayloadUrl = "hachi/retry-pushback-ms";
 
-// Requests of one model version that run together. Whoever takes one passes it to Finish.
+// Requests of one model version, of the same shapes, that run together. Whoever takes one passes it to
+// Finish.
 struct Batch {
   ModelHandle model;
+  std::shared_ptr<const PlanSet> plans;
   std::vector<std::shared_ptr<Request>> requests;
   int64_t rows = 0;
   absl::Time expected_end;  // of its run
@@ -40,7 +42,8 @@ struct Batch {
 // Ends requests itself with: INVALID_ARGUMENT no rows, or more than the model's largest batch;
 // RESOURCE_EXHAUSTED the model's queue or the server's bytes in flight are full; DEADLINE_EXCEEDED the
 // deadline passed before the run, or is nearer than the model's fastest run so far; CANCELLED; UNAVAILABLE
-// stopped. They are never computed then. Their metrics and statistics are recorded here.
+// stopped; or with what making plans for its shapes ended with. They are never computed then. Their metrics
+// and statistics are recorded here.
 //
 // Thread-safe. Push and Cancel never block. Take blocks until there is a batch to run or the scheduler has
 // stopped. A request's done is called without locks.
@@ -48,8 +51,13 @@ class BatchScheduler {
  public:
   struct Options {
     int64_t inflight_bytes = int64_t{256} << 20;
-    int workers = 1;                   // threads that call Take; 0: see SetInlineRunner
-    int threads_per_worker = 1;        // for the metric of idle cores
+    int workers = 1;             // threads that call Take; 0: see SetInlineRunner
+    int threads_per_worker = 1;  // for the metric of idle cores
+
+    // Has Model::MakePlans called for these plans and a batch of so many rows, off this thread, then
+    // PlansMade. Empty: whoever finds that plans are missing makes them.
+    std::function<void(ModelHandle model, std::shared_ptr<const PlanSet> plans, int64_t rows)> make_plans;
+
     ServerMetrics* metrics = nullptr;  // required
     const Clock* clock = &Clock::Real();
   };
@@ -85,35 +93,49 @@ class BatchScheduler {
   // `run_time`. Frees the model for its next batch. REQUIRES: batch.expected_end is as Take left it.
   void Finish(const Batch& batch, absl::Duration run_time);
 
+  // What make_plans asked for has been done. Requests of shapes that have no plan still end with `status`.
+  void PlansMade(const std::shared_ptr<const PlanSet>& plans, const absl::Status& status);
+
   // There are no workers: Push runs what it queued, at once, through this. REQUIRES: nothing was pushed yet.
   void SetInlineRunner(std::function<void(Batch)> run_inline);
 
   void Stop();
 
  private:
-  struct Queue {
-    explicit Queue(const ModelVersion& model) : runs(model.model().info().run_times) {}
-
-    std::deque<std::shared_ptr<Request>> waiting;
-    int64_t rows = 0;
+  // What the queues of a model version share.
+  struct Line {
+    int64_t rows = 0;  // that wait
     int running_batches = 0;
     absl::Time last_taken = absl::InfinitePast();
+  };
+  // Requests of one model version and one set of shapes.
+  struct Queue {
+    std::shared_ptr<Line> line;
+    std::deque<std::shared_ptr<Request>> waiting;
+    int64_t wanted_rows = 0;  // of the largest plan that was asked for
     absl::Time last_push = absl::InfinitePast();
     absl::Duration arrival_gap = absl::InfiniteDuration();  // moving average, from the second request on
     absl::Time nearest_deadline = absl::InfiniteFuture();   // of those waiting, or earlier
     absl::Duration fastest_run = absl::InfiniteDuration();  // until the first run
-    RunEstimates runs;
+    RunEstimates runs;                                      // empty until there is a plan
   };
   struct Ended {
     std::shared_ptr<Request> request;
     Refusal why;
+  };
+  // Plans to ask for once the lock is gone.
+  struct Wanted {
+    ModelHandle model;
+    std::shared_ptr<const PlanSet> plans;
+    int64_t rows;
   };
 
   // OK, and the request's bytes are taken; or the refusal that `why` then names.
   absl::Status Admit(Request& request, const Queue& queue, absl::Time now, Refusal& why) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  Queue& QueueOf(const ModelHandle& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Queue& QueueOf(const ModelHandle& model, const std::shared_ptr<const PlanSet>& plans)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Moves the waiting requests whose deadline has passed, or which were cancelled, to `ended`.
   void RemoveDead(Queue& queue, absl::Time now, std::vector<Ended>& ended)
@@ -130,8 +152,12 @@ class BatchScheduler {
 
   // Takes the batch whose turn it is, and whoever died waiting. Returns when to look again if it took
   // nothing.
-  absl::Time Select(std::optional<Batch>& batch, std::vector<Ended>& ended)
+  absl::Time Select(std::optional<Batch>& batch, std::vector<Ended>& ended, std::optional<Wanted>& wanted)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Asks for plans for a batch of `rows` in that queue, unless they were asked for.
+  static std::optional<Wanted> Want(Queue& queue, const Request& request, int64_t rows);
+  void MakePlans(const std::optional<Wanted>& wanted);
 
   bool NothingWaits() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -146,8 +172,10 @@ class BatchScheduler {
 
   Mutex mutex_;
   CondVar changed_;
-  // By version: the weak pointers keep an address from being taken for a later version's.
-  std::map<std::weak_ptr<const ModelVersion>, Queue, std::owner_less<>> queues_ ABSL_GUARDED_BY(mutex_);
+  // Weak pointers keep an address from being taken for a later version's.
+  std::map<std::weak_ptr<const ModelVersion>, std::shared_ptr<Line>, std::owner_less<>> lines_
+      ABSL_GUARDED_BY(mutex_);
+  std::map<std::weak_ptr<const PlanSet>, Queue, std::owner_less<>> queues_ ABSL_GUARDED_BY(mutex_);
   std::multiset<absl::Time> expected_ends_ ABSL_GUARDED_BY(mutex_);  // of the batches that run
   int idle_workers_ ABSL_GUARDED_BY(mutex_) = 0;                     // threads that wait in Take
   absl::Time idle_counted_until_ ABSL_GUARDED_BY(mutex_);

@@ -22,18 +22,18 @@ Request::~Request() {
 
 void Request::AllocateOutputs(const std::vector<bool>& wanted) {
   constexpr size_t kAlignment = 16;  // of new; enough for every element type
-  const std::vector<TensorSignature>& outputs = model->model().signature().outputs;
+  const std::vector<size_t>& row_bytes = rows.shapes->output_bytes;
   const auto bytes_of = [&](size_t i) {
-    return wanted[i] ? outputs[i].row_bytes() * static_cast<size_t>(rows.count) : size_t{0};
+    return wanted[i] ? row_bytes[i] * static_cast<size_t>(rows.count) : size_t{0};
   };
   const auto padded = [](size_t size) { return (size + kAlignment - 1) / kAlignment * kAlignment; };
   size_t total = 0;
-  for (size_t i = 0; i < outputs.size(); ++i) total += padded(bytes_of(i));
+  for (size_t i = 0; i < row_bytes.size(); ++i) total += padded(bytes_of(i));
   output_bytes_ = std::make_unique_for_overwrite<std::byte[]>(total);
 
   rows.outputs.clear();
   std::byte* next = output_bytes_.get();
-  for (size_t i = 0; i < outputs.size(); ++i) {
+  for (size_t i = 0; i < row_bytes.size(); ++i) {
     rows.outputs.emplace_back(next, bytes_of(i));
     next += padded(bytes_of(i));
   }

@@ -44,11 +44,12 @@ struct Request {
   ~Request();
 
   // Allocates memory for the outputs whose `wanted` is true and points rows.outputs at it; the others stay
-  // empty. It lives as long as the request. REQUIRES: model and rows.count are set; one flag an output.
+  // empty. It lives as long as the request. REQUIRES: rows.count and rows.shapes are set; one flag an output.
   void AllocateOutputs(const std::vector<bool>& wanted);
 
   ModelHandle model;
-  Rows rows;                               // fits the model's signature: the maker has checked
+  Rows rows;                               // fits the model's signature, shapes set: the maker has checked
+  std::shared_ptr<const PlanSet> plans;    // those of rows.shapes; stays while a worker has the rows
   std::shared_ptr<const void> keep_alive;  // owns what rows.inputs point at
   int64_t bytes = 0;  // counted against the server's limit from Push until the request is destroyed
   absl::Time deadline = absl::InfiniteFuture();

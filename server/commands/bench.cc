@@ -35,7 +35,7 @@ constexpr int kProfiledRuns = 50;  // at most; fewer where they would take longe
 
 struct Arguments {
   std::string model;
-  std::vector<std::string> precisions = {"auto"};
+  std::vector<std::string> precisions = {"auto"}, shapes;
   int64_t batch = 1;
   int instances = 0;  // 0: as many as the CPU budget has room for
   int threads = 1;
@@ -63,6 +63,7 @@ auto OnThreadOfItsOwn(const Fn& fn) {
 // One model in one precision, and what its rounds have shown.
 struct Candidate {
   std::unique_ptr<Model> model;
+  std::shared_ptr<const RowShapes> shapes;
   double load_seconds = 0;
   int64_t resident_bytes = 0;      // of the process, but for other candidates
   std::vector<double> latencies;   // seconds a run
@@ -77,26 +78,24 @@ struct Candidate {
     std::ranges::sort(sorted);
     return sorted[sorted.size() / 2];
   }
-  bool is_int8() const { return model->info().precision == "int8"; }
+  bool is_int8() const { return model->info().precision == Precision::kInt8; }
 };
 
 // A request of made-up rows that stays the same from run to run.
 class BenchRequest {
  public:
-  BenchRequest(const Signature& signature, int64_t rows) {
+  BenchRequest(const Signature& signature, std::shared_ptr<const RowShapes> shapes, int64_t rows) {
     rows_.count = rows;
-    const auto whole_shape = [&](const TensorSignature& tensor) {
-      Shape shape = tensor.dims;
+    for (size_t i = 0; i < signature.inputs.size(); ++i) {
+      Shape shape = shapes->inputs[i];
       if (signature.batched) shape.insert(shape.begin(), rows);
-      return shape;
-    };
-    for (const TensorSignature& input : signature.inputs)
-      inputs_.push_back(
-          TensorRows::Random({input.name, input.dtype, whole_shape(input)}, signature.batched, rows)
-              .Bytes(0, rows));
+      inputs_.push_back(TensorRows::Random({signature.inputs[i].name, signature.inputs[i].dtype, shape},
+                                           signature.batched, rows)
+                            .Bytes(0, rows));
+    }
     for (const std::string& bytes : inputs_) rows_.inputs.push_back({std::as_bytes(std::span(bytes))});
-    for (const TensorSignature& output : signature.outputs)
-      outputs_.emplace_back(output.row_bytes() * static_cast<size_t>(rows));
+    for (const size_t bytes : shapes->output_bytes) outputs_.emplace_back(bytes * static_cast<size_t>(rows));
+    rows_.shapes = std::move(shapes);
     for (std::vector<std::byte>& bytes : outputs_) rows_.outputs.emplace_back(bytes);
   }
   BenchRequest(const BenchRequest&) = delete;
@@ -113,7 +112,7 @@ class BenchRequest {
 absl::StatusOr<Candidate> Load(const Arguments& arguments, LoadOptions options, const std::string& precision,
                                int64_t resident_without_models) {
   // "auto" is what is configured.
-  if (precision != "auto") options.precision = PrecisionOf(precision);
+  if (precision != "auto") options.precision = *ParsePrecision(precision);
   options.threads = arguments.threads;
   options.max_batch_rows = arguments.batch;
   Candidate candidate;
@@ -124,6 +123,8 @@ absl::StatusOr<Candidate> Load(const Arguments& arguments, LoadOptions options, 
   candidate.load_seconds = Seconds(Clock::now() - start).count();
   candidate.resident_bytes = resident_without_models + ResidentBytes() - resident_before;
   candidate.model = *std::move(model);
+  ASSIGN_OR_RETURN(candidate.shapes, ShapesOf(*candidate.model, arguments.shapes));
+  RETURN_IF_ERROR(candidate.model->MakePlans(*candidate.shapes->plans, arguments.batch));
   return candidate;
 }
 
@@ -147,7 +148,7 @@ absl::Status RunRound(const Arguments& arguments, int64_t rows, double seconds, 
       SetTeam(arguments.threads);
       absl::Status status = PinTeam(CpusOfWorker(cpus, instance, arguments.threads));
       const auto context = NewRunContext();
-      const BenchRequest request(candidate.model->signature(), rows);
+      const BenchRequest request(candidate.model->signature(), candidate.shapes, rows);
       if (status.ok()) status = candidate.model->Run(*context, request.rows()).status();  // binds
       const auto warm_up = Clock::now();
       if (status.ok()) status = candidate.model->Run(*context, request.rows()).status();
@@ -183,7 +184,7 @@ nlohmann::json ToJson(const Arguments& arguments, const std::string& name, int64
   const ModelInfo& info = candidate.model->info();
   const double ops = candidate.Throughput() * 2 * static_cast<double>(info.macs_per_row);
   return {{"model", name},
-          {"precision", info.precision},
+          {"precision", std::string(NameOf(info.precision))},
           {"isa", info.isa},
           {"instances", arguments.instances},
           {"threads", arguments.threads},
@@ -214,12 +215,12 @@ void PrintText(const nlohmann::json& result) {
 absl::StatusOr<nlohmann::json> Profile(const Arguments& arguments, int64_t rows, const Candidate& candidate) {
   SetTeam(arguments.threads);
   const auto context = NewRunContext();
-  const BenchRequest request(candidate.model->signature(), rows);
+  const BenchRequest request(candidate.model->signature(), candidate.shapes, rows);
   const auto start = Clock::now();
   RETURN_IF_ERROR(candidate.model->Run(*context, request.rows()).status());
   const int runs = std::clamp(static_cast<int>(arguments.seconds / Seconds(Clock::now() - start).count()), 1,
                               kProfiledRuns);
-  ASSIGN_OR_RETURN(const auto steps, candidate.model->Profile(*context, rows, runs));
+  ASSIGN_OR_RETURN(const auto steps, candidate.model->Profile(*context, candidate.shapes.get(), rows, runs));
   const double int8 = PeakInt8OpsPerSecond(arguments.threads),
                fp32 = PeakFp32FlopsPerSecond(arguments.threads);
   nlohmann::json profile = nlohmann::json::array();
@@ -306,7 +307,9 @@ std::function<absl::Status()> Add(CLI::App& app) {
          "--precision", arguments->precisions,
          "Give it once or more often: several take turns and are compared (default: what is configured)")
       ->allow_extra_args(false)  // what follows a value may be the model
-      ->check(CLI::IsMember(kPrecisionNames));
+      ->check(CLI::IsMember(PrecisionWords()));
+  app.add_option("--shape", arguments->shapes,
+                 "NAME=1,3,640,480: the shape of an input with free dimensions; may be repeated");
   app.add_option("--batch", arguments->batch, "Rows a run")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();

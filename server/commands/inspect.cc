@@ -20,7 +20,7 @@ namespace {
 
 struct Arguments {
   std::string model, precision, why;
-  std::vector<std::string> skip_passes;
+  std::vector<std::string> skip_passes, shapes;
   int64_t batch = 1;
   int threads = 1;
   bool cpu = false, json = false, plan = false, passes = false;
@@ -127,7 +127,7 @@ void PrintModel(const std::string& name, const ModelInfo& info) {
   std::cout << absl::StrFormat(
       "model: %s precision=%s isa=%s weights_bytes=%d weights_copies=%d\n"
       "int8_mac_ratio=%.4f vnni_mac_ratio=%.4f reference_steps=%d\n",
-      name, info.precision, info.isa, info.weights_bytes, info.weights_copies, info.int8_mac_ratio,
+      name, NameOf(info.precision), info.isa, info.weights_bytes, info.weights_copies, info.int8_mac_ratio,
       info.vnni_mac_ratio, info.reference_steps.size());
   for (const auto& [step, why] : info.reference_steps)
     std::cout << absl::StrFormat("reference: %s: %s\n", step, why);
@@ -136,7 +136,7 @@ void PrintModel(const std::string& name, const ModelInfo& info) {
 void PrintJson(const std::string& name, const ModelInfo& info, const std::vector<StepFacts>& steps,
                const std::string& plan) {
   std::cout << nlohmann::json{{"model", name},
-                              {"precision", info.precision},
+                              {"precision", std::string(NameOf(info.precision))},
                               {"isa", info.isa},
                               {"weights_bytes", info.weights_bytes},
                               {"weights_copies", info.weights_copies},
@@ -161,7 +161,7 @@ absl::Status Run(const Arguments& arguments) {
     return absl::InvalidArgumentError(
         "inspect: no model, expected a model directory, an .onnx file or --cpu");
   ASSIGN_OR_RETURN(LoadOptions options, ReadModelArgument(arguments.model));
-  if (!arguments.precision.empty()) options.precision = PrecisionOf(arguments.precision);
+  if (!arguments.precision.empty()) options.precision = *ParsePrecision(arguments.precision);
   options.threads = arguments.threads;
   options.max_batch_rows = arguments.batch;
   options.explain = !arguments.why.empty() || arguments.passes;
@@ -176,14 +176,18 @@ absl::Status Run(const Arguments& arguments) {
   }
   const Model& model = **loaded;
   const int64_t rows = model.signature().batched ? arguments.batch : 1;
-  ASSIGN_OR_RETURN(const std::vector<StepFacts> steps, model.Steps(rows));
-  ASSIGN_OR_RETURN(const std::string plan, model.PlanText(rows));
+  ASSIGN_OR_RETURN(const auto shapes, ShapesOf(model, arguments.shapes));
+  RETURN_IF_ERROR(model.MakePlans(*shapes->plans, rows));
+  ASSIGN_OR_RETURN(const std::vector<StepFacts> steps, model.Steps(shapes.get(), rows));
+  ASSIGN_OR_RETURN(const std::string plan, model.PlanText(shapes.get(), rows));
   if (!arguments.why.empty()) return PrintAnswers(steps, arguments.why, arguments.json);
   if (arguments.json) {
     PrintJson(options.name, model.info(), steps, plan);
     return absl::OkStatus();
   }
   PrintModel(options.name, model.info());
+  if (!model.signature().batched)
+    std::cout << "requests run by themselves: " << model.signature().why_not_batched << "\n";
   if (arguments.plan) {
     std::cout << plan;
   } else {
@@ -196,10 +200,12 @@ std::function<absl::Status()> Add(CLI::App& app) {
   const auto arguments = std::make_shared<Arguments>();
   app.add_option("model", arguments->model, "Model directory or .onnx file");
   app.add_option("--precision", arguments->precision, "Instead of the configured one")
-      ->check(CLI::IsMember(kPrecisionNames));
+      ->check(CLI::IsMember(PrecisionWords()));
   app.add_option("--batch", arguments->batch, "Rows of the batch whose plan is shown")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
+  app.add_option("--shape", arguments->shapes,
+                 "NAME=1,3,640,480: the shape of an input with free dimensions; may be repeated");
   app.add_option("--threads", arguments->threads, "Of the team that the plan is for")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();

@@ -15,6 +15,7 @@
 #include "server/client/load_loop.h"
 #include "server/commands/commands.h"
 #include "server/commands/rows.h"
+#include "server/commands/shapes.h"
 
 namespace hachi::server {
 namespace {
@@ -27,7 +28,7 @@ constexpr std::pair<const char*, double> kPercentiles[] = {
 
 struct Arguments {
   std::string address, model, version;
-  std::vector<std::string> inputs, expected;
+  std::vector<std::string> inputs, expected, shapes;
   int64_t concurrency = 0;
   double rate = 0;
   bool poisson = false;
@@ -57,6 +58,7 @@ absl::StatusOr<Work> Prepare(const Arguments& arguments, const ModelDescription&
                                                    ", the model's largest"));
   std::vector<TensorRows> inputs;
   if (input_files.empty()) {
+    RETURN_IF_ERROR(CheckShapesAreSet(model));
     for (const TensorDescription& input : model.inputs)
       inputs.push_back(TensorRows::Random(input, batched, kRandomRows));
   } else {
@@ -144,8 +146,8 @@ absl::Status Run(Arguments arguments) {
   ASSIGN_OR_RETURN(const auto client, Client::Create({.address = arguments.address,
                                                       .connections = static_cast<int>(connections)}));
   const absl::Duration timeout = absl::Seconds(arguments.timeout_seconds);
-  ASSIGN_OR_RETURN(const ModelDescription model,
-                   client->Describe(arguments.model, arguments.version, timeout));
+  ASSIGN_OR_RETURN(ModelDescription model, client->Describe(arguments.model, arguments.version, timeout));
+  RETURN_IF_ERROR(SetShapes(arguments.shapes, model));
   ASSIGN_OR_RETURN(const Work work, Prepare(arguments, model));
 
   LoadLoopOptions options = {
@@ -199,6 +201,8 @@ std::function<absl::Status()> Add(CLI::App& app) {
   app.add_option("--batch", arguments->batch, "Rows a request")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--shape", arguments->shapes,
+                 "NAME=1,3,640,480: the shape of an input with free dimensions; may be repeated");
   app.add_option(
       "--input", arguments->inputs,
       "NAME=FILE for each input: .npy, .pb, .png or .jpg, whose rows are sent in turn (default: made up)");

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,8 +15,13 @@ namespace hachi::server {
 // model.yaml has it, or an .onnx file, with the calibration.txt beside it if there is one.
 absl::StatusOr<LoadOptions> ReadModelArgument(const std::filesystem::path& model);
 
-// "auto", "int8", "bf16" or "fp32". REQUIRES: one of these, as kPrecisionNames has the option parser check.
-inline const std::vector<std::string> kPrecisionNames = {"auto", "int8", "bf16", "fp32"};
-Precision PrecisionOf(const std::string& name);
+// What --precision may be: the words that ParsePrecision takes.
+std::vector<std::string> PrecisionWords();
+
+// --shape NAME=1,3,640,480: what a free input's shape is to be, the batch in front where there is one. One
+// row's shapes of every input. INVALID_ARGUMENT where one is not written so, names no input, does not fit, or
+// is missing.
+absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOf(const Model& model,
+                                                          std::span<const std::string> shapes);
 
 }  // namespace hachi::server

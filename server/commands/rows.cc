@@ -70,12 +70,16 @@ absl::StatusOr<TensorRows> TensorRows::Of(Tensor tensor, const TensorDescription
                                                    std::string(NameOf(description.dtype))));
   const Shape& shape = tensor.shape();
   const auto is_row_shape = [&](std::span<const int64_t> dims) {
-    return std::ranges::equal(dims, rows.row_shape_);
+    return std::ranges::equal(dims, rows.row_shape_, [](int64_t found, int64_t size) {
+      return size < 0 ? found > 0 : found == size;
+    });
   };
   if (is_row_shape(shape)) {
     rows.rows_ = 1;
+    rows.row_shape_ = shape;
   } else if (!shape.empty() && shape[0] > 0 && is_row_shape(std::span(shape).subspan(1))) {
     rows.rows_ = shape[0];
+    rows.row_shape_.assign(shape.begin() + 1, shape.end());
   } else {
     return absl::InvalidArgumentError(absl::StrCat(subject, ": shape is ", ShapeText(shape), ", expected ",
                                                    ShapeText(rows.row_shape_), " or rows of that"));

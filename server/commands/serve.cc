@@ -49,7 +49,7 @@ absl::Status Check(const ServerConfig& config) {
     failed += !status.ok();
     if (status.ok())
       std::cout << "model '" << version->name() << "' version " << version->version() << ": "
-                << version->model().info().precision << "\n";
+                << NameOf(version->model().info().precision) << "\n";
     else
       std::cout << status.message() << "\n";
   }

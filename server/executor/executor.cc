@@ -30,6 +30,7 @@ class Worker {
       }
       rows_.push_back(std::move(request->rows));
     }
+    if (batch.plans->largest_rows() == 0) batch.model->metrics().batches_without_plan_total.Increment();
     const absl::StatusOr<RunTimes> times = batch.model->model().Run(*context_, rows_);
     for (size_t i = 0; i < rows_.size(); ++i) batch.requests[i]->rows = std::move(rows_[i]);
 

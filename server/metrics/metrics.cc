@@ -60,6 +60,8 @@ std::string_view NameOf(Refusal refusal) {
       return "draining";
     case Refusal::kTooLarge:
       return "too_large";
+    case Refusal::kNoPlan:
+      return "no_plan";
   }
   return "";
 }
@@ -118,6 +120,20 @@ ModelMetrics::ModelMetrics(Registry& registry, const std::string& model, int64_t
                                             "Rows computed although their deadline had passed when the run "
                                             "began; always 0.",
                                             labels_)),
+      batches_without_plan_total(CounterOf(registry, "hachi_batches_without_plan_total",
+                                           "Batches that a worker took before they had a plan; always 0.",
+                                           labels_)),
+      plan_cache_hits_total(CounterOf(registry, "hachi_plan_cache_hits_total",
+                                      "Requests with free shapes that found a plan.", labels_)),
+      plan_cache_misses_total(CounterOf(registry, "hachi_plan_cache_misses_total",
+                                        "Requests with free shapes that waited for a plan to be made.",
+                                        labels_)),
+      plan_cache_evictions(GaugeOf(registry, "hachi_plan_cache_evictions",
+                                   "Sets of plans that have left to make room for others.", labels_)),
+      plan_cache_bytes(GaugeOf(registry, "hachi_plan_cache_bytes",
+                               "Memory that plans for free shapes may take.", labels_)),
+      plan_duration_seconds(
+          HistogramOf(registry, "hachi_plan_duration_seconds", "Time to make plans for a shape.", labels_)),
       load_seconds(
           GaugeOf(registry, "hachi_model_load_seconds", "Time the last load took, failed or not.", labels_)),
       weights_bytes(

@@ -32,8 +32,8 @@ class RequestCounters {
 };
 
 // Why rows were answered without being computed; NameOf gives the label.
-enum class Refusal { kQueueFull, kInflightBytes, kDeadline, kCancelled, kDraining, kTooLarge };
-inline constexpr size_t kRefusals = 6;
+enum class Refusal { kQueueFull, kInflightBytes, kDeadline, kCancelled, kDraining, kTooLarge, kNoPlan };
+inline constexpr size_t kRefusals = 7;
 std::string_view NameOf(Refusal refusal);
 
 // Why a batch was closed when it was; NameOf gives the label.
@@ -72,6 +72,14 @@ struct ModelMetrics {
   prometheus::Histogram& compute_duration_seconds;
   prometheus::Histogram& scatter_duration_seconds;
   prometheus::Counter& expired_rows_computed_total;
+  prometheus::Counter& batches_without_plan_total;
+
+  // Of the plans for free shapes (server/batching and server/models).
+  prometheus::Counter& plan_cache_hits_total;
+  prometheus::Counter& plan_cache_misses_total;
+  prometheus::Gauge& plan_cache_evictions;
+  prometheus::Gauge& plan_cache_bytes;
+  prometheus::Histogram& plan_duration_seconds;
 
   // Of the load (server/models).
   prometheus::Gauge& load_seconds;

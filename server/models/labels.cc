@@ -36,11 +36,11 @@ bool IsInteger(DType dtype) {
 }
 
 absl::Status CheckCount(int64_t labels, const TensorSignature& output) {
-  const bool fits = labels == CountOf(output.dims) ||
+  const bool fits = (!output.is_free() && labels == CountOf(output.dims)) ||
                     std::find(output.dims.begin(), output.dims.end(), labels) != output.dims.end();
   if (labels > 0 && (fits || IsInteger(output.dtype))) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("has ", labels, " labels, expected one for each of ", ShapeText(output.dims)));
+      absl::StrCat("has ", labels, " labels, expected one for each of ", output.DimsText()));
 }
 
 }  // namespace

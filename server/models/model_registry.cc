@@ -61,9 +61,11 @@ void ModelRegistry::Load(ModelVersion& version) {
   if (labels.ok()) {
     version.FinishLoading(*std::move(model), load_time, *labels);
     const ModelInfo& info = version.model().info();
-    LogInfo(absl::StrFormat("%s: loaded, precision %s, isa %s, %.3f s", what, info.precision, info.isa,
-                            absl::ToDoubleSeconds(load_time)));
+    LogInfo(absl::StrFormat("%s: loaded, precision %s, isa %s, %.3f s", what, NameOf(info.precision),
+                            info.isa, absl::ToDoubleSeconds(load_time)));
     LogInfo(absl::StrFormat("%s: passes:%s", what, passes));
+    if (const Signature& signature = version.model().signature(); !signature.batched)
+      LogInfo(absl::StrFormat("%s: requests run by themselves: %s", what, signature.why_not_batched));
     if (!info.reference_steps.empty()) {
       const auto& [step, why] = *info.reference_steps.begin();
       LogWarning(absl::StrFormat("%s: %d steps run on their slow reference, '%s' for one: %s", what,

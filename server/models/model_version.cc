@@ -1,5 +1,6 @@
 #include "server/models/model_version.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
@@ -35,6 +36,7 @@ void ModelVersion::FinishLoading(std::unique_ptr<const Model> model, absl::Durat
                                  Labels labels) {
   model_ = std::move(model);
   labels_ = std::move(labels);
+  has_free_shapes_ = std::ranges::any_of(model_->signature().inputs, &TensorSignature::is_free);
   const ModelInfo& info = model_->info();
   metrics_->load_seconds.Set(absl::ToDoubleSeconds(load_time));
   metrics_->weights_bytes.Set(static_cast<double>(info.weights_bytes));

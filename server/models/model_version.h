@@ -44,6 +44,9 @@ class ModelVersion {
     return model_->signature().batched ? config_->batching.max_batch_rows : int64_t{1};
   }
 
+  // Whether requests bring shapes that need plans of their own.
+  bool has_free_shapes() const { return has_free_shapes_; }
+
   // The load, step by step; the loader calls them. REQUIRES: the order that ModelState allows.
   void StartLoading();
   void FinishLoading(std::unique_ptr<const Model> model, absl::Duration load_time, Labels labels = {});
@@ -61,6 +64,7 @@ class ModelVersion {
   // of kReady or kFailed publishes model_ and labels_, or error_, which never change after it.
   std::atomic<ModelState> state_ = ModelState::kWaiting;
   std::unique_ptr<const Model> model_;
+  bool has_free_shapes_ = false;
   Labels labels_;
   absl::Status error_;
 };

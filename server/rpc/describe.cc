@@ -92,7 +92,7 @@ void DescribeConfig(const ModelVersion& model, inference::ModelConfig& config) {
     group.set_kind(inference::ModelInstanceGroup::KIND_CPU);
   }
   auto& parameters = *config.mutable_parameters();
-  parameters["precision"].set_string_value(model.model().info().precision);
+  parameters["precision"].set_string_value(std::string(NameOf(model.model().info().precision)));
   parameters["isa"].set_string_value(model.model().info().isa);
   for (const auto& [output, text] : model.labels()) parameters["labels:" + output].set_string_value(text);
 }

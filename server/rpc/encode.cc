@@ -50,7 +50,8 @@ grpc::ByteBuffer EncodeInfer(const std::shared_ptr<const Request>& request, cons
     output->set_name(tensor.name);
     output->set_datatype(std::string(WireName(tensor.dtype)));
     if (signature.batched) output->add_shape(request->rows.count);
-    output->mutable_shape()->Add(tensor.dims.begin(), tensor.dims.end());
+    const std::vector<int64_t>& row = request->rows.shapes->outputs[index];
+    output->mutable_shape()->Add(row.begin(), row.end());
   }
 
   std::vector<grpc::Slice> slices;

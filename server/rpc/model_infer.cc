@@ -73,12 +73,13 @@ class InferReactor final : public grpc::ServerUnaryReactor {
     RETURN_IF_ERROR(WithContext(version.status(), subject));
     ASSIGN_OR_RETURN(model_, environment_.registry->Find(wire.head.model_name(), *version));
     const Signature& signature = model_->model().signature();
-    auto valid = ValidateInfer(std::move(wire), signature, model_->max_batch_rows());
+    auto valid = ValidateInfer(std::move(wire), model_->model(), model_->max_batch_rows());
     RETURN_IF_ERROR(WithContext(valid.status(), subject));
 
     auto request = std::make_shared<Request>();
     request->model = model_;
     request->rows = std::move(valid->rows);
+    request->plans = request->rows.shapes->plans;
     request->keep_alive = std::move(valid->keep_alive);
     request->deadline =
         std::min(DeadlineOf(context_, *environment_.clock), started_ + valid->parameters.timeout);

@@ -85,12 +85,12 @@ absl::Status RefuseExtensions(const std::string& tensor, const Parameters& param
 }
 
 std::string ExpectedShape(const TensorSignature& tensor, bool batched) {
-  std::string text = ShapeText(tensor.dims);
+  std::string text = tensor.DimsText();
   if (batched) text.replace(0, 1, tensor.dims.empty() ? "[batch" : "[batch,");
   return text;
 }
 
-// Datatype and shape of one input; returns its rows.
+// Datatype and shape of one input; returns its rows. Free dimensions are the engine's to check.
 absl::StatusOr<int64_t> CheckInput(const InputTensor& input, const TensorSignature& expected, bool batched,
                                    int64_t max_batch_rows) {
   const std::string subject = absl::StrCat("input '", expected.name, "'");
@@ -103,12 +103,13 @@ absl::StatusOr<int64_t> CheckInput(const InputTensor& input, const TensorSignatu
   if (shape.size() != rank)
     return Invalid(subject, ": shape has ", shape.size(), " dimensions, expected ", rank, ": ",
                    ExpectedShape(expected, batched));
-  if (!std::ranges::equal(shape.last(expected.dims.size()), expected.dims))
+  const auto fits = [](int64_t found, int64_t size) { return size < 0 ? found > 0 : found == size; };
+  if (!std::ranges::equal(shape.last(expected.dims.size()), expected.dims, fits))
     return Invalid(subject, ": shape is ", ShapeText(shape), ", expected ", ExpectedShape(expected, batched));
-  if (!batched) return 1;
-  if (shape[0] < 1 || shape[0] > max_batch_rows)
+  if (batched && (shape[0] < 1 || shape[0] > max_batch_rows))
     return Invalid(subject, ": batch is ", shape[0], ", expected 1 to ", max_batch_rows);
-  return shape[0];
+  RETURN_IF_ERROR(WithContext(CheckedCount(shape, SizeOf(expected.dtype)).status(), subject));
+  return batched ? shape[0] : 1;
 }
 
 size_t SizeOfChunks(const Chunks& chunks) {
@@ -177,7 +178,8 @@ absl::StatusOr<std::optional<int64_t>> ParseVersion(std::string_view text) {
   return version;
 }
 
-absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Signature& signature, int64_t max_batch_rows) {
+absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Model& model, int64_t max_batch_rows) {
+  const Signature& signature = model.signature();
   ValidInfer valid;
   ASSIGN_OR_RETURN(valid.parameters, ReadParameters(wire.head.parameters()));
   for (const InputTensor& input : wire.head.inputs())
@@ -188,6 +190,7 @@ absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Signature& signat
   bytes->raw = wire.slices;
   valid.rows.inputs.resize(signature.inputs.size());
   std::vector<const InputTensor*> given(signature.inputs.size());
+  std::vector<std::vector<int64_t>> row_shapes(signature.inputs.size());
   for (int i = 0; i < wire.head.inputs_size(); ++i) {
     const InputTensor& input = wire.head.inputs(i);
     const auto index = IndexOf(signature.inputs, input.name());
@@ -202,7 +205,9 @@ absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Signature& signat
     given[*index] = &input;
     valid.rows.count = rows;
 
-    const size_t expected_bytes = static_cast<size_t>(rows) * expected.row_bytes();
+    row_shapes[*index].assign(input.shape().begin() + (signature.batched ? 1 : 0), input.shape().end());
+    const size_t expected_bytes =
+        static_cast<size_t>(rows * CountOf(row_shapes[*index])) * SizeOf(expected.dtype);
     Chunks& chunks = valid.rows.inputs[*index];
     if (!wire.raw.empty()) {
       chunks = std::move(wire.raw[static_cast<size_t>(i)]);
@@ -231,6 +236,7 @@ absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Signature& signat
       return Invalid("input '", signature.inputs[i].name, "': is missing, expected ",
                      NamesOf(signature.inputs));
 
+  ASSIGN_OR_RETURN(valid.rows.shapes, model.ShapesOf(row_shapes));
   ASSIGN_OR_RETURN(valid.outputs, CheckOutputs(wire.head, signature));
   valid.keep_alive = std::move(bytes);
   return valid;

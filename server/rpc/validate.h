@@ -31,9 +31,10 @@ struct ValidInfer {
 // what is no decimal number.
 absl::StatusOr<std::optional<int64_t>> ParseVersion(std::string_view text);
 
-// Holds `wire` against `signature`, whose batches have at most `max_batch_rows` rows. INVALID_ARGUMENT for
-// whatever does not fit, UNIMPLEMENTED for extensions that are not offered; the message names the tensor,
-// what was found and what was expected.
-absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Signature& signature, int64_t max_batch_rows);
+// Holds `wire` against the model's signature, whose batches have at most `max_batch_rows` rows.
+// INVALID_ARGUMENT for whatever does not fit, UNIMPLEMENTED for extensions that are not offered,
+// RESOURCE_EXHAUSTED for shapes that could not run (Model::ShapesOf); the message names the tensor, what was
+// found and what was expected.
+absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Model& model, int64_t max_batch_rows);
 
 }  // namespace hachi::server

@@ -104,34 +104,41 @@ TEST(WriteFileTest, ReaderSeesOneOfTheContentsWhole) {
   writes_b.join();
 }
 
-TEST(Sha256OfFilesTest, KnownDigests) {
+TEST(Sha256OfTest, KnownDigests) {
   const TempDir temp;
   const std::filesystem::path empty = temp.Write("empty", ""), abc = temp.Write("abc", "abc");
-  EXPECT_THAT(Sha256OfFiles({&empty, 1}),
+  EXPECT_THAT(Sha256Of("", {&empty, 1}),
               IsOkAndHolds("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"));
-  EXPECT_THAT(Sha256OfFiles({&abc, 1}),
+  EXPECT_THAT(Sha256Of("", {&abc, 1}),
               IsOkAndHolds("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
 }
 
-TEST(Sha256OfFilesTest, FilesCountAsOneWhateverTheirSizes) {
+TEST(Sha256OfTest, FilesCountAsOneWhateverTheirSizes) {
   const TempDir temp;
   const std::string large(3'000'000, 'x');
   const std::vector<std::filesystem::path> parts = {temp.Write("1", large), temp.Write("2", ""),
                                                     temp.Write("3", "end")};
   const std::vector<std::filesystem::path> whole = {temp.Write("whole", large + "end")};
-  EXPECT_EQ(*Sha256OfFiles(parts), *Sha256OfFiles(whole));
+  EXPECT_EQ(*Sha256Of("", parts), *Sha256Of("", whole));
 }
 
-TEST(Sha256OfFilesTest, MissingFileIsNamed) {
+TEST(Sha256OfTest, HeadCountsAsAFileBeforeTheOthers) {
+  const TempDir dir;
+  const auto head = dir.Write("head", "ab"), rest = dir.Write("rest", "c");
+  const std::vector both = {head, rest};
+  EXPECT_EQ(*Sha256Of("ab", {&rest, 1}), *Sha256Of("", both));
+}
+
+TEST(Sha256OfTest, MissingFileIsNamed) {
   const TempDir temp;
   const std::filesystem::path none = temp.path() / "none";
-  EXPECT_THAT(Sha256OfFiles({&none, 1}), StatusIs(absl::StatusCode::kNotFound, HasSubstr(none.string())));
+  EXPECT_THAT(Sha256Of("", {&none, 1}), StatusIs(absl::StatusCode::kNotFound, HasSubstr(none.string())));
 }
 
-TEST(Sha256OfFilesTest, FileThatCannotBeReadIsAnError) {
+TEST(Sha256OfTest, FileThatCannotBeReadIsAnError) {
   const TempDir temp;
   const std::filesystem::path dir = temp.path();
-  EXPECT_THAT(Sha256OfFiles({&dir, 1}), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("directory")));
+  EXPECT_THAT(Sha256Of("", {&dir, 1}), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("directory")));
 }
 
 }  // namespace

@@ -45,43 +45,51 @@ TEST(BatchPolicyTest, LoneRequestRunsAtOnce) {
   EXPECT_EQ(decision.reason, BatchReason::kWorkerFree);
 }
 
-TEST(BatchPolicyTest, LoneWorkerTakesAllThatFits) {
-  EXPECT_EQ(Closes(Rows(3), {.runs = kSteady}), 3u);
-  EXPECT_EQ(Closes(Rows(9), {.runs = kSteady}), 4u);
+TEST(BatchPolicyTest, LoneWorkerTakesAllThatFitsWhereRunsAreDear) {
+  EXPECT_EQ(Closes(Rows(3), {.runs = kCostly}), 3u);
+  EXPECT_EQ(Closes(Rows(9), {.runs = kCostly}), 4u);
+}
+
+TEST(BatchPolicyTest, RowsThatGainNothingTogetherRunOneByOne) {
+  EXPECT_EQ(Closes(Rows(3), {.runs = kSteady}), 1u);
+  EXPECT_EQ(Closes(Rows(9), {.runs = kSteady}), 1u);
+}
+
+TEST(BatchPolicyTest, LongerQueuesMakeLargerBatches) {
+  // A run costs as much as one row by itself: of 2 rows both are soonest one by one, of 4 in pairs.
+  const RunEstimates runs = Runs(1);
+  EXPECT_EQ(Closes(Rows(1), {.runs = runs}), 1u);
+  EXPECT_EQ(Closes(Rows(4), {.runs = runs}), 2u);
+  EXPECT_EQ(Closes(Rows(16), {.runs = runs}), 4u);
 }
 
 TEST(BatchPolicyTest, FullBatchSaysSo) {
-  EXPECT_EQ(kPolicy.Decide(Rows(4), kStart, {.runs = kSteady}).reason, BatchReason::kFull);
-  EXPECT_EQ(kPolicy.Decide(std::vector{At(0, 3), At(0, 2)}, kStart, {.runs = kSteady}).reason,
+  EXPECT_EQ(kPolicy.Decide(Rows(4), kStart, {.runs = kCostly}).reason, BatchReason::kFull);
+  EXPECT_EQ(kPolicy.Decide(std::vector{At(0, 3), At(0, 2)}, kStart, {.runs = kCostly}).reason,
             BatchReason::kFull);
 }
 
 TEST(BatchPolicyTest, OneRequestCanFillABatch) {
-  EXPECT_EQ(Closes({At(0, 4), At(0)}, {.runs = kSteady}), 1u);
+  EXPECT_EQ(Closes({At(0, 4), At(0)}, {.runs = kCostly}), 1u);
 }
 
 TEST(BatchPolicyTest, FirstThatDoesNotFitClosesTheBatchWithoutIt) {
-  EXPECT_EQ(Closes({At(0, 2), At(0, 3)}, {.runs = kSteady}), 1u);
+  EXPECT_EQ(Closes({At(0, 2), At(0, 3)}, {.runs = kCostly}), 1u);
 }
 
 TEST(BatchPolicyTest, NobodyOvertakesTheOneThatDoesNotFit) {
-  EXPECT_EQ(Closes({At(0, 3), At(0, 2), At(0, 1)}, {.runs = kSteady}), 1u);
+  EXPECT_EQ(Closes({At(0, 3), At(0, 2), At(0, 1)}, {.runs = kCostly}), 1u);
 }
 
 TEST(BatchPolicyTest, FreeWorkersShareWhatWaits) {
-  EXPECT_EQ(Closes(Rows(4), {.runs = kSteady, .others = std::vector{kNow}}), 2u);
-  EXPECT_EQ(Closes(Rows(4), {.runs = kSteady, .others = std::vector{kNow, kNow, kNow}}), 1u);
-  EXPECT_EQ(Closes(Rows(3), {.runs = kSteady, .others = std::vector{kNow}}), 2u);
+  EXPECT_EQ(Closes(Rows(4), {.runs = kCostly, .others = std::vector{kNow}}), 2u);
+  EXPECT_EQ(Closes(Rows(4), {.runs = kCostly, .others = std::vector{kNow, kNow, kNow}}), 1u);
+  EXPECT_EQ(Closes(Rows(3), {.runs = kCostly, .others = std::vector{kNow}}), 2u);
 }
 
 TEST(BatchPolicyTest, ShareCountsWhatABusyWorkerHasLeft) {
-  EXPECT_EQ(Closes(Rows(4), {.runs = kSteady, .others = std::vector{2 * kMs}}), 3u);
-  EXPECT_EQ(Closes(Rows(4), {.runs = kSteady, .others = std::vector{9 * kMs}}), 4u);
-}
-
-TEST(BatchPolicyTest, SharingSplitsEvenWhereRunsCostMuchByThemselves) {
-  // 20 + 2 ms on each of two workers, against 20 + 4 on one.
-  EXPECT_EQ(Closes(Rows(4), {.runs = kCostly, .others = std::vector{kNow}}), 2u);
+  EXPECT_EQ(Closes(Rows(4), {.runs = kCostly, .others = std::vector{2 * kMs}}), 3u);
+  EXPECT_EQ(Closes(Rows(4), {.runs = kCostly, .others = std::vector{9 * kMs}}), 4u);
 }
 
 TEST(BatchPolicyTest, RunsThatTakeTheSameHoweverManyRowsAreNotSplit) {
@@ -90,7 +98,7 @@ TEST(BatchPolicyTest, RunsThatTakeTheSameHoweverManyRowsAreNotSplit) {
 }
 
 TEST(BatchPolicyTest, BeyondAllWorkersEachTakesAFullBatch) {
-  EXPECT_EQ(Closes(Rows(12), {.runs = kSteady, .others = std::vector{kNow}}), 4u);
+  EXPECT_EQ(Closes(Rows(12), {.runs = kCostly, .others = std::vector{kNow}}), 4u);
 }
 
 TEST(BatchPolicyTest, UnknownRunsShareByCount) {

@@ -128,9 +128,7 @@ TEST(BatchSchedulerTest, BatchClosesInTimeForItsNearestDeadline) {
 TEST(BatchSchedulerTest, WarmUpTellsWhatRunsTake) {
   TestScheduler scheduler;
   const ServedModel model = scheduler.Serve({.batching = kWithDelay});
-  ModelInfo info = model.fake->info();
-  info.run_times = {{1, 20 * kMs}, {4, 20 * kMs}};
-  model.fake->set_info(info);
+  model.fake->set_run_times({{1, 20 * kMs}, {4, 20 * kMs}});
   scheduler->Push(Call(model).request());
   RunOne(scheduler, absl::ZeroDuration());
   scheduler.clock().Advance(2 * kMs);
@@ -139,18 +137,16 @@ TEST(BatchSchedulerTest, WarmUpTellsWhatRunsTake) {
 }
 
 TEST(BatchSchedulerTest, FreeWorkersShareWhatWaits) {
-  TestScheduler scheduler(/*inflight_bytes=*/0, /*other_clock=*/nullptr, /*workers=*/2);
+  TestScheduler scheduler({.inflight_bytes = 1000, .workers = 2});
   const ServedModel model = scheduler.Serve();
-  ModelInfo info = model.fake->info();
-  info.run_times = {{1, kMs}, {4, 4 * kMs}};
-  model.fake->set_info(info);
+  model.fake->set_run_times({{1, 20 * kMs}, {4, 23 * kMs}});
   for (int i = 0; i < 4; ++i) scheduler->Push(Call(model).request());
   EXPECT_EQ(TakeOne(scheduler).rows, 2);
   EXPECT_EQ(TakeOne(scheduler).rows, 2);
 }
 
 TEST(BatchSchedulerTest, ModelWithoutAFreeInstanceSharesWithNobody) {
-  TestScheduler scheduler(/*inflight_bytes=*/0, /*other_clock=*/nullptr, /*workers=*/2);
+  TestScheduler scheduler({.inflight_bytes = 1000, .workers = 2});
   const ServedModel model = scheduler.Serve({.instances = 1});
   for (int i = 0; i < 4; ++i) scheduler->Push(Call(model).request());
   EXPECT_EQ(TakeOne(scheduler).rows, 4);
@@ -281,7 +277,7 @@ TEST(BatchSchedulerTest, ExpiredInAFullQueueMakeRoom) {
 }
 
 TEST(BatchSchedulerTest, BytesInFlightAreBoundedUntilTheRequestIsGone) {
-  TestScheduler scheduler(/*inflight_bytes=*/100);
+  TestScheduler scheduler({.inflight_bytes = 100});
   const ServedModel model = scheduler.Serve();
   Call first(model, {.bytes = 60});
   const Call second(model, {.bytes = 41}), third(model, {.bytes = 41});
@@ -476,6 +472,69 @@ TEST(BatchSchedulerTest, KeepsNoVersionAfterItsRequestsHaveEnded) {
   EXPECT_TRUE(version.expired());
 }
 
+// A model whose input has a free length.
+ServedModel ServeFree(TestScheduler& scheduler) { return scheduler.Serve({.free_length = true}); }
+
+TEST(BatchSchedulerTest, RequestsOfDifferentShapesNeverShareABatch) {
+  TestScheduler scheduler;
+  const ServedModel model = ServeFree(scheduler);
+  const Call a(model, {.length = 1}), b(model, {.length = 2}), c(model, {.length = 1});
+  for (const Call* call : {&a, &b, &c}) scheduler->Push(call->request());
+  EXPECT_THAT(TakeOne(scheduler).requests, ElementsAre(a.request(), c.request()));
+  EXPECT_THAT(TakeOne(scheduler).requests, ElementsAre(b.request()));
+}
+
+TEST(BatchSchedulerTest, ShapesWithoutAPlanWaitForOneWhileOthersRun) {
+  std::vector<int64_t> orders;
+  TestScheduler scheduler(
+      {.make_plans = [&](const auto&, const auto&, int64_t rows) { orders.push_back(rows); }});
+  const ServedModel model = ServeFree(scheduler), other = scheduler.Serve({.name = "other"});
+  const Call call(model), beside(other);
+  scheduler->Push(call.request());
+  scheduler->Push(Call(model).request());
+  scheduler->Push(beside.request());
+  EXPECT_THAT(orders, ElementsAre(1));  // once, though two ask
+  EXPECT_THAT(TakeOne(scheduler).requests, ElementsAre(beside.request()));
+  EXPECT_FALSE(scheduler->TryTake().has_value());
+  const auto plans = call.request()->plans;
+  ASSERT_OK(model.fake->MakePlans(*plans, 1));
+  scheduler->PlansMade(plans, absl::OkStatus());
+  EXPECT_EQ(TakeOne(scheduler).requests.front(), call.request());
+}
+
+TEST(BatchSchedulerTest, LargerBatchThanItsPlansAsksForALargerPlan) {
+  std::vector<int64_t> orders;
+  TestScheduler scheduler(
+      {.make_plans = [&](const auto&, const auto&, int64_t rows) { orders.push_back(rows); }});
+  const ServedModel model = ServeFree(scheduler);
+  const Call call(model, {.rows = 3});
+  scheduler->Push(call.request());
+  const auto plans = call.request()->plans;
+  ASSERT_OK(model.fake->MakePlans(*plans, 1));
+  scheduler->PlansMade(plans, absl::OkStatus());
+  EXPECT_EQ(TakeOne(scheduler).rows, 3);
+  EXPECT_THAT(orders, ElementsAre(1, 3));
+}
+
+TEST(BatchSchedulerTest, RequestsWhosePlanCannotBeMadeEndWithTheReason) {
+  TestScheduler scheduler;
+  const ServedModel model = ServeFree(scheduler);
+  model.fake->FailPlansWith(absl::ResourceExhaustedError("9 bytes, expected at most 8"));
+  const Call call(model, {.rows = 2});
+  scheduler->Push(call.request());
+  EXPECT_THAT(call.Wait(), StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("model 'm': 9 bytes")));
+  EXPECT_EQ(model.refused_rows(Refusal::kNoPlan), 2);
+  EXPECT_EQ(model.handle->metrics().queue_rows.Value(), 0);
+}
+
+TEST(BatchSchedulerTest, PlanCacheHitsAndMissesAreCounted) {
+  TestScheduler scheduler;
+  const ServedModel model = ServeFree(scheduler);
+  for (const int64_t length : {1, 2, 1}) scheduler->Push(Call(model, {.length = length}).request());
+  EXPECT_EQ(model.handle->metrics().plan_cache_misses_total.Value(), 2);
+  EXPECT_EQ(model.handle->metrics().plan_cache_hits_total.Value(), 1);
+}
+
 // What follows runs threads: on the real clock where one has to wake by itself.
 
 TEST(BatchSchedulerThreadsTest, WaitingTakeGetsWhatComes) {
@@ -489,7 +548,7 @@ TEST(BatchSchedulerThreadsTest, WaitingTakeGetsWhatComes) {
 }
 
 TEST(BatchSchedulerThreadsTest, WaitingTakeWakesByItselfWhenTheHoldingIsOver) {
-  TestScheduler scheduler(/*inflight_bytes=*/0, &Clock::Real());
+  TestScheduler scheduler({.inflight_bytes = 0, .clock = &Clock::Real()});
   const ServedModel model = scheduler.Serve({.batching = kWithDelay});
   Teach(scheduler, model, absl::Hours(1));
   scheduler->Push(Call(model).request());
@@ -520,7 +579,7 @@ TEST(BatchSchedulerThreadsTest, CoresThatIdleWhileRowsWaitAreCounted) {
 }
 
 TEST(BatchSchedulerThreadsTest, WaitingTakeEndsRequestsAsTheirDeadlinesPass) {
-  TestScheduler scheduler(/*inflight_bytes=*/0, &Clock::Real());
+  TestScheduler scheduler({.inflight_bytes = 0, .clock = &Clock::Real()});
   const ServedModel model = scheduler.Serve({.instances = 1});
   scheduler->Push(Call(model).request());
   const Batch running = TakeOne(scheduler);
@@ -589,7 +648,7 @@ TEST(BatchSchedulerThreadsTest, DrainEndsWhenTheLastRequestIsCancelled) {
 
 TEST(BatchSchedulerThreadsTest, EveryRequestEndsOnceWhateverRunsBesideIt) {
   constexpr int kRequests = 200, kPushers = 3, kWorkers = 3;
-  TestScheduler scheduler(/*inflight_bytes=*/20, &Clock::Real());
+  TestScheduler scheduler({.inflight_bytes = 20, .clock = &Clock::Real()});
   const std::vector<ServedModel> models = {scheduler.Serve({.name = "a", .instances = 1}),
                                            scheduler.Serve({.name = "b", .batching = kWithDelay}),
                                            scheduler.Serve({.name = "c"})};

@@ -6,7 +6,7 @@
 
 #include "engine/cpu/team.h"
 #include "engine/kernels/avgpool.h"
-#include "engine/kernels/gather.h"
+#include "engine/kernels/intake.h"
 #include "engine/kernels/lut.h"
 #include "engine/kernels/permute.h"
 #include "engine/kernels/quantize.h"
@@ -34,9 +34,9 @@ std::vector<float> Floats(size_t count) {
   return values;
 }
 
-void BenchGather(benchmark::State& state, const GatherSpec& spec, size_t chunk_bytes = size_t{1} << 40) {
-  const auto gather = Gather::Create(spec);
-  if (!gather.ok()) return state.SkipWithError(gather.status().ToString().c_str());
+void BenchIntake(benchmark::State& state, const IntakeSpec& spec, size_t chunk_bytes = size_t{1} << 40) {
+  const auto intake = Intake::Create(spec);
+  if (!intake.ok()) return state.SkipWithError(intake.status().ToString().c_str());
   const auto count = static_cast<size_t>(CountOf(spec.row_shape));
   std::vector<std::byte> in(count * SizeOf(spec.client_dtype));
   if (spec.client_dtype == DType::kF32)
@@ -47,15 +47,15 @@ void BenchGather(benchmark::State& state, const GatherSpec& spec, size_t chunk_b
   for (size_t at = 0; at < in.size(); at += chunk_bytes)
     chunks.push_back(std::span<const std::byte>(in).subspan(at, std::min(chunk_bytes, in.size() - at)));
   const AlignedBuffer out(count * SizeOf(spec.dtype));
-  Measure(state, in.size() + out.size(), [&] { gather->Run(chunks, 1, out.data()); });
+  Measure(state, in.size() + out.size(), [&] { intake->Run(chunks, 1, out.data()); });
 }
 
 const Shape kImage = {3, 224, 224};
 const std::vector<float> kMean = {123.7f, 116.3f, 103.5f}, kScale = {0.0171f, 0.0175f, 0.0174f};
 const QuantParams kQuant = QuantParams::PerTensor(0.0186f, 114);
 
-void GatherU8NhwcToU8Nhwc(benchmark::State& state) {
-  BenchGather(state, {.client_dtype = DType::kU8,
+void IntakeU8NhwcToU8Nhwc(benchmark::State& state) {
+  BenchIntake(state, {.client_dtype = DType::kU8,
                       .client_channels_last = true,
                       .row_shape = kImage,
                       .mean = kMean,
@@ -64,20 +64,20 @@ void GatherU8NhwcToU8Nhwc(benchmark::State& state) {
                       .quant = kQuant,
                       .layout = Layout::ChannelsLast(4)});
 }
-BENCHMARK(GatherU8NhwcToU8Nhwc);
+BENCHMARK(IntakeU8NhwcToU8Nhwc);
 
-void GatherU8NhwcToF32Nhwc(benchmark::State& state) {
-  BenchGather(state, {.client_dtype = DType::kU8,
+void IntakeU8NhwcToF32Nhwc(benchmark::State& state) {
+  BenchIntake(state, {.client_dtype = DType::kU8,
                       .client_channels_last = true,
                       .row_shape = kImage,
                       .mean = kMean,
                       .scale = kScale,
                       .layout = Layout::ChannelsLast(4)});
 }
-BENCHMARK(GatherU8NhwcToF32Nhwc);
+BENCHMARK(IntakeU8NhwcToF32Nhwc);
 
-void GatherU8GreyToU8(benchmark::State& state) {
-  BenchGather(state, {.client_dtype = DType::kU8,
+void IntakeU8GreyToU8(benchmark::State& state) {
+  BenchIntake(state, {.client_dtype = DType::kU8,
                       .client_channels_last = true,
                       .row_shape = {1, 28, 28},
                       .mean = {33.3f},
@@ -86,10 +86,10 @@ void GatherU8GreyToU8(benchmark::State& state) {
                       .quant = kQuant,
                       .layout = Layout::ChannelsLast(4)});
 }
-BENCHMARK(GatherU8GreyToU8);
+BENCHMARK(IntakeU8GreyToU8);
 
-void GatherU8NchwToU8Nhwc(benchmark::State& state) {
-  BenchGather(state, {.client_dtype = DType::kU8,
+void IntakeU8NchwToU8Nhwc(benchmark::State& state) {
+  BenchIntake(state, {.client_dtype = DType::kU8,
                       .row_shape = kImage,
                       .mean = kMean,
                       .scale = kScale,
@@ -97,28 +97,28 @@ void GatherU8NchwToU8Nhwc(benchmark::State& state) {
                       .quant = kQuant,
                       .layout = Layout::ChannelsLast(4)});
 }
-BENCHMARK(GatherU8NchwToU8Nhwc);
+BENCHMARK(IntakeU8NchwToU8Nhwc);
 
-void GatherF32NchwToU8Nhwc(benchmark::State& state) {
-  BenchGather(state,
+void IntakeF32NchwToU8Nhwc(benchmark::State& state) {
+  BenchIntake(state,
               {.row_shape = kImage, .dtype = DType::kU8, .quant = kQuant, .layout = Layout::ChannelsLast(4)});
 }
-BENCHMARK(GatherF32NchwToU8Nhwc);
+BENCHMARK(IntakeF32NchwToU8Nhwc);
 
-void GatherF32NchwToU8NhwcIn16KiBChunks(benchmark::State& state) {
-  BenchGather(state,
+void IntakeF32NchwToU8NhwcIn16KiBChunks(benchmark::State& state) {
+  BenchIntake(state,
               {.row_shape = kImage, .dtype = DType::kU8, .quant = kQuant, .layout = Layout::ChannelsLast(4)},
               16'381);
 }
-BENCHMARK(GatherF32NchwToU8NhwcIn16KiBChunks);
+BENCHMARK(IntakeF32NchwToU8NhwcIn16KiBChunks);
 
-void GatherF32NchwToF32Nhwc(benchmark::State& state) {
-  BenchGather(state, {.row_shape = kImage, .layout = Layout::ChannelsLast(4)});
+void IntakeF32NchwToF32Nhwc(benchmark::State& state) {
+  BenchIntake(state, {.row_shape = kImage, .layout = Layout::ChannelsLast(4)});
 }
-BENCHMARK(GatherF32NchwToF32Nhwc);
+BENCHMARK(IntakeF32NchwToF32Nhwc);
 
-void GatherF32NhwcToU8Nhwc(benchmark::State& state) {
-  BenchGather(state, {.client_channels_last = true,
+void IntakeF32NhwcToU8Nhwc(benchmark::State& state) {
+  BenchIntake(state, {.client_channels_last = true,
                       .row_shape = kImage,
                       .mean = kMean,
                       .scale = kScale,
@@ -126,7 +126,7 @@ void GatherF32NhwcToU8Nhwc(benchmark::State& state) {
                       .quant = kQuant,
                       .layout = Layout::ChannelsLast(4)});
 }
-BENCHMARK(GatherF32NhwcToU8Nhwc);
+BENCHMARK(IntakeF32NhwcToU8Nhwc);
 
 // Arguments of the rest: elements. 64 Ki stay in the second cache.
 void QuantizeToU8(benchmark::State& state) {

@@ -19,7 +19,7 @@ TEST(ReadModelDirectoryTest, ALoneModelFileIsVersionOneWithDefaults) {
   const auto config = ReadModelDirectory(temp.path() / "digits");
   ASSERT_OK(config);
   EXPECT_EQ(config->name, "digits");
-  EXPECT_EQ(config->precision, ConfiguredPrecision::kAuto);
+  EXPECT_EQ(config->precision, Precision::kAuto);
   EXPECT_EQ(config->batching.max_batch_rows, 32);
   EXPECT_EQ(config->batching.max_delay, absl::Milliseconds(2));
   EXPECT_EQ(config->batching.max_queue_rows, 256);
@@ -62,16 +62,18 @@ name: digits
 precision: int8
 inputs:
   image: {dtype: uint8, layout: nhwc, mean: [33.3], scale: [0.0127, 1, 2]}
+  ids: {dims: {length: {max: 100, buckets: [32, 128], pad: -1}}}
 outputs:
   probabilities: {labels: labels.txt}
 batching: {max_batch: 8, max_delay: 500us, max_queue: 16, weight: 3}
+plan_bytes: 64MiB
 instances: 2
 layers: {conv1: fp32, "block*": bf16}
 )");
   const auto config = ReadModelDirectory(temp.path() / "m");
   ASSERT_OK(config);
   EXPECT_EQ(config->name, "digits");
-  EXPECT_EQ(config->precision, ConfiguredPrecision::kInt8);
+  EXPECT_EQ(config->precision, Precision::kInt8);
   const InputConfig& image = config->inputs.at("image");
   EXPECT_EQ(image.dtype, InputConfig::DType::kUint8);
   EXPECT_EQ(image.layout, InputConfig::Layout::kNhwc);
@@ -82,9 +84,15 @@ layers: {conv1: fp32, "block*": bf16}
   EXPECT_EQ(config->batching.max_delay, absl::Microseconds(500));
   EXPECT_EQ(config->batching.max_queue_rows, 16);
   EXPECT_EQ(config->batching.weight, 3);
+  EXPECT_EQ(config->plan_bytes, 64 << 20);
+  EXPECT_EQ(config->inputs.at("ids").dtype, std::nullopt);
+  const FreeDimConfig& length = config->inputs.at("ids").dims.at("length");
+  EXPECT_EQ(length.max, 100);
+  EXPECT_THAT(length.buckets, ElementsAre(32, 128));
+  EXPECT_EQ(length.pad, -1.0f);
   EXPECT_EQ(config->instances, 2);
-  EXPECT_EQ(config->layers.at("conv1"), ConfiguredPrecision::kFp32);
-  EXPECT_EQ(config->layers.at("block*"), ConfiguredPrecision::kBf16);
+  EXPECT_EQ(config->layers.at("conv1"), Precision::kFp32);
+  EXPECT_EQ(config->layers.at("block*"), Precision::kBf16);
 }
 
 // A wrong model.yaml and the message after its path.
@@ -105,9 +113,10 @@ TEST_P(ModelYamlTest, IsRefusedNamingFileLineAndKey) {
 INSTANTIATE_TEST_SUITE_P(
     Errors, ModelYamlTest,
     ::testing::Values(
-        Refused{"nmae: x\n",
-                ":1: nmae: unknown key, expected one of name, precision, inputs, outputs, batching, "
-                "instances, layers"},
+        Refused{
+            "nmae: x\n",
+            ":1: nmae: unknown key, expected one of name, precision, inputs, outputs, batching, plan_bytes, "
+            "instances, layers"},
         Refused{"[]\n", ":1: a list, expected a map"},
         Refused{"name: a/b\n", ":1: name: 'a/b', expected up to 128 letters, digits or any of . _ -"},
         Refused{"name: [a]\n", ":1: name: a list, expected up to 128 letters, digits or any of . _ -"},
@@ -115,7 +124,12 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"inputs: [image]\n", ":1: inputs: a list, expected a map"},
         Refused{"inputs:\n  image: uint8\n", ":2: inputs.image: 'uint8', expected a map"},
         Refused{"inputs:\n  image: {type: uint8}\n",
-                ":2: inputs.image.type: unknown key, expected one of dtype, layout, mean, scale"},
+                ":2: inputs.image.type: unknown key, expected one of dtype, layout, mean, scale, dims"},
+        Refused{"inputs: {ids: {dims: {length: {buckets: [64, 32]}}}}\n",
+                ":1: inputs.ids.dims.length: buckets that do not ascend, expected each larger than the one "
+                "before it"},
+        Refused{"inputs: {ids: {dims: {length: {max: 100, buckets: [32, 64]}}}}\n",
+                ":1: inputs.ids.dims.length: max 100, expected at most the largest bucket, which is 64"},
         Refused{"inputs: {image: {dtype: int8}}\n",
                 ":1: inputs.image.dtype: 'int8', expected float32 | uint8"},
         Refused{"inputs: {image: {layout: hwc}}\n", ":1: inputs.image.layout: 'hwc', expected nchw | nhwc"},

@@ -52,9 +52,9 @@ models:
   EXPECT_EQ(config->threads_per_worker, std::nullopt);
   ASSERT_EQ(config->models.size(), 2u);
   EXPECT_EQ(config->models[0].name, "digits");
-  EXPECT_EQ(config->models[0].precision, ConfiguredPrecision::kAuto);
+  EXPECT_EQ(config->models[0].precision, Precision::kAuto);
   EXPECT_EQ(config->models[1].name, "digits-fp32");
-  EXPECT_EQ(config->models[1].precision, ConfiguredPrecision::kFp32);
+  EXPECT_EQ(config->models[1].precision, Precision::kFp32);
 }
 
 TEST(ReadServerConfigTest, AcceptsIpv6ForGrpc) {
@@ -158,7 +158,7 @@ TEST(ExamplesTest, AreValidAndSayTheDefaults) {
   ASSERT_EQ(config->models.size(), 2u);
   const BatchingConfig batching;
   EXPECT_EQ(config->models[0].name, "digits");
-  EXPECT_EQ(config->models[0].precision, ConfiguredPrecision::kAuto);
+  EXPECT_EQ(config->models[0].precision, Precision::kAuto);
   EXPECT_EQ(config->models[0].batching.max_batch_rows, batching.max_batch_rows);
   EXPECT_EQ(config->models[0].batching.max_delay, batching.max_delay);
   EXPECT_EQ(config->models[0].batching.max_queue_rows, batching.max_queue_rows);

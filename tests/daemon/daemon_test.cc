@@ -72,7 +72,8 @@ class DaemonTest : public testing::Test {
       if (before_load_) before_load_();
       if (load.name == "broken") return absl::DataLossError("model.onnx: is damaged");
       auto model = std::make_unique<FakeModel>();
-      model->set_info({.precision = load.precision == Precision::kFp32 ? "fp32" : "int8", .isa = "fake"});
+      model->set_info({.precision = load.precision == Precision::kFp32 ? Precision::kFp32 : Precision::kInt8,
+                       .isa = "fake"});
       if (model_ == nullptr) model_ = model.get();
       return model;
     };

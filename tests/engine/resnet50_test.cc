@@ -99,7 +99,7 @@ TEST(ResNet50Test, LoadsCalibratesAndRunsInInt8WithoutFp32InBetween) {
     const auto model = LoadModel(options);
     EXPECT_OK(model);
     if (precision == Precision::kInt8) {
-      EXPECT_EQ(CheckInt8Plan(*(*model)->PlanText(2)), 54);
+      EXPECT_EQ(CheckInt8Plan(*(*model)->PlanText(nullptr, 2)), 54);
       EXPECT_GE((*model)->info().int8_mac_ratio, 0.99);
       EXPECT_EQ((*model)->info().weights_copies, 0);
     }

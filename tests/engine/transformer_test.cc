@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 #include "engine/ops/op.h"
 #include "engine/passes/pass.h"
+#include "engine/run/prepare.h"
 #include "tests/onnx/model_builder.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
@@ -146,9 +147,10 @@ std::vector<float> RunOn(const Model& model, std::span<const std::byte> ids,
 
 // What the references of the graph give, each node by itself.
 std::vector<float> RunUnfused(const std::filesystem::path& file, const Samples& samples) {
-  auto graph = ImportOnnx(file);
+  auto imported = ImportOnnx(file);
+  EXPECT_OK(imported);
+  auto graph = PrepareGraph(imported->graph, {});
   EXPECT_OK(graph);
-  EXPECT_OK(RunPasses(*graph, PreparePasses(), {}));
   std::map<const Value*, Tensor> results;
   const auto view = [&](const Value* value) {
     if (value == nullptr) return TensorView{};
@@ -156,14 +158,14 @@ std::vector<float> RunUnfused(const std::filesystem::path& file, const Samples& 
     if (value->producer == nullptr) return (value->name == "ids" ? samples.ids : samples.mask).view();
     return results.at(value).view();
   };
-  for (const Node* node : graph->NodeList()) {
+  for (const Node* node : graph->graph.NodeList()) {
     std::vector<TensorView> inputs;
     for (const Value* input : node->inputs) inputs.push_back(view(input));
     auto outputs = RunReference(*node, inputs, {{"N", kRows}});
     EXPECT_OK(outputs);
     results.emplace(node->output(), std::move(outputs->front()));
   }
-  const auto logits = results.at(graph->outputs()[0].value).As<float>();
+  const auto logits = results.at(graph->graph.outputs()[0].value).As<float>();
   return {logits.begin(), logits.end()};
 }
 
@@ -195,7 +197,7 @@ TEST(TransformerTest, FusedFp32AgreesWithTheReferencesOfTheUnfusedGraph) {
   const auto file = dir.Write("model.onnx", Transformer().builder().Bytes());
   const Samples samples;
   const auto model = Load(file);
-  const std::string text = *model->PlanText(kRows);
+  const std::string text = *model->PlanText(nullptr, kRows);
   EXPECT_EQ(CountLines(text, "kernel=hachi_layer_norm"), 3) << text;
   EXPECT_EQ(CountLines(text, "MatMul", "gelu()"), 1) << text;
   EXPECT_EQ(CountLines(text, "MatMul", "linear(0.25,0)"), 1) << text;
@@ -217,7 +219,7 @@ TEST(TransformerTest, CalibratesAndRunsWithInt8Products) {
   ASSERT_OK(table->Write(dir.path() / "calibration.txt"));
 
   const auto model = Load(file, dir.path() / "calibration.txt");
-  const std::string text = *model->PlanText(kRows);
+  const std::string text = *model->PlanText(nullptr, kRows);
   // Six products of the layer, two behind it. Nobody wants integers of the last normalization: Gather reads
   // it.
   EXPECT_EQ(CountLines(text, "MatMul(", "| int8 "), 8) << text;

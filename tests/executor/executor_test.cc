@@ -162,7 +162,7 @@ class TickingClock final : public Clock {
 
 TEST(ExecutorTest, WheneverADeadlinePassesItsRowsAreComputedAndAnsweredOrNeither) {
   const TickingClock clock;
-  TestScheduler scheduler(/*inflight_bytes=*/0, &clock);
+  TestScheduler scheduler({.inflight_bytes = 0, .clock = &clock});
   const ServedModel model = scheduler.Serve();
   Executor::Options options = OptionsFor(scheduler, /*workers=*/0);
   options.clock = &clock;
@@ -288,7 +288,7 @@ TEST(ExecutorTest, KeepsNoVersionAfterItsRequestsHaveEnded) {
 
 TEST(ExecutorTest, ManyThreadsAndModelsAnswerEveryRequestCorrectly) {
   constexpr int kPushers = 3, kRequests = 100;
-  TestScheduler scheduler(/*inflight_bytes=*/0, &Clock::Real());
+  TestScheduler scheduler({.inflight_bytes = 0, .clock = &Clock::Real()});
   const BatchingConfig batching = {
       .max_batch_rows = 4, .max_delay = absl::Microseconds(100), .max_queue_rows = 1000};
   const std::vector<ServedModel> models = {

@@ -103,5 +103,25 @@ TEST(GraphTest, DeadNodesAndConstantsGo) {
   EXPECT_EQ(graph->FindValue("c"), nullptr);
 }
 
+TEST(GraphTest, CloneIsTheSameGraphAndItsChangesAreItsOwn) {
+  auto graph = ParseGraph(R"(graph g {
+  input x: f32[N,2]
+  const w: f32[2] = 1 2
+  a: Add(x, w) -> y: f32[N,2]
+  b: Relu(y) -> z: f32[N,2]
+  output z = z
+}
+)");
+  ASSERT_OK(graph);
+  const std::string before = ToText(*graph);
+  Graph clone = graph->Clone();
+  EXPECT_OK(clone.Verify());
+  EXPECT_EQ(ToText(clone), before);
+  clone.SetInput(clone.nodes().back().get(), 0, clone.FindValue("x"));
+  clone.RemoveDead();
+  EXPECT_EQ(clone.nodes().size(), 1u);
+  EXPECT_EQ(ToText(*graph), before);
+}
+
 }  // namespace
 }  // namespace hachi

@@ -15,7 +15,7 @@ using ::testing::Pair;
 
 TEST(LoadOptionsOfTest, DefaultsAskForWhatTheModelHas) {
   ModelConfig config;
-  config.name = "m";
+  config.name = std::string("m");
   const LoadOptions options = LoadOptionsOf(config, {.version = 1, .model = "m/model.onnx"}, /*threads=*/1);
   EXPECT_EQ(options.name, "m");
   EXPECT_EQ(options.model, "m/model.onnx");
@@ -38,7 +38,7 @@ TEST(LoadOptionsOfTest, InputsCarryTheirPreprocessing) {
                             .layout = InputConfig::Layout::kNhwc,
                             .mean = {1, 2, 3},
                             .scale = {0.5}};
-  config.inputs["x"] = {};
+  config.inputs["x"].dims["length"] = {.max = 9, .buckets = {4, 16}, .pad = 1};
   const LoadOptions options = LoadOptionsOf(config, {}, 1);
   const InputOptions& image = options.inputs.at("image");
   EXPECT_EQ(image.dtype, DType::kU8);
@@ -46,24 +46,20 @@ TEST(LoadOptionsOfTest, InputsCarryTheirPreprocessing) {
   EXPECT_THAT(image.mean, ElementsAre(1, 2, 3));
   EXPECT_THAT(image.scale, ElementsAre(0.5));
   const InputOptions& x = options.inputs.at("x");
-  EXPECT_EQ(x.dtype, DType::kF32);
+  EXPECT_EQ(x.dtype, std::nullopt);
   EXPECT_FALSE(x.channels_last);
+  EXPECT_EQ(x.dims.at("length").max, 9);
+  EXPECT_THAT(x.dims.at("length").buckets, ElementsAre(4, 16));
+  EXPECT_EQ(x.dims.at("length").pad, 1);
 }
 
-TEST(LoadOptionsOfTest, EveryPrecisionHasItsOwn) {
-  const std::vector<std::pair<ConfiguredPrecision, Precision>> pairs = {
-      {ConfiguredPrecision::kAuto, Precision::kAuto},
-      {ConfiguredPrecision::kInt8, Precision::kInt8},
-      {ConfiguredPrecision::kBf16, Precision::kBf16},
-      {ConfiguredPrecision::kFp32, Precision::kFp32}};
-  for (const auto& [configured, expected] : pairs) {
-    ModelConfig config;
-    config.precision = configured;
-    config.layers["conv*"] = configured;
-    const LoadOptions options = LoadOptionsOf(config, {}, 1);
-    EXPECT_EQ(options.precision, expected);
-    EXPECT_THAT(options.layers, ElementsAre(Pair("conv*", expected)));
-  }
+TEST(LoadOptionsOfTest, PrecisionsAreTheConfigurations) {
+  ModelConfig config;
+  config.precision = Precision::kInt8;
+  config.layers = {{"conv*", Precision::kFp32}};
+  const LoadOptions options = LoadOptionsOf(config, {}, 1);
+  EXPECT_EQ(options.precision, Precision::kInt8);
+  EXPECT_THAT(options.layers, ElementsAre(Pair("conv*", Precision::kFp32)));
 }
 
 TEST(LoadOptionsOfTest, PlansAreForTheLargestBatchAndTheTeam) {

@@ -65,7 +65,7 @@ TEST(ModelVersionTest, FailedLoadIsAStateThatSaysWhy) {
 TEST(ModelVersionTest, LoadedModelIsDescribedInMetrics) {
   TestVersion test;
   auto model = std::make_unique<FakeModel>();
-  model->set_info({.precision = "int8",
+  model->set_info({.precision = Precision::kInt8,
                    .isa = "fake",
                    .weights_bytes = 1000,
                    .weights_copies = 2,

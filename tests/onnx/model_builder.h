@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/status_macros.h"
 #include "engine/onnx/import.h"
 #include "tests/support/temp_dir.h"
 
@@ -73,7 +74,8 @@ class ModelBuilder {
 
   absl::StatusOr<Graph> Import() const {
     const TempDir directory;
-    return ImportOnnx(directory.Write("model.onnx", Bytes()));
+    ASSIGN_OR_RETURN(ImportedModel imported, ImportOnnx(directory.Write("model.onnx", Bytes())));
+    return std::move(imported.graph);
   }
 
   onnx::ModelProto proto;

@@ -15,8 +15,8 @@ using absl::StatusCode;
 const std::filesystem::path kTestData = "/usr/share/libonnx-testdata/data";
 
 // Whether the result is what a file from outside may give.
-bool IsExpected(const absl::StatusOr<Graph>& graph) {
-  if (graph.ok()) return graph->Verify().ok();
+bool IsExpected(const absl::StatusOr<ImportedModel>& graph) {
+  if (graph.ok()) return graph->graph.Verify().ok();
   switch (graph.status().code()) {
     case StatusCode::kUnimplemented:
     case StatusCode::kInvalidArgument:

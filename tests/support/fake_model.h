@@ -1,8 +1,10 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/base/mutex.h"
+#include "engine/base/status_macros.h"
 #include "engine/engine.h"
 
 namespace hachi {
@@ -26,11 +29,12 @@ class FakeModel final : public Model {
   FakeModel() {
     signature_.inputs = {{"x", DType::kF32, {4}}};
     signature_.outputs = {{"y", DType::kF32, {2}}};
-    info_.precision = "fp32";
+    info_.precision = Precision::kFp32;
     info_.isa = "fake";
   }
 
   void set_signature(Signature signature) { signature_ = std::move(signature); }
+  void set_run_times(std::map<int64_t, absl::Duration> times) { plans_->times = std::move(times); }
   void set_info(ModelInfo info) { info_ = std::move(info); }
   void set_times(RunTimes times) { times_ = times; }
 
@@ -89,13 +93,60 @@ class FakeModel final : public Model {
     return times_;
   }
 
-  absl::StatusOr<std::string> PlanText(int64_t) const override { return std::string("fake\n"); }
-  absl::StatusOr<std::vector<StepFacts>> Steps(int64_t) const override { return std::vector<StepFacts>{}; }
-  absl::StatusOr<std::vector<StepProfile>> Profile(RunContext&, int64_t, int) const override {
+  // As they come. Outputs have no free dimensions.
+  absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOf(
+      std::span<const std::vector<int64_t>> inputs) const override {
+    auto shapes = std::make_shared<RowShapes>();
+    shapes->inputs.assign(inputs.begin(), inputs.end());
+    for (const TensorSignature& output : signature_.outputs) shapes->outputs.push_back(output.dims);
+    for (size_t i = 0; i < inputs.size(); ++i)
+      shapes->input_bytes.push_back(static_cast<size_t>(CountOf(inputs[i])) *
+                                    SizeOf(signature_.inputs[i].dtype));
+    for (const TensorSignature& output : signature_.outputs)
+      shapes->output_bytes.push_back(output.row_bytes());
+    MutexLock lock(mutex_);
+    std::shared_ptr<FakePlans>& plans = free_plans_[shapes->inputs];
+    if (plans == nullptr) plans = has_free_inputs() ? std::make_shared<FakePlans>() : plans_;
+    shapes->plans = plans;
+    return shapes;
+  }
+
+  // Plans of free shapes are made for a batch at a time, or not.
+  void FailPlansWith(absl::Status status) { plan_failure_ = std::move(status); }
+  absl::Status MakePlans(const PlanSet& plans, int64_t rows) const override {
+    RETURN_IF_ERROR(plan_failure_);
+    const_cast<FakePlans&>(static_cast<const FakePlans&>(plans)).rows = rows;
+    return absl::OkStatus();
+  }
+  PlanCacheStats plan_cache_stats() const override { return {}; }
+
+  absl::StatusOr<std::string> PlanText(const RowShapes*, int64_t) const override {
+    return std::string("fake\n");
+  }
+  absl::StatusOr<std::vector<StepFacts>> Steps(const RowShapes*, int64_t) const override {
+    return std::vector<StepFacts>{};
+  }
+  absl::StatusOr<std::vector<StepProfile>> Profile(RunContext&, const RowShapes*, int64_t,
+                                                   int) const override {
     return std::vector<StepProfile>{};
   }
 
  private:
+  struct FakePlans final : PlanSet {
+    int64_t largest_rows() const override { return rows; }
+    std::map<int64_t, absl::Duration> run_times() const override { return times; }
+    std::atomic<int64_t> rows = 0;
+    std::map<int64_t, absl::Duration> times;
+  };
+
+  static std::shared_ptr<FakePlans> MadePlans() {
+    auto plans = std::make_shared<FakePlans>();
+    plans->rows = 1 << 20;
+    return plans;
+  }
+
+  bool has_free_inputs() const { return std::ranges::any_of(signature_.inputs, &TensorSignature::is_free); }
+
   static void Answer(const Rows& request) {
     std::vector<uint8_t> sums(static_cast<size_t>(request.count));
     for (const auto& input : request.inputs) {
@@ -118,9 +169,13 @@ class FakeModel final : public Model {
   Signature signature_;
   ModelInfo info_;
   RunTimes times_;
+  absl::Status plan_failure_;
+  std::shared_ptr<FakePlans> plans_ = MadePlans();
 
   mutable Mutex mutex_;
   mutable CondVar changed_;
+  mutable std::map<std::vector<std::vector<int64_t>>, std::shared_ptr<FakePlans>> free_plans_
+      ABSL_GUARDED_BY(mutex_);
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   bool blocked_ ABSL_GUARDED_BY(mutex_) = false;
   mutable std::vector<int64_t> batch_rows_ ABSL_GUARDED_BY(mutex_);

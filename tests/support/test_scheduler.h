@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,17 +35,26 @@ struct ServedModelOptions {
   std::string name = "m";
   BatchingConfig batching = {.max_batch_rows = 4, .max_delay = absl::ZeroDuration(), .max_queue_rows = 8};
   std::optional<int> instances = {};
+  bool free_length = false;  // of its input, which is fixed at 4 elements otherwise
 };
 
 // A scheduler on a clock that stands still, with metrics and models of its own.
 class TestScheduler {
  public:
-  explicit TestScheduler(int64_t inflight_bytes = 1'000'000, const Clock* other_clock = nullptr,
-                         int workers = 1)
-      : scheduler_({.inflight_bytes = inflight_bytes,
-                    .workers = workers,
+  struct Options {
+    int64_t inflight_bytes = 1'000'000;
+    int workers = 1;
+    std::function<void(ModelHandle, std::shared_ptr<const PlanSet>, int64_t)> make_plans = {};
+    const Clock* clock = nullptr;  // null: its own, which stands still
+  };
+
+  TestScheduler() : TestScheduler(Options{}) {}
+  explicit TestScheduler(const Options& options)
+      : scheduler_({.inflight_bytes = options.inflight_bytes,
+                    .workers = options.workers,
+                    .make_plans = options.make_plans,
                     .metrics = &metrics_.server(),
-                    .clock = other_clock != nullptr ? other_clock : &clock_}) {}
+                    .clock = options.clock != nullptr ? options.clock : &clock_}) {}
 
   ServedModel Serve(const ServedModelOptions& options = {}) {
     ModelConfig config;
@@ -52,6 +62,12 @@ class TestScheduler {
     config.batching = options.batching;
     config.instances = options.instances;
     auto fake = std::make_unique<FakeModel>();
+    if (options.free_length) {
+      Signature signature = fake->signature();
+      signature.inputs[0].dims = {-1};
+      signature.inputs[0].symbols = {"length"};
+      fake->set_signature(signature);
+    }
     ServedModel served = {
         .handle = std::make_shared<ModelVersion>(std::make_shared<const ModelConfig>(std::move(config)),
                                                  VersionFiles{}, metrics_.ForModel(options.name, 1)),
@@ -76,7 +92,8 @@ struct CallOptions {
   int64_t rows = 1;
   absl::Time deadline = absl::InfiniteFuture();
   int64_t bytes = 0;
-  uint8_t fill = 1;  // every byte of the input
+  uint8_t fill = 1;    // every byte of the input
+  int64_t length = 1;  // of its first dimension, where that is free
 };
 
 // A request for a FakeModel and what becomes of it.
@@ -86,10 +103,16 @@ class Call {
  public:
   explicit Call(const ServedModel& model, const CallOptions& options = {})
       : fill_(options.fill), request_(std::make_shared<Request>()), end_(std::make_shared<End>()) {
-    const size_t bytes = model.fake->signature().inputs[0].row_bytes() * static_cast<size_t>(options.rows);
+    const TensorSignature& signature = model.fake->signature().inputs[0];
+    std::vector<int64_t> shape = signature.dims;
+    if (signature.is_free()) shape[0] = options.length;
+    const std::shared_ptr<const RowShapes> shapes = *model.fake->ShapesOf({&shape, 1});
+    const size_t bytes = shapes->input_bytes[0] * static_cast<size_t>(options.rows);
     const auto input = std::make_shared<std::vector<std::byte>>(bytes, std::byte{fill_});
     request_->model = model.handle;
     request_->rows.count = options.rows;
+    request_->rows.shapes = shapes;
+    request_->plans = shapes->plans;
     request_->rows.inputs = {{*input}};
     request_->keep_alive = input;
     request_->AllocateOutputs({true});
@@ -115,7 +138,7 @@ class Call {
 
   // All outputs are those of this request's inputs. REQUIRES: it ended OK.
   bool HasItsAnswer() const {
-    const size_t row_bytes = request_->model->model().signature().inputs[0].row_bytes();
+    const size_t row_bytes = request_->rows.shapes->input_bytes[0];
     const auto expected = static_cast<std::byte>(fill_ * row_bytes);
     for (const std::byte byte : request_->rows.outputs[0]) {
       if (byte != expected) return false;

@@ -16,7 +16,7 @@
 namespace hachi {
 
 // From what the model's last step wrote to what clients get.
-struct ScatterSpec {
+struct OutletSpec {
   DType dtype = DType::kF32;         // of the batch tensor
   std::optional<QuantParams> quant;  // per tensor; how its u8 or s8 stand for reals
   Layout layout;                     // of the batch tensor with its batch axis, which is outermost
@@ -28,10 +28,10 @@ struct ScatterSpec {
 // where `quant` is set.
 //
 // Thread-safe: immutable. Runs on the calling thread's team, without allocating.
-class Scatter {
+class Outlet {
  public:
   // INVALID_ARGUMENT when the spec contradicts itself.
-  static absl::StatusOr<Scatter> Create(const ScatterSpec& spec);
+  static absl::StatusOr<Outlet> Create(const OutletSpec& spec);
 
   // `src` is where the first of these rows lies in the batch tensor; `dst` need not be aligned. REQUIRES:
   // `dst` has room for `rows` rows.
@@ -41,7 +41,7 @@ class Scatter {
   }
 
  private:
-  Scatter(RowCopy copy, size_t row_bytes) : copy_(std::move(copy)), row_bytes_(row_bytes) {}
+  Outlet(RowCopy copy, size_t row_bytes) : copy_(std::move(copy)), row_bytes_(row_bytes) {}
   RowCopy copy_;
   size_t row_bytes_;  // in the batch tensor
 };

@@ -1,4 +1,4 @@
-#include "engine/kernels/scatter.h"
+#include "engine/kernels/outlet.h"
 
 #include <string>
 
@@ -8,7 +8,7 @@
 
 namespace hachi {
 
-absl::StatusOr<Scatter> Scatter::Create(const ScatterSpec& spec) {
+absl::StatusOr<Outlet> Outlet::Create(const OutletSpec& spec) {
   RowCopy::Conversion conversion;
   const auto contradiction = [&](const char* expected) {
     return absl::InvalidArgumentError(absl::StrCat("output is ", std::string(NameOf(spec.dtype)), " for ",
@@ -36,7 +36,7 @@ absl::StatusOr<Scatter> Scatter::Create(const ScatterSpec& spec) {
   ASSIGN_OR_RETURN(const int64_t row_elements, CheckedCount(spec.row_shape, SizeOf(spec.dtype)));
   ASSIGN_OR_RETURN(RowCopy copy, RowCopy::Create(spec.row_shape, spec.dtype, spec.layout, spec.client_dtype,
                                                  Layout(), std::move(conversion)));
-  return Scatter(std::move(copy), static_cast<size_t>(row_elements) * SizeOf(spec.dtype));
+  return Outlet(std::move(copy), static_cast<size_t>(row_elements) * SizeOf(spec.dtype));
 }
 
 }  // namespace hachi

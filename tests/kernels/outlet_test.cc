@@ -1,4 +1,4 @@
-#include "engine/kernels/scatter.h"
+#include "engine/kernels/outlet.h"
 
 #include "engine/kernels/reference.h"
 #include "tests/kernels/kernel_test_util.h"
@@ -9,24 +9,24 @@ namespace {
 
 using absl::StatusCode;
 
-void ExpectAgrees(const ScatterSpec& spec, int64_t rows) {
+void ExpectAgrees(const OutletSpec& spec, int64_t rows) {
   SCOPED_TRACE(std::string(NameOf(spec.dtype)) + " " + ShapeText(spec.row_shape) + " " +
                spec.layout.ToText());
-  const auto scatter = Scatter::Create(spec);
-  ASSERT_OK(scatter);
+  const auto outlet = Outlet::Create(spec);
+  ASSERT_OK(outlet);
   const auto count = static_cast<size_t>(rows * CountOf(spec.row_shape));
   const auto in = RandomBytes(count * SizeOf(spec.dtype));
   // One byte past alignment, and guarded on both sides.
   std::vector<std::byte> out(count * SizeOf(spec.client_dtype) + 2, std::byte{0x5a}), expected = out;
-  scatter->Run(in.data(), rows, std::span(out).subspan(1, out.size() - 2));
-  reference::Scatter(spec, in.data(), rows, expected.data() + 1);
+  outlet->Run(in.data(), rows, std::span(out).subspan(1, out.size() - 2));
+  reference::Outlet(spec, in.data(), rows, expected.data() + 1);
   ExpectSame(out, expected);
 }
 
 const std::vector<Shape> kRowShapes = {{},         {1},          {10},     {1000},      {3, 5, 7},
                                        {16, 4, 4}, {21, 33, 31}, {17, 40}, {100, 7, 3}, {70, 80}};
 
-TEST(ScatterTest, QuantizedRowsComeBackAsFloats) {
+TEST(OutletTest, QuantizedRowsComeBackAsFloats) {
   OnEveryTarget([] {
     for (const Shape& row_shape : kRowShapes)
       for (const Layout& layout : {Layout(), Layout::ChannelsLast(row_shape.size() + 1)})
@@ -39,20 +39,20 @@ TEST(ScatterTest, QuantizedRowsComeBackAsFloats) {
   });
 }
 
-TEST(ScatterTest, UnquantizedRowsAreCopiedWhateverTheirType) {
+TEST(OutletTest, UnquantizedRowsAreCopiedWhateverTheirType) {
   for (const Shape& row_shape : kRowShapes)
     for (const Layout& layout : {Layout(), Layout::ChannelsLast(row_shape.size() + 1)})
       for (const DType dtype : {DType::kF32, DType::kU8, DType::kBF16, DType::kS64, DType::kBool})
         ExpectAgrees({.dtype = dtype, .layout = layout, .row_shape = row_shape, .client_dtype = dtype}, 2);
 }
 
-TEST(ScatterTest, ContradictionsAreRefused) {
-  EXPECT_THAT(Scatter::Create({.dtype = DType::kU8}), StatusIs(StatusCode::kInvalidArgument));
-  EXPECT_THAT(Scatter::Create({.dtype = DType::kS32, .quant = QuantParams()}),
+TEST(OutletTest, ContradictionsAreRefused) {
+  EXPECT_THAT(Outlet::Create({.dtype = DType::kU8}), StatusIs(StatusCode::kInvalidArgument));
+  EXPECT_THAT(Outlet::Create({.dtype = DType::kS32, .quant = QuantParams()}),
               StatusIs(StatusCode::kInvalidArgument));
-  EXPECT_THAT(Scatter::Create({.dtype = DType::kU8, .quant = QuantParams(), .client_dtype = DType::kU8}),
+  EXPECT_THAT(Outlet::Create({.dtype = DType::kU8, .quant = QuantParams(), .client_dtype = DType::kU8}),
               StatusIs(StatusCode::kInvalidArgument));
-  EXPECT_THAT(Scatter::Create({.layout = Layout::FromOrder({1, 0}), .row_shape = {4}}),
+  EXPECT_THAT(Outlet::Create({.layout = Layout::FromOrder({1, 0}), .row_shape = {4}}),
               StatusIs(StatusCode::kInvalidArgument, testing::HasSubstr("batch outermost")));
 }
 

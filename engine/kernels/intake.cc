@@ -1,4 +1,4 @@
-#include "engine/kernels/gather.h"
+#include "engine/kernels/intake.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +15,7 @@ namespace {
 
 bool IsByte(DType dtype) { return dtype == DType::kU8 || dtype == DType::kS8; }
 
-absl::Status Check(const GatherSpec& spec, size_t channels) {
+absl::Status Check(const IntakeSpec& spec, size_t channels) {
   for (const auto& [name, list] : {std::pair{"mean", &spec.mean}, std::pair{"scale", &spec.scale}}) {
     if (list->size() > 1 && list->size() != channels)
       return absl::InvalidArgumentError(
@@ -50,7 +50,7 @@ uint8_t QuantizedBits(double real, const QuantParams& quant) {
 
 // The tables of one channel after the other.
 template <typename In>
-void AddTables(const GatherSpec& spec, double mean, double scale, RowCopy::Conversion& conversion) {
+void AddTables(const IntakeSpec& spec, double mean, double scale, RowCopy::Conversion& conversion) {
   const auto real = [=](In x) { return (static_cast<double>(x) - mean) * scale; };
   if (spec.dtype == DType::kF32) {
     const auto table = TableOf<In, float>([&](In x) { return static_cast<float>(real(x)); });
@@ -66,7 +66,7 @@ void AddTables(const GatherSpec& spec, double mean, double scale, RowCopy::Conve
 
 }  // namespace
 
-absl::StatusOr<Gather> Gather::Create(const GatherSpec& spec) {
+absl::StatusOr<Intake> Intake::Create(const IntakeSpec& spec) {
   const size_t row_channels = spec.row_shape.empty() ? 1 : static_cast<size_t>(spec.row_shape[0]);
   RETURN_IF_ERROR(Check(spec, row_channels));
   RowCopy::Conversion conversion;
@@ -98,7 +98,7 @@ absl::StatusOr<Gather> Gather::Create(const GatherSpec& spec) {
   const Layout from = spec.client_channels_last ? Layout::ChannelsLast(spec.row_shape.size() + 1) : Layout();
   ASSIGN_OR_RETURN(RowCopy copy, RowCopy::Create(spec.row_shape, spec.client_dtype, from, spec.dtype,
                                                  spec.layout, std::move(conversion)));
-  return Gather(std::move(copy));
+  return Intake(std::move(copy));
 }
 
 }  // namespace hachi

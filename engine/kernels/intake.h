@@ -16,7 +16,7 @@
 namespace hachi {
 
 // From what clients send to what the model's first step reads.
-struct GatherSpec {
+struct IntakeSpec {
   DType client_dtype = DType::kF32;
   bool client_channels_last = false;  // clients send the row's first axis innermost
   Shape row_shape;                    // in ONNX order, without the batch axis: {3, 224, 224}
@@ -34,11 +34,11 @@ struct GatherSpec {
 // 256 entries a channel.
 //
 // Thread-safe: immutable. Runs on the calling thread's team, without allocating.
-class Gather {
+class Intake {
  public:
   // INVALID_ARGUMENT when the spec contradicts itself; UNIMPLEMENTED for a conversion other than from f32, u8
   // or s8 to f32, u8 or s8.
-  static absl::StatusOr<Gather> Create(const GatherSpec& spec);
+  static absl::StatusOr<Intake> Create(const IntakeSpec& spec);
 
   // `dst` is where the first of these rows lies in the batch tensor. Chunks may be split anywhere, even
   // inside an element, and may be empty. REQUIRES: together they hold at least `rows` rows.
@@ -47,7 +47,7 @@ class Gather {
   }
 
  private:
-  explicit Gather(RowCopy copy) : copy_(std::move(copy)) {}
+  explicit Intake(RowCopy copy) : copy_(std::move(copy)) {}
   RowCopy copy_;
 };
 

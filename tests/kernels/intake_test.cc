@@ -1,4 +1,4 @@
-#include "engine/kernels/gather.h"
+#include "engine/kernels/intake.h"
 
 #include "engine/kernels/reference.h"
 #include "tests/kernels/kernel_test_util.h"
@@ -9,7 +9,7 @@ namespace {
 
 using absl::StatusCode;
 
-std::vector<std::byte> InputFor(const GatherSpec& spec, int64_t rows) {
+std::vector<std::byte> InputFor(const IntakeSpec& spec, int64_t rows) {
   const auto count = static_cast<size_t>(rows * CountOf(spec.row_shape));
   if (spec.client_dtype != DType::kF32) return RandomBytes(count * SizeOf(spec.client_dtype));
   const std::vector<float> values = TrickyFloats(count, spec.quant ? spec.quant->scale() : 1.0f);
@@ -30,21 +30,21 @@ std::vector<std::vector<std::byte>> Split(const std::vector<std::byte>& bytes, s
   return pieces;
 }
 
-void ExpectAgrees(const GatherSpec& spec, int64_t rows, std::span<const size_t> steps) {
+void ExpectAgrees(const IntakeSpec& spec, int64_t rows, std::span<const size_t> steps) {
   SCOPED_TRACE(std::string(NameOf(spec.client_dtype)) + (spec.client_channels_last ? " last " : " first ") +
                ShapeText(spec.row_shape) + " -> " + std::string(NameOf(spec.dtype)) + " " +
                spec.layout.ToText());
-  const auto gather = Gather::Create(spec);
-  ASSERT_OK(gather);
+  const auto intake = Intake::Create(spec);
+  ASSERT_OK(intake);
   const auto in = InputFor(spec, rows);
   std::vector<std::byte> expected(static_cast<size_t>(rows * CountOf(spec.row_shape)) * SizeOf(spec.dtype));
-  reference::Gather(spec, in.data(), rows, expected.data());
+  reference::Intake(spec, in.data(), rows, expected.data());
   for (const size_t step : steps) {
     SCOPED_TRACE("pieces of " + std::to_string(step) + " bytes");
     const auto pieces = Split(in, step);
     const std::vector<std::span<const std::byte>> chunks(pieces.begin(), pieces.end());
     std::vector<std::byte> out(expected.size());
-    gather->Run(chunks, rows, out.data());
+    intake->Run(chunks, rows, out.data());
     ExpectSame(out, expected);
   }
 }
@@ -70,7 +70,7 @@ void ForEachOrder(const Shape& row_shape, const Fn& fn) {
       fn(client_channels_last, layout);
 }
 
-TEST(GatherTest, BytesAreNormalisedAndQuantizedWithOneRounding) {
+TEST(IntakeTest, BytesAreNormalisedAndQuantizedWithOneRounding) {
   OnEveryTarget([] {
     for (const Shape& row_shape : kRowShapes)
       for (const int kind : {0, 1, 2})
@@ -89,7 +89,7 @@ TEST(GatherTest, BytesAreNormalisedAndQuantizedWithOneRounding) {
   });
 }
 
-TEST(GatherTest, BytesBecomeFloats) {
+TEST(IntakeTest, BytesBecomeFloats) {
   for (const Shape& row_shape : kRowShapes)
     for (const int kind : {0, 1, 2})
       ForEachOrder(row_shape, [&](bool last, const Layout& layout) {
@@ -104,7 +104,7 @@ TEST(GatherTest, BytesBecomeFloats) {
       });
 }
 
-TEST(GatherTest, FloatsAreNormalisedAndQuantized) {
+TEST(IntakeTest, FloatsAreNormalisedAndQuantized) {
   OnEveryTarget([] {
     for (const Shape& row_shape : kRowShapes)
       for (const int kind : {0, 1, 2})
@@ -122,7 +122,7 @@ TEST(GatherTest, FloatsAreNormalisedAndQuantized) {
   });
 }
 
-TEST(GatherTest, FloatsStayFloats) {
+TEST(IntakeTest, FloatsStayFloats) {
   OnEveryTarget([] {
     for (const Shape& row_shape : kRowShapes)
       for (const int kind : {0, 1, 2})
@@ -137,7 +137,7 @@ TEST(GatherTest, FloatsStayFloats) {
   });
 }
 
-TEST(GatherTest, RowsOfOneTypeAreCopiedWhateverTheType) {
+TEST(IntakeTest, RowsOfOneTypeAreCopiedWhateverTheType) {
   for (const Shape& row_shape : kRowShapes)
     for (const DType dtype : {DType::kU8, DType::kBool, DType::kF16, DType::kS32, DType::kS64, DType::kF64})
       ForEachOrder(row_shape, [&](bool last, const Layout& layout) {
@@ -150,7 +150,7 @@ TEST(GatherTest, RowsOfOneTypeAreCopiedWhateverTheType) {
       });
 }
 
-TEST(GatherTest, BatchTensorMayHaveAnyOrderBehindItsBatch) {
+TEST(IntakeTest, BatchTensorMayHaveAnyOrderBehindItsBatch) {
   for (const std::vector<int>& order : {std::vector{0, 3, 1, 2}, {0, 2, 1, 3}, {0, 3, 2, 1}, {0, 1, 3, 2}})
     for (const bool last : {false, true})
       ExpectAgrees({.client_dtype = DType::kU8,
@@ -162,7 +162,7 @@ TEST(GatherTest, BatchTensorMayHaveAnyOrderBehindItsBatch) {
                    2, kSteps);
 }
 
-TEST(GatherTest, PiecesOfOneByteSplitElementsAnywhere) {
+TEST(IntakeTest, PiecesOfOneByteSplitElementsAnywhere) {
   const std::vector<size_t> steps = {1, 2, 3, 5, 7};
   for (const bool last : {false, true}) {
     ExpectAgrees({.client_channels_last = last,
@@ -174,7 +174,7 @@ TEST(GatherTest, PiecesOfOneByteSplitElementsAnywhere) {
   }
 }
 
-TEST(GatherTest, LargeBatchesAreSharedAmongThreads) {
+TEST(IntakeTest, LargeBatchesAreSharedAmongThreads) {
   const std::vector<size_t> steps = {kWhole, 16'384};
   for (const int threads : {1, 3}) {
     SetTeam(threads);
@@ -193,7 +193,7 @@ TEST(GatherTest, LargeBatchesAreSharedAmongThreads) {
   SetTeam(1);
 }
 
-TEST(GatherTest, ScaledBytesThatMapToThemselvesStayAsTheyAre) {
+TEST(IntakeTest, ScaledBytesThatMapToThemselvesStayAsTheyAre) {
   ExpectAgrees({.client_dtype = DType::kU8,
                 .client_channels_last = true,
                 .row_shape = {3, 8, 8},
@@ -204,31 +204,31 @@ TEST(GatherTest, ScaledBytesThatMapToThemselvesStayAsTheyAre) {
                2, kSteps);
 }
 
-TEST(GatherTest, NoRowsAndEmptyRowsAreFine) {
-  const auto gather = Gather::Create({.row_shape = {3, 0, 5}});
-  ASSERT_OK(gather);
-  gather->Run({}, 4, nullptr);
-  const auto other = Gather::Create({.row_shape = {3}});
+TEST(IntakeTest, NoRowsAndEmptyRowsAreFine) {
+  const auto intake = Intake::Create({.row_shape = {3, 0, 5}});
+  ASSERT_OK(intake);
+  intake->Run({}, 4, nullptr);
+  const auto other = Intake::Create({.row_shape = {3}});
   ASSERT_OK(other);
   other->Run({}, 0, nullptr);
 }
 
-TEST(GatherTest, ContradictionsAreRefused) {
+TEST(IntakeTest, ContradictionsAreRefused) {
   const QuantParams quant = QuantParams::PerTensor(0.1f, 0);
-  EXPECT_THAT(Gather::Create({.row_shape = {3, 4, 4}, .mean = {1, 2}}),
+  EXPECT_THAT(Intake::Create({.row_shape = {3, 4, 4}, .mean = {1, 2}}),
               StatusIs(StatusCode::kInvalidArgument, testing::HasSubstr("expected 1 or 3")));
-  EXPECT_THAT(Gather::Create({.row_shape = {3}, .scale = {std::numeric_limits<float>::infinity()}}),
+  EXPECT_THAT(Intake::Create({.row_shape = {3}, .scale = {std::numeric_limits<float>::infinity()}}),
               StatusIs(StatusCode::kInvalidArgument));
-  EXPECT_THAT(Gather::Create({.row_shape = {3}, .quant = quant}), StatusIs(StatusCode::kInvalidArgument));
-  EXPECT_THAT(Gather::Create({.dtype = DType::kU8, .quant = QuantParams::PerTensor(0.0f, 0)}),
+  EXPECT_THAT(Intake::Create({.row_shape = {3}, .quant = quant}), StatusIs(StatusCode::kInvalidArgument));
+  EXPECT_THAT(Intake::Create({.dtype = DType::kU8, .quant = QuantParams::PerTensor(0.0f, 0)}),
               StatusIs(StatusCode::kInvalidArgument));
-  EXPECT_THAT(Gather::Create({.dtype = DType::kU8, .quant = QuantParams::PerTensor(0.1f, -1)}),
+  EXPECT_THAT(Intake::Create({.dtype = DType::kU8, .quant = QuantParams::PerTensor(0.1f, -1)}),
               StatusIs(StatusCode::kInvalidArgument));
-  EXPECT_THAT(Gather::Create({.row_shape = {3}, .layout = Layout::FromOrder({1, 0})}),
+  EXPECT_THAT(Intake::Create({.row_shape = {3}, .layout = Layout::FromOrder({1, 0})}),
               StatusIs(StatusCode::kInvalidArgument));
-  EXPECT_THAT(Gather::Create({.client_dtype = DType::kS64, .dtype = DType::kF32}),
+  EXPECT_THAT(Intake::Create({.client_dtype = DType::kS64, .dtype = DType::kF32}),
               StatusIs(StatusCode::kUnimplemented));
-  EXPECT_THAT(Gather::Create({.client_dtype = DType::kF32, .dtype = DType::kU8}),
+  EXPECT_THAT(Intake::Create({.client_dtype = DType::kF32, .dtype = DType::kU8}),
               StatusIs(StatusCode::kUnimplemented));
 }
 
