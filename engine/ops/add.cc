@@ -26,16 +26,16 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 }  // namespace
 
-const OpDef& add_op() {
-  static const OpDef def = {.name = "Add",
-                            .infer = Infer,
-                            .quantize = QuantRule::kRescale,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = BroadcastOffers(BroadcastKind::kAdd),
-                            .layout_agnostic = true,
-                            .fuses_post_ops = true};
-  return def;
+std::span<const OpDef> add_ops() {
+  static const OpDef defs[] = {{.name = "Add",
+                                .infer = Infer,
+                                .quantize = QuantRule::kRescale,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = BroadcastOffers(BroadcastKind::kAdd),
+                                .layout_agnostic = true,
+                                .fuses_post_ops = true}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -54,15 +54,15 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
 
 }  // namespace
 
-const OpDef& average_pool_op() {
-  static const OpDef def = {.name = "AveragePool",
-                            .infer = Infer,
-                            .quantize = QuantRule::kRescale,
-                            .rows = RowsOfBatchAxis,
-                            .reference = Reference,
-                            .offers = {{.name = "onednn", .take = Take}},
-                            .channels_last = true};
-  return def;
+std::span<const OpDef> average_pool_ops() {
+  static const OpDef defs[] = {{.name = "AveragePool",
+                                .infer = Infer,
+                                .quantize = QuantRule::kRescale,
+                                .rows = RowsOfBatchAxis,
+                                .reference = Reference,
+                                .offers = {{.name = "onednn", .take = Take}},
+                                .channels_last = true}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -113,14 +113,14 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
 
 }  // namespace
 
-const OpDef& batch_normalization_op() {
-  static const OpDef def = {.name = "BatchNormalization",
-                            .infer = Infer,
-                            .rows = RowsOfBatchAxis,
-                            .reference = Reference,
-                            .offers = {{.name = "hachi_scale_shift", .take = Take}},
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> batch_normalization_ops() {
+  static const OpDef defs[] = {{.name = "BatchNormalization",
+                                .infer = Infer,
+                                .rows = RowsOfBatchAxis,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_scale_shift", .take = Take}},
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -119,14 +119,14 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
 
 }  // namespace
 
-const OpDef& cast_op() {
-  static const OpDef def = {.name = "Cast",
-                            .infer = Infer,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = {{.name = "hachi_cast", .take = Take}},
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> cast_ops() {
+  static const OpDef defs[] = {{.name = "Cast",
+                                .infer = Infer,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_cast", .take = Take}},
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -75,16 +75,16 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 }  // namespace
 
-const OpDef& clip_op() {
-  static const OpDef def = {.name = "Clip",
-                            .infer = Infer,
-                            .quantize = QuantRule::kRescale,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = ActivationOffers(),
-                            .layout_agnostic = true,
-                            .as_post_op = AsPostOp};
-  return def;
+std::span<const OpDef> clip_ops() {
+  static const OpDef defs[] = {{.name = "Clip",
+                                .infer = Infer,
+                                .quantize = QuantRule::kRescale,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = ActivationOffers(),
+                                .layout_agnostic = true,
+                                .as_post_op = AsPostOp}};
+  return defs;
 }
 
 }  // namespace hachi

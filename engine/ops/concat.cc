@@ -106,15 +106,15 @@ absl::StatusOr<RowAxis> RowsOfConcat(const RowQuery& query) {
 
 }  // namespace
 
-const OpDef& concat_op() {
-  static const OpDef def = {.name = "Concat",
-                            .infer = Infer,
-                            .quantize = QuantRule::kRescale,
-                            .rows = RowsOfConcat,
-                            .reference = Reference,
-                            .offers = {{.name = "hachi_copy", .take = Take}},
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> concat_ops() {
+  static const OpDef defs[] = {{.name = "Concat",
+                                .infer = Infer,
+                                .quantize = QuantRule::kRescale,
+                                .rows = RowsOfConcat,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_copy", .take = Take}},
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -52,14 +52,14 @@ absl::Status Reference(const Node& node, std::span<const TensorView> /*inputs*/,
 
 }  // namespace
 
-const OpDef& constant_of_shape_op() {
-  static const OpDef def = {.name = "ConstantOfShape",
-                            .infer = Infer,
-                            .rows = RowsOfRepeated,
-                            .shape_input = 0,
-                            .reference = Reference,
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> constant_of_shape_ops() {
+  static const OpDef defs[] = {{.name = "ConstantOfShape",
+                                .infer = Infer,
+                                .rows = RowsOfRepeated,
+                                .shape_input = 0,
+                                .reference = Reference,
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

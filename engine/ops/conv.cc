@@ -160,21 +160,21 @@ int64_t Macs(const LowerContext& context) {
 
 }  // namespace
 
-const OpDef& conv_op() {
-  static const OpDef def = {
-      .name = "Conv",
-      .infer = Infer,
-      .quantize = QuantRule::kWeighted,
-      .rows = RowsOfBatchAxis,
-      .reference = Reference,
-      .offers = {{.name = "hachi_depthwise", .needs = Isa::kAvx512Vnni, .take = TakeOurDepthwise},
-                 {.name = "hachi_pointwise", .needs = Isa::kAvx512Vnni, .take = TakeOurPointwise},
-                 {.name = "onednn", .take = TakeInLibrary}},
-      .channels_last = true,
-      .fuses_post_ops = true,
-      .residual_input = 3,
-      .macs = Macs};
-  return def;
+std::span<const OpDef> conv_ops() {
+  static const OpDef defs[] = {
+      {.name = "Conv",
+       .infer = Infer,
+       .quantize = QuantRule::kWeighted,
+       .rows = RowsOfBatchAxis,
+       .reference = Reference,
+       .offers = {{.name = "hachi_depthwise", .needs = Isa::kAvx512Vnni, .take = TakeOurDepthwise},
+                  {.name = "hachi_pointwise", .needs = Isa::kAvx512Vnni, .take = TakeOurPointwise},
+                  {.name = "onednn", .take = TakeInLibrary}},
+       .channels_last = true,
+       .fuses_post_ops = true,
+       .residual_input = 3,
+       .macs = Macs}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -65,14 +65,14 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
 
 }  // namespace
 
-const OpDef& dequantize_linear_op() {
-  static const OpDef def = {.name = "DequantizeLinear",
-                            .infer = Infer,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = {{.name = "hachi_dequantize", .take = Take}},
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> dequantize_linear_ops() {
+  static const OpDef defs[] = {{.name = "DequantizeLinear",
+                                .infer = Infer,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_dequantize", .take = Take}},
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

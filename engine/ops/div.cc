@@ -39,16 +39,16 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 }  // namespace
 
-const OpDef& div_op() {
-  static const OpDef def = {.name = "Div",
-                            .infer = Infer,
-                            .quantize = QuantRule::kRescale,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = BroadcastOffers(BroadcastKind::kDiv),
-                            .layout_agnostic = true,
-                            .fuses_post_ops = true};
-  return def;
+std::span<const OpDef> div_ops() {
+  static const OpDef defs[] = {{.name = "Div",
+                                .infer = Infer,
+                                .quantize = QuantRule::kRescale,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = BroadcastOffers(BroadcastKind::kDiv),
+                                .layout_agnostic = true,
+                                .fuses_post_ops = true}};
+  return defs;
 }
 
 }  // namespace hachi

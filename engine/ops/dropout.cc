@@ -37,15 +37,15 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 }  // namespace
 
-const OpDef& dropout_op() {
-  static const OpDef def = {.name = "Dropout",
-                            .infer = Infer,
-                            .quantize = QuantRule::kKeepScale,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = CopyOffers(),
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> dropout_ops() {
+  static const OpDef defs[] = {{.name = "Dropout",
+                                .infer = Infer,
+                                .quantize = QuantRule::kKeepScale,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = CopyOffers(),
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -26,14 +26,14 @@ absl::Status Reference(const Node& /*node*/, std::span<const TensorView> inputs,
 
 }  // namespace
 
-const OpDef& equal_op() {
-  static const OpDef def = {.name = "Equal",
-                            .infer = Infer,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = ComparisonOffers(Comparison::kEqual),
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> equal_ops() {
+  static const OpDef defs[] = {{.name = "Equal",
+                                .infer = Infer,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = ComparisonOffers(Comparison::kEqual),
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

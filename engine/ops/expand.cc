@@ -44,16 +44,16 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
 
 }  // namespace
 
-const OpDef& expand_op() {
-  static const OpDef def = {.name = "Expand",
-                            .infer = Infer,
-                            .quantize = QuantRule::kKeepScale,
-                            .rows = RowsOfRepeated,
-                            .shape_input = 1,
-                            .reference = Reference,
-                            .offers = {{.name = "hachi_copy", .take = Take}},
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> expand_ops() {
+  static const OpDef defs[] = {{.name = "Expand",
+                                .infer = Infer,
+                                .quantize = QuantRule::kKeepScale,
+                                .rows = RowsOfRepeated,
+                                .shape_input = 1,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_copy", .take = Take}},
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -22,14 +22,14 @@ absl::Status Infer(Node& node) {
 
 }  // namespace
 
-const OpDef& flatten_op() {
-  static const OpDef def = {.name = "Flatten",
-                            .infer = Infer,
-                            .quantize = QuantRule::kKeepScale,
-                            .rows = RowsOfSameOrder,
-                            .reference = ReferenceCopy,
-                            .offers = CopyOffers()};
-  return def;
+std::span<const OpDef> flatten_ops() {
+  static const OpDef defs[] = {{.name = "Flatten",
+                                .infer = Infer,
+                                .quantize = QuantRule::kKeepScale,
+                                .rows = RowsOfSameOrder,
+                                .reference = ReferenceCopy,
+                                .offers = CopyOffers()}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -127,14 +127,14 @@ absl::StatusOr<RowAxis> RowsOfGather(const RowQuery& query) {
 
 }  // namespace
 
-const OpDef& gather_op() {
-  static const OpDef def = {.name = "Gather",
-                            .infer = Infer,
-                            .quantize = QuantRule::kKeepScale,
-                            .rows = RowsOfGather,
-                            .reference = Reference,
-                            .offers = {{.name = "hachi_gather", .take = Take}}};
-  return def;
+std::span<const OpDef> gather_ops() {
+  static const OpDef defs[] = {{.name = "Gather",
+                                .infer = Infer,
+                                .quantize = QuantRule::kKeepScale,
+                                .rows = RowsOfGather,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_gather", .take = Take}}}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -114,17 +114,17 @@ absl::StatusOr<RowAxis> RowsOfGemm(const RowQuery& query) {
 
 }  // namespace
 
-const OpDef& gemm_op() {
-  static const OpDef def = {.name = "Gemm",
-                            .infer = Infer,
-                            .quantize = QuantRule::kWeighted,
-                            .rows = RowsOfGemm,
-                            .reference = Reference,
-                            .offers = {{.name = "onednn", .take = Take}},
-                            .fuses_post_ops = true,
-                            .residual_input = 3,
-                            .macs = Macs};
-  return def;
+std::span<const OpDef> gemm_ops() {
+  static const OpDef defs[] = {{.name = "Gemm",
+                                .infer = Infer,
+                                .quantize = QuantRule::kWeighted,
+                                .rows = RowsOfGemm,
+                                .reference = Reference,
+                                .offers = {{.name = "onednn", .take = Take}},
+                                .fuses_post_ops = true,
+                                .residual_input = 3,
+                                .macs = Macs}};
+  return defs;
 }
 
 }  // namespace hachi

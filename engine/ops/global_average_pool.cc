@@ -86,16 +86,16 @@ absl::StatusOr<StepMaker> TakeReals(const LowerContext& context) {
 
 }  // namespace
 
-const OpDef& global_average_pool_op() {
-  static const OpDef def = {.name = "GlobalAveragePool",
-                            .infer = Infer,
-                            .quantize = QuantRule::kRescale,
-                            .rows = RowsOfBatchAxis,
-                            .reference = Reference,
-                            .offers = {{.name = "hachi_average_pixels", .take = TakeIntegers},
-                                       {.name = "onednn", .take = TakeReals}},
-                            .channels_last = true};
-  return def;
+std::span<const OpDef> global_average_pool_ops() {
+  static const OpDef defs[] = {{.name = "GlobalAveragePool",
+                                .infer = Infer,
+                                .quantize = QuantRule::kRescale,
+                                .rows = RowsOfBatchAxis,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_average_pixels", .take = TakeIntegers},
+                                           {.name = "onednn", .take = TakeReals}},
+                                .channels_last = true}};
+  return defs;
 }
 
 }  // namespace hachi

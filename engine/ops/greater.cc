@@ -12,14 +12,14 @@ absl::Status Reference(const Node& /*node*/, std::span<const TensorView> inputs,
 
 }  // namespace
 
-const OpDef& greater_op() {
-  static const OpDef def = {.name = "Greater",
-                            .infer = Infer,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = ComparisonOffers(Comparison::kGreater),
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> greater_ops() {
+  static const OpDef defs[] = {{.name = "Greater",
+                                .infer = Infer,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = ComparisonOffers(Comparison::kGreater),
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

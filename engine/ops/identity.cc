@@ -4,15 +4,15 @@
 
 namespace hachi {
 
-const OpDef& identity_op() {
-  static const OpDef def = {.name = "Identity",
-                            .infer = InferLikeInput,
-                            .quantize = QuantRule::kKeepScale,
-                            .rows = RowsOfElements,
-                            .reference = ReferenceCopy,
-                            .offers = CopyOffers(),
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> identity_ops() {
+  static const OpDef defs[] = {{.name = "Identity",
+                                .infer = InferLikeInput,
+                                .quantize = QuantRule::kKeepScale,
+                                .rows = RowsOfElements,
+                                .reference = ReferenceCopy,
+                                .offers = CopyOffers(),
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -123,14 +123,14 @@ absl::StatusOr<RowAxis> RowsOfLayerNormalization(const RowQuery& query) {
 
 }  // namespace
 
-const OpDef& layer_normalization_op() {
-  static const OpDef def = {.name = "LayerNormalization",
-                            .infer = Infer,
-                            .quantizes_output = true,
-                            .rows = RowsOfLayerNormalization,
-                            .reference = Reference,
-                            .offers = {{.name = "hachi_layer_norm", .take = Take}}};
-  return def;
+std::span<const OpDef> layer_normalization_ops() {
+  static const OpDef defs[] = {{.name = "LayerNormalization",
+                                .infer = Infer,
+                                .quantizes_output = true,
+                                .rows = RowsOfLayerNormalization,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_layer_norm", .take = Take}}}};
+  return defs;
 }
 
 }  // namespace hachi

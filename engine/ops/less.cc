@@ -12,14 +12,14 @@ absl::Status Reference(const Node& /*node*/, std::span<const TensorView> inputs,
 
 }  // namespace
 
-const OpDef& less_op() {
-  static const OpDef def = {.name = "Less",
-                            .infer = Infer,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = ComparisonOffers(Comparison::kLess),
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> less_ops() {
+  static const OpDef defs[] = {{.name = "Less",
+                                .infer = Infer,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = ComparisonOffers(Comparison::kLess),
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -144,17 +144,17 @@ absl::StatusOr<RowAxis> RowsOfMatMul(const RowQuery& query) {
 
 }  // namespace
 
-const OpDef& matmul_op() {
-  static const OpDef def = {.name = "MatMul",
-                            .infer = Infer,
-                            .quantize = QuantRule::kWeighted,
-                            .rows = RowsOfMatMul,
-                            .reference = Reference,
-                            .offers = {{.name = "onednn", .take = Take}},
-                            .fuses_post_ops = true,
-                            .residual_input = 3,
-                            .macs = Macs};
-  return def;
+std::span<const OpDef> matmul_ops() {
+  static const OpDef defs[] = {{.name = "MatMul",
+                                .infer = Infer,
+                                .quantize = QuantRule::kWeighted,
+                                .rows = RowsOfMatMul,
+                                .reference = Reference,
+                                .offers = {{.name = "onednn", .take = Take}},
+                                .fuses_post_ops = true,
+                                .residual_input = 3,
+                                .macs = Macs}};
+  return defs;
 }
 
 }  // namespace hachi

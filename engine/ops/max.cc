@@ -12,16 +12,16 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 }  // namespace
 
-const OpDef& max_op() {
-  static const OpDef def = {.name = "Max",
-                            .infer = InferBroadcast,
-                            .quantize = QuantRule::kRescale,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = BroadcastOffers(BroadcastKind::kMax),
-                            .layout_agnostic = true,
-                            .fuses_post_ops = true};
-  return def;
+std::span<const OpDef> max_ops() {
+  static const OpDef defs[] = {{.name = "Max",
+                                .infer = InferBroadcast,
+                                .quantize = QuantRule::kRescale,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = BroadcastOffers(BroadcastKind::kMax),
+                                .layout_agnostic = true,
+                                .fuses_post_ops = true}};
+  return defs;
 }
 
 }  // namespace hachi

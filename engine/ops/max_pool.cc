@@ -33,19 +33,19 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 }  // namespace
 
-const OpDef& max_pool_op() {
-  static const OpDef def = {.name = "MaxPool",
-                            .infer = Infer,
-                            .quantize = QuantRule::kKeepScale,
-                            .rows = RowsOfBatchAxis,
-                            .reference = Reference,
-                            .offers = {{.name = "onednn",
-                                        .take =
-                                            [](const LowerContext& context) {
-                                              return TakePooling(context, PoolingSpec::Kind::kMax);
-                                            }}},
-                            .channels_last = true};
-  return def;
+std::span<const OpDef> max_pool_ops() {
+  static const OpDef defs[] = {{.name = "MaxPool",
+                                .infer = Infer,
+                                .quantize = QuantRule::kKeepScale,
+                                .rows = RowsOfBatchAxis,
+                                .reference = Reference,
+                                .offers = {{.name = "onednn",
+                                            .take =
+                                                [](const LowerContext& context) {
+                                                  return TakePooling(context, PoolingSpec::Kind::kMax);
+                                                }}},
+                                .channels_last = true}};
+  return defs;
 }
 
 }  // namespace hachi

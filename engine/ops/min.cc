@@ -12,16 +12,16 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 }  // namespace
 
-const OpDef& min_op() {
-  static const OpDef def = {.name = "Min",
-                            .infer = InferBroadcast,
-                            .quantize = QuantRule::kRescale,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = BroadcastOffers(BroadcastKind::kMin),
-                            .layout_agnostic = true,
-                            .fuses_post_ops = true};
-  return def;
+std::span<const OpDef> min_ops() {
+  static const OpDef defs[] = {{.name = "Min",
+                                .infer = InferBroadcast,
+                                .quantize = QuantRule::kRescale,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = BroadcastOffers(BroadcastKind::kMin),
+                                .layout_agnostic = true,
+                                .fuses_post_ops = true}};
+  return defs;
 }
 
 }  // namespace hachi

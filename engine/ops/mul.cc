@@ -26,16 +26,16 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 }  // namespace
 
-const OpDef& mul_op() {
-  static const OpDef def = {.name = "Mul",
-                            .infer = Infer,
-                            .quantize = QuantRule::kRescale,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = BroadcastOffers(BroadcastKind::kMul),
-                            .layout_agnostic = true,
-                            .fuses_post_ops = true};
-  return def;
+std::span<const OpDef> mul_ops() {
+  static const OpDef defs[] = {{.name = "Mul",
+                                .infer = Infer,
+                                .quantize = QuantRule::kRescale,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = BroadcastOffers(BroadcastKind::kMul),
+                                .layout_agnostic = true,
+                                .fuses_post_ops = true}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -45,14 +45,14 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
 
 }  // namespace
 
-const OpDef& not_op() {
-  static const OpDef def = {.name = "Not",
-                            .infer = Infer,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = {{.name = "hachi_not", .take = Take}},
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> not_ops() {
+  static const OpDef defs[] = {{.name = "Not",
+                                .infer = Infer,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_not", .take = Take}},
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -8,20 +8,20 @@
 
 namespace hachi {
 
-#define HACHI_OP(name) const OpDef& name##_op();
+#define HACHI_OPS(file) std::span<const OpDef> file##_ops();
 #include "op_list.inc"
-#undef HACHI_OP
+#undef HACHI_OPS
 
 namespace {
 
 constexpr std::string_view kReferenceKernel = "ref";
 
 std::vector<const OpDef*> SortedOps() {
-  std::vector<const OpDef*> ops = {
-#define HACHI_OP(name) &name##_op(),
+  std::vector<const OpDef*> ops;
+#define HACHI_OPS(file) \
+  for (const OpDef& op : file##_ops()) ops.push_back(&op);
 #include "op_list.inc"
-#undef HACHI_OP
-  };
+#undef HACHI_OPS
   std::sort(ops.begin(), ops.end(), [](const OpDef* a, const OpDef* b) { return a->name < b->name; });
   return ops;
 }

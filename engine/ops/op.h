@@ -64,14 +64,15 @@ enum class QuantRule {
   kRescale,    // computes on integers with the scales of its inputs and output: Add, AveragePool
 };
 
-// An operator as data: one file, one word in CMakeLists.txt, one test.
+// An operator as data. A file of one operator, or of a family that differs in rows of a table, gives its
+// OpDefs and is a word in CMakeLists.txt.
 struct OpDef {
   std::string_view name;  // the ONNX operator, newest form as engine/onnx/upgrade leaves it; or one of ours
 
   // Checks attributes and inputs; sets dtype, dims (and content, where known) of the outputs.
   // INVALID_ARGUMENT or UNIMPLEMENTED; the caller adds model and node to the message. Inputs are inferred
   // already.
-  absl::Status (*infer)(Node& node);
+  std::function<absl::Status(Node& node)> infer;
 
   QuantRule quantize = QuantRule::kNone;
 
@@ -91,7 +92,8 @@ struct OpDef {
   // The definition of the right answer: plain loops on dense row-major tensors, for real and (where
   // `quantize` says so) quantized values. The node's values say the quantization; post_ops are applied. Also
   // folds constants. Outputs come allocated with dtype and shape. Shares no code with the offers.
-  absl::Status (*reference)(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs);
+  std::function<absl::Status(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs)>
+      reference;
 
   // Its kernels, the preferred first. A node that none takes runs its reference as a step (kernel "ref").
   std::vector<Offer> offers;

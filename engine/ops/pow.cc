@@ -58,14 +58,14 @@ std::vector<Offer> Offers() {
 
 }  // namespace
 
-const OpDef& pow_op() {
-  static const OpDef def = {.name = "Pow",
-                            .infer = Infer,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = Offers(),
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> pow_ops() {
+  static const OpDef defs[] = {{.name = "Pow",
+                                .infer = Infer,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = Offers(),
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -85,15 +85,15 @@ absl::StatusOr<StepMaker> TakeReals(const LowerContext& context) {
 
 }  // namespace
 
-const OpDef& quantize_linear_op() {
-  static const OpDef def = {
-      .name = "QuantizeLinear",
-      .infer = Infer,
-      .rows = RowsOfElements,
-      .reference = Reference,
-      .offers = {{.name = "hachi_table", .take = TakeInTable}, {.name = "hachi_quantize", .take = TakeReals}},
-      .layout_agnostic = true};
-  return def;
+std::span<const OpDef> quantize_linear_ops() {
+  static const OpDef defs[] = {{.name = "QuantizeLinear",
+                                .infer = Infer,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_table", .take = TakeInTable},
+                                           {.name = "hachi_quantize", .take = TakeReals}},
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

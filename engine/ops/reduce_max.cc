@@ -10,14 +10,14 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 }  // namespace
 
-const OpDef& reduce_max_op() {
-  static const OpDef def = {.name = "ReduceMax",
-                            .infer = InferReduction,
-                            .rows = RowsOfReduction,
-                            .reference = Reference,
-                            .offers = ReductionOffers(Reduction::kMax),
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> reduce_max_ops() {
+  static const OpDef defs[] = {{.name = "ReduceMax",
+                                .infer = InferReduction,
+                                .rows = RowsOfReduction,
+                                .reference = Reference,
+                                .offers = ReductionOffers(Reduction::kMax),
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

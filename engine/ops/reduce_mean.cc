@@ -10,14 +10,14 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 }  // namespace
 
-const OpDef& reduce_mean_op() {
-  static const OpDef def = {.name = "ReduceMean",
-                            .infer = InferReduction,
-                            .rows = RowsOfReduction,
-                            .reference = Reference,
-                            .offers = ReductionOffers(Reduction::kMean),
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> reduce_mean_ops() {
+  static const OpDef defs[] = {{.name = "ReduceMean",
+                                .infer = InferReduction,
+                                .rows = RowsOfReduction,
+                                .reference = Reference,
+                                .offers = ReductionOffers(Reduction::kMean),
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

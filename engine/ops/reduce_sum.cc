@@ -10,14 +10,14 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 }  // namespace
 
-const OpDef& reduce_sum_op() {
-  static const OpDef def = {.name = "ReduceSum",
-                            .infer = InferReduction,
-                            .rows = RowsOfReduction,
-                            .reference = Reference,
-                            .offers = ReductionOffers(Reduction::kSum),
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> reduce_sum_ops() {
+  static const OpDef defs[] = {{.name = "ReduceSum",
+                                .infer = InferReduction,
+                                .rows = RowsOfReduction,
+                                .reference = Reference,
+                                .offers = ReductionOffers(Reduction::kSum),
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

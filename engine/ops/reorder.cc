@@ -4,14 +4,14 @@
 
 namespace hachi {
 
-const OpDef& reorder_op() {
-  static const OpDef def = {.name = "Reorder",
-                            .infer = InferLikeInput,
-                            .quantize = QuantRule::kKeepScale,
-                            .rows = RowsOfElements,
-                            .reference = ReferenceCopy,
-                            .offers = CopyOffers()};
-  return def;
+std::span<const OpDef> reorder_ops() {
+  static const OpDef defs[] = {{.name = "Reorder",
+                                .infer = InferLikeInput,
+                                .quantize = QuantRule::kKeepScale,
+                                .rows = RowsOfElements,
+                                .reference = ReferenceCopy,
+                                .offers = CopyOffers()}};
+  return defs;
 }
 
 }  // namespace hachi

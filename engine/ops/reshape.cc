@@ -56,15 +56,15 @@ absl::Status Infer(Node& node) {
 
 }  // namespace
 
-const OpDef& reshape_op() {
-  static const OpDef def = {.name = "Reshape",
-                            .infer = Infer,
-                            .quantize = QuantRule::kKeepScale,
-                            .rows = RowsOfSameOrder,
-                            .shape_input = 1,
-                            .reference = ReferenceCopy,
-                            .offers = CopyOffers()};
-  return def;
+std::span<const OpDef> reshape_ops() {
+  static const OpDef defs[] = {{.name = "Reshape",
+                                .infer = Infer,
+                                .quantize = QuantRule::kKeepScale,
+                                .rows = RowsOfSameOrder,
+                                .shape_input = 1,
+                                .reference = ReferenceCopy,
+                                .offers = CopyOffers()}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -41,13 +41,13 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 }  // namespace
 
-const OpDef& shape_op() {
-  static const OpDef def = {.name = "Shape",
-                            .infer = Infer,
-                            .reads_elements = false,
-                            .reference = Reference,
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> shape_ops() {
+  static const OpDef defs[] = {{.name = "Shape",
+                                .infer = Infer,
+                                .reads_elements = false,
+                                .reference = Reference,
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -181,15 +181,15 @@ absl::StatusOr<RowAxis> RowsOfSlice(const RowQuery& query) {
 
 }  // namespace
 
-const OpDef& slice_op() {
-  static const OpDef def = {.name = "Slice",
-                            .infer = Infer,
-                            .quantize = QuantRule::kKeepScale,
-                            .rows = RowsOfSlice,
-                            .reference = Reference,
-                            .offers = {{.name = "hachi_copy", .take = Take}},
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> slice_ops() {
+  static const OpDef defs[] = {{.name = "Slice",
+                                .infer = Infer,
+                                .quantize = QuantRule::kKeepScale,
+                                .rows = RowsOfSlice,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_copy", .take = Take}},
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

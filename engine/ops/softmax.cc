@@ -135,15 +135,15 @@ absl::StatusOr<RowAxis> RowsOfSoftmax(const RowQuery& query) {
 
 }  // namespace
 
-const OpDef& softmax_op() {
-  static const OpDef def = {.name = "Softmax",
-                            .infer = Infer,
-                            .rows = RowsOfSoftmax,
-                            .reference = Reference,
-                            .offers = {{.name = "hachi_softmax", .take = Take},
-                                       {.name = "hachi_permuted_softmax", .take = TakePermuted}},
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> softmax_ops() {
+  static const OpDef defs[] = {{.name = "Softmax",
+                                .infer = Infer,
+                                .rows = RowsOfSoftmax,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_softmax", .take = Take},
+                                           {.name = "hachi_permuted_softmax", .take = TakePermuted}},
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi

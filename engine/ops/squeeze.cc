@@ -36,14 +36,14 @@ absl::Status Infer(Node& node) {
 
 }  // namespace
 
-const OpDef& squeeze_op() {
-  static const OpDef def = {.name = "Squeeze",
-                            .infer = Infer,
-                            .quantize = QuantRule::kKeepScale,
-                            .rows = RowsOfSameOrder,
-                            .reference = ReferenceCopy,
-                            .offers = CopyOffers()};
-  return def;
+std::span<const OpDef> squeeze_ops() {
+  static const OpDef defs[] = {{.name = "Squeeze",
+                                .infer = Infer,
+                                .quantize = QuantRule::kKeepScale,
+                                .rows = RowsOfSameOrder,
+                                .reference = ReferenceCopy,
+                                .offers = CopyOffers()}};
+  return defs;
 }
 
 }  // namespace hachi

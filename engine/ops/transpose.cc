@@ -65,14 +65,14 @@ absl::StatusOr<RowAxis> RowsOfTranspose(const RowQuery& query) {
 
 }  // namespace
 
-const OpDef& transpose_op() {
-  static const OpDef def = {.name = "Transpose",
-                            .infer = Infer,
-                            .quantize = QuantRule::kKeepScale,
-                            .rows = RowsOfTranspose,
-                            .reference = Reference,
-                            .offers = {{.name = "hachi_permute", .take = Take}}};
-  return def;
+std::span<const OpDef> transpose_ops() {
+  static const OpDef defs[] = {{.name = "Transpose",
+                                .infer = Infer,
+                                .quantize = QuantRule::kKeepScale,
+                                .rows = RowsOfTranspose,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_permute", .take = Take}}}};
+  return defs;
 }
 
 }  // namespace hachi

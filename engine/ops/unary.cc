@@ -1,6 +1,12 @@
+// Functions of one number that are no post-op, element by element. A member is a row of kFunctions.
 #include "engine/ops/unary.h"
 
+#include <cmath>
+#include <optional>
+
 #include "engine/base/status_macros.h"
+#include "engine/cpu/team.h"
+#include "engine/ops/family.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/quantized.h"
 #include "engine/ops/table_step.h"
@@ -8,6 +14,55 @@
 
 namespace hachi {
 namespace {
+
+struct Function {
+  std::string_view name;
+  double (*real)(double);               // what it computes
+  std::optional<UnaryFunction> kernel;  // nullopt: `real` of one element after the other
+  QuantRule quantize = QuantRule::kNone;
+  int64_t (*integer)(int64_t) = nullptr;  // of s32 and s64, wrapping at their width; null: it takes none
+};
+
+// What would blow up an integer's rounding, or jump at it, stays FP32.
+constexpr Function kFunctions[] = {
+    {"Abs", [](double x) { return std::abs(x); }, UnaryFunction::kAbs, QuantRule::kRescale,
+     [](int64_t x) { return x < 0 ? static_cast<int64_t>(0 - static_cast<uint64_t>(x)) : x; }},
+    {"Erf", [](double x) { return std::erf(x); }, UnaryFunction::kErf, QuantRule::kRescale},
+    {"Exp", [](double x) { return std::exp(x); }, UnaryFunction::kExp},
+    {"Log", [](double x) { return std::log(x); }, UnaryFunction::kLog},
+    {"Neg", [](double x) { return -x; }, UnaryFunction::kNeg, QuantRule::kRescale,
+     [](int64_t x) { return static_cast<int64_t>(0 - static_cast<uint64_t>(x)); }},
+    {"Reciprocal", [](double x) { return 1.0 / x; }, UnaryFunction::kReciprocal},
+    {"Sqrt", [](double x) { return std::sqrt(x); }, UnaryFunction::kSqrt},
+};
+
+absl::Status Infer(const Function& function, Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 1, 1));
+  const Value& x = *node.inputs[0];
+  if (IsReal(x) || function.integer == nullptr) {
+    RETURN_IF_ERROR(CheckReal(node, 0));
+    return SetOutput(node, RealType(*node.outputs[0]), *x.dims);
+  }
+  RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kF32, DType::kS32, DType::kS64}));
+  return SetOutput(node, x.dtype, *x.dims);
+}
+
+absl::Status Reference(const Function& function, const Node& node, std::span<const TensorView> inputs,
+                       std::span<Tensor> outputs) {
+  Tensor& y = outputs[0];
+  if (IsReal(*node.inputs[0])) {
+    for (int64_t i = 0; i < y.count(); ++i) {
+      const double x = function.real(static_cast<double>(RealAt(inputs[0], i, node.inputs[0]->quant)));
+      StoreReal(y, i, ApplyPostOps(node, inputs, i, static_cast<float>(x)), node.outputs[0]->quant);
+    }
+    return absl::OkStatus();
+  }
+  VisitDType(y.dtype(), [&](auto zero) {
+    for (int64_t i = 0; i < y.count(); ++i)
+      y.As<decltype(zero)>()[i] = static_cast<decltype(zero)>(function.integer(IntegerAt(inputs[0], i)));
+  });
+  return absl::OkStatus();
+}
 
 class UnaryStep final : public KernelStep {
  public:
@@ -27,44 +82,83 @@ class UnaryStep final : public KernelStep {
   const size_t count_;
 };
 
-}  // namespace
+// For functions that have no kernel.
+class ScalarStep final : public KernelStep {
+ public:
+  ScalarStep(double (*function)(double), int64_t count) : function_(function), count_(count) {}
 
-absl::Status InferUnary(Node& node) {
-  RETURN_IF_ERROR(CheckInputCount(node, 1, 1));
-  RETURN_IF_ERROR(CheckReal(node, 0));
-  return SetOutput(node, RealType(*node.outputs[0]), *node.inputs[0]->dims);
-}
-
-absl::Status ReferenceUnary(const UnaryOp& op, const Node& node, std::span<const TensorView> inputs,
-                            std::span<Tensor> outputs) {
-  for (int64_t i = 0; i < outputs[0].count(); ++i) {
-    const double y = op.function(static_cast<double>(RealAt(inputs[0], i, node.inputs[0]->quant)));
-    StoreReal(outputs[0], i, ApplyPostOps(node, inputs, i, static_cast<float>(y)), node.outputs[0]->quant);
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    const auto* in = reinterpret_cast<const float*>(buffers.inputs[0]);
+    auto* out = reinterpret_cast<float*>(buffers.outputs[0]);
+    ParallelFor(count_, kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        out[i] = static_cast<float>(function_(static_cast<double>(in[i])));
+    });
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
-}
 
-absl::StatusOr<StepMaker> TakeUnary(UnaryFunction function, const LowerContext& context) {
+ private:
+  static constexpr int64_t kGrain = 1024;  // elements worth waking the team for: some µs
+
+  double (*const function_)(double);
+  const int64_t count_;
+};
+
+absl::Status CheckPlainFloats(const LowerContext& context) {
   const TensorSpec src = context.Input(0), dst = context.Output();
   RETURN_IF_ERROR(CheckOneLayout(src, dst));
   RETURN_IF_ERROR(CheckNothingFused(context.node));
   if (src.dtype != DType::kF32 || dst.dtype != DType::kF32)
     return absl::UnimplementedError("types are not f32 in and out, expected those");
-  return [function, count = static_cast<size_t>(src.count())] {
+  return absl::OkStatus();
+}
+
+// u8 and s8 through a table of all 256 results, FP32 through our kernel.
+std::vector<Offer> OffersOf(const Function& function) {
+  const auto take_table = [&function](const LowerContext& context) -> absl::StatusOr<StepMaker> {
+    RETURN_IF_ERROR(CheckNothingFused(context.node));
+    return TakeTable(
+        context, [&function](float x) { return static_cast<float>(function.real(static_cast<double>(x))); });
+  };
+  const auto take_kernel = [&function](const LowerContext& context) {
+    return TakeUnary(*function.kernel, context);
+  };
+  const auto take_scalars = [&function](const LowerContext& context) -> absl::StatusOr<StepMaker> {
+    RETURN_IF_ERROR(CheckPlainFloats(context));
+    return [&function, count = context.Output().count()] {
+      return std::make_unique<ScalarStep>(function.real, count);
+    };
+  };
+  const Offer table{.name = "hachi_table", .take = take_table};
+  if (function.kernel) return {table, {.name = "hachi_unary", .take = take_kernel}};
+  return {table, {.name = "hachi_scalar", .take = take_scalars}};
+}
+
+OpDef DefOf(const Function& function) {
+  return {.name = function.name,
+          .infer = [&function](Node& node) { return Infer(function, node); },
+          .quantize = function.quantize,
+          .rows = RowsOfElements,
+          .reference = [&function](
+                           const Node& node, std::span<const TensorView> inputs,
+                           std::span<Tensor> outputs) { return Reference(function, node, inputs, outputs); },
+          .offers = OffersOf(function),
+          .layout_agnostic = true};
+}
+
+}  // namespace
+
+absl::StatusOr<StepMaker> TakeUnary(UnaryFunction function, const LowerContext& context) {
+  RETURN_IF_ERROR(CheckPlainFloats(context));
+  return [function, count = static_cast<size_t>(context.Output().count())] {
     return std::make_unique<UnaryStep>(function, count);
   };
 }
 
-std::vector<Offer> UnaryOffers(const UnaryOp& op) {
-  const auto take_table = [function = op.function](const LowerContext& context) -> absl::StatusOr<StepMaker> {
-    RETURN_IF_ERROR(CheckNothingFused(context.node));
-    return TakeTable(context,
-                     [function](float x) { return static_cast<float>(function(static_cast<double>(x))); });
-  };
-  const auto take_reals = [kernel = op.kernel](const LowerContext& context) {
-    return TakeUnary(kernel, context);
-  };
-  return {{.name = "hachi_table", .take = take_table}, {.name = "hachi_unary", .take = take_reals}};
+std::span<const OpDef> unary_ops() {
+  static const std::vector<OpDef> defs = OpsOf(kFunctions, DefOf);
+  return defs;
 }
 
 }  // namespace hachi

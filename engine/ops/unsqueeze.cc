@@ -30,14 +30,14 @@ absl::Status Infer(Node& node) {
 
 }  // namespace
 
-const OpDef& unsqueeze_op() {
-  static const OpDef def = {.name = "Unsqueeze",
-                            .infer = Infer,
-                            .quantize = QuantRule::kKeepScale,
-                            .rows = RowsOfSameOrder,
-                            .reference = ReferenceCopy,
-                            .offers = CopyOffers()};
-  return def;
+std::span<const OpDef> unsqueeze_ops() {
+  static const OpDef defs[] = {{.name = "Unsqueeze",
+                                .infer = Infer,
+                                .quantize = QuantRule::kKeepScale,
+                                .rows = RowsOfSameOrder,
+                                .reference = ReferenceCopy,
+                                .offers = CopyOffers()}};
+  return defs;
 }
 
 }  // namespace hachi

@@ -119,14 +119,14 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
 
 }  // namespace
 
-const OpDef& where_op() {
-  static const OpDef def = {.name = "Where",
-                            .infer = Infer,
-                            .rows = RowsOfElements,
-                            .reference = Reference,
-                            .offers = {{.name = "hachi_where", .take = Take}},
-                            .layout_agnostic = true};
-  return def;
+std::span<const OpDef> where_ops() {
+  static const OpDef defs[] = {{.name = "Where",
+                                .infer = Infer,
+                                .rows = RowsOfElements,
+                                .reference = Reference,
+                                .offers = {{.name = "hachi_where", .take = Take}},
+                                .layout_agnostic = true}};
+  return defs;
 }
 
 }  // namespace hachi
