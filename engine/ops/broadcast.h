@@ -5,19 +5,8 @@
 
 #include "engine/ops/op.h"
 
-// What element-wise operators of several inputs share, which broadcast as NumPy does.
+// What operators of several inputs share, which broadcast as NumPy does.
 namespace hachi {
-
-// One operator's arithmetic. Integers wrap at their type's width. More than two inputs are folded from the
-// left.
-struct BinaryFunction {
-  double (*real)(double, double);
-  int64_t (*integer)(int64_t, int64_t);
-};
-
-// Every input real (f32 or quantized), or every one of the same integer or f64 type; the output like them,
-// its content left unknown.
-absl::Status InferBroadcast(Node& node);
 
 // The contents of both inputs of a node, elements paired by broadcasting; nullopt where one is unknown.
 struct PairedContent {
@@ -44,15 +33,6 @@ struct BroadcastRows {
   // Where an operand's elements of row `row` begin.
   int64_t Begin(size_t operand, int64_t row) const;
 };
-
-// Post-ops are applied to real results.
-absl::Status ReferenceBroadcast(const Node& node, std::span<const TensorView> inputs,
-                                std::span<Tensor> outputs, const BinaryFunction& function);
-
-// Real inputs: two of them through oneDNN where it has a fast kernel, else our own, which takes any number of
-// operands, folded from the left, of any layouts and with any scales.
-enum class BroadcastKind { kAdd, kSub, kMul, kDiv, kMax, kMin, kPow };
-std::vector<Offer> BroadcastOffers(BroadcastKind kind);
 
 // Content of an operator of two integer inputs, element by element; `fn` gives nullopt where it knows none.
 template <typename Fn>

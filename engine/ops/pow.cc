@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/ops/arithmetic_kernels.h"
 #include "engine/ops/broadcast.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/quantized.h"
@@ -51,7 +52,8 @@ absl::StatusOr<StepMaker> TakeWrittenOut(const LowerContext& context) {
 }
 
 std::vector<Offer> Offers() {
-  std::vector<Offer> offers = BroadcastOffers(BroadcastKind::kPow);
+  std::vector<Offer> offers = ArithmeticOffers(
+      std::nullopt, CombineBy([](float x, float y) { return y == 2.0f ? x * x : std::pow(x, y); }));
   offers.insert(offers.begin(), {.name = "hachi_unary", .take = TakeWrittenOut});
   return offers;
 }

@@ -1,0 +1,179 @@
+#include "engine/ops/arithmetic_kernels.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/cpu/team.h"
+#include "engine/kernels/quantize.h"
+#include "engine/ops/broadcast.h"
+#include "engine/ops/infer.h"
+#include "engine/ops/onednn_step.h"
+
+namespace hachi {
+namespace {
+
+// With 1s in front, in a layout whose bytes are the same.
+TensorSpec Widen(TensorSpec spec, const TensorSpec& result, size_t rank) {
+  const size_t added = rank - spec.shape.size();
+  std::vector<int> order;
+  for (size_t axis = 0; axis < added; ++axis) order.push_back(static_cast<int>(axis));
+  for (const int axis : spec.layout.Order(spec.shape.size())) order.push_back(axis + static_cast<int>(added));
+  spec.shape.insert(spec.shape.begin(), added, 1);
+  spec.layout = Layout::FromOrder(std::move(order));
+  if (spec.layout.SameBytes(result.layout, spec.shape)) spec.layout = result.layout;
+  return spec;
+}
+
+// Integers that stand for no real numbers have no kernel.
+absl::Status CheckRealInputs(const Node& node) {
+  for (const Value* input : node.inputs)
+    if (!IsReal(*input))
+      return absl::UnimplementedError(absl::StrCat(
+          "'", input->name, "' is ", std::string(NameOf(input->dtype)), ", expected real numbers"));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StepMaker> TakeInLibrary(const LowerContext& context, BinarySpec::Kind kind) {
+  const Node& node = context.node;
+  RETURN_IF_ERROR(CheckRealInputs(node));
+  if (node.inputs.size() != 2)
+    return absl::UnimplementedError(absl::StrCat(node.inputs.size(), " inputs, expected 2"));
+  BinarySpec spec{.kind = kind, .post_ops = node.post_ops};
+  const TensorSpec dst = context.Output();
+  const size_t rank = std::max<size_t>(dst.shape.size(), 1);
+  spec.dst = Widen(dst, dst, rank);
+  spec.src = Widen(context.Input(0), spec.dst, rank);
+  spec.src1 = Widen(context.Input(1), spec.dst, rank);
+  OnednnStep::Operands operands{.src = 0, .src1 = 1};
+  // The library broadcasts its second operand only.
+  const bool commutes = kind != BinarySpec::Kind::kSub && kind != BinarySpec::Kind::kDiv;
+  if (commutes && spec.src.shape != spec.dst.shape) {
+    std::swap(spec.src, spec.src1);
+    std::swap(operands.src, operands.src1);
+  }
+  if (spec.src.shape != spec.dst.shape)
+    return absl::UnimplementedError("two operands that broadcast have no kernel, expected one");
+  return TakePrimitive(FindBinary(spec), operands);
+}
+
+// Pieces of rows in memory order; each operand is brought to floats, combined, and stored.
+class ArithmeticStep final : public KernelStep {
+ public:
+  ArithmeticStep(CombineFloats combine, BroadcastRows rows, std::vector<TensorSpec> operands,
+                 const TensorSpec& result, std::vector<PostOp> post_ops)
+      : combine_(combine),
+        rows_(std::move(rows)),
+        operands_(std::move(operands)),
+        dtype_(result.dtype),
+        quant_(result.quant),
+        post_ops_(std::move(post_ops)) {}
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    const int64_t length = rows_.length(), pieces = (length + kPiece - 1) / kPiece;
+    ParallelFor(
+        rows_.count() * pieces, kGrain / std::min(length + 1, kPiece) + 1, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t first = i % pieces * kPiece;
+            RunPiece(buffers, i / pieces, first, static_cast<size_t>(std::min(length - first, kPiece)));
+          }
+        });
+    return absl::OkStatus();
+  }
+
+ private:
+  static constexpr int64_t kPiece = 512;    // floats that stay in the first cache with the operands'
+  static constexpr int64_t kGrain = 16384;  // elements worth waking the team for: some µs
+
+  // Elements `first` to `first + count` of row `row`.
+  void RunPiece(const StepBuffers& buffers, int64_t row, int64_t first, size_t count) const {
+    alignas(64) float result[kPiece], operand[kPiece];
+    Load(buffers, 0, row, first, {result, count});
+    for (size_t k = 1; k < operands_.size(); ++k) {
+      Load(buffers, k, row, first, {operand, count});
+      combine_({result, count}, {operand, count});
+    }
+    for (const PostOp& post_op : post_ops_)
+      for (size_t i = 0; i < count; ++i) result[i] = ApplyPostOp(post_op, result[i], 0.0f);
+    std::byte* out =
+        buffers.outputs[0] + (row * rows_.length() + first) * static_cast<int64_t>(SizeOf(dtype_));
+    if (!quant_) {
+      std::copy_n(result, count, reinterpret_cast<float*>(out));
+    } else if (dtype_ == DType::kU8) {
+      Quantize({result, count}, quant_->scale(), quant_->zero_point(),
+               {reinterpret_cast<uint8_t*>(out), count});
+    } else {
+      Quantize({result, count}, quant_->scale(), quant_->zero_point(),
+               {reinterpret_cast<int8_t*>(out), count});
+    }
+  }
+
+  void Load(const StepBuffers& buffers, size_t k, int64_t row, int64_t first, std::span<float> to) const {
+    const TensorSpec& operand = operands_[k];
+    const int64_t stride = rows_.stride(k), at = rows_.Begin(k, row) + first * stride;
+    const auto load = [&](auto zero) {
+      using T = decltype(zero);
+      const T* from = reinterpret_cast<const T*>(buffers.inputs[k]) + at;
+      const auto real = [&](T x) {
+        if constexpr (std::is_same_v<T, float>) return x;
+        return DequantizeValue(x, operand.quant->scale(), operand.quant->zero_point());
+      };
+      if (stride == 0) {
+        std::ranges::fill(to, real(*from));
+      } else if (stride == 1) {
+        for (size_t i = 0; i < to.size(); ++i) to[i] = real(from[i]);
+      } else {
+        for (size_t i = 0; i < to.size(); ++i) to[i] = real(from[static_cast<int64_t>(i) * stride]);
+      }
+    };
+    if (operand.dtype == DType::kF32) {
+      load(float{});
+    } else if (operand.dtype == DType::kU8) {
+      load(uint8_t{});
+    } else {
+      load(int8_t{});
+    }
+  }
+
+  const CombineFloats combine_;
+  const BroadcastRows rows_;
+  const std::vector<TensorSpec> operands_;
+  const DType dtype_;
+  const std::optional<QuantParams> quant_;
+  const std::vector<PostOp> post_ops_;
+};
+
+absl::StatusOr<StepMaker> TakeInRows(const LowerContext& context, CombineFloats combine) {
+  const Node& node = context.node;
+  RETURN_IF_ERROR(CheckRealInputs(node));
+  for (const PostOp& post_op : node.post_ops)
+    if (post_op.kind == PostOp::Kind::kAdd)
+      return absl::UnimplementedError("a residual has no kernel here, expected none");
+  const TensorSpec dst = context.Output();
+  std::vector<TensorSpec> operands;
+  for (size_t k = 0; k < node.inputs.size(); ++k) {
+    operands.push_back(context.Input(k));
+    if (operands.back().quant && !operands.back().quant->per_tensor())
+      return absl::UnimplementedError("an operand quantized per channel has no kernel, expected per tensor");
+  }
+  BroadcastRows rows = BroadcastRows::Of(dst, operands);
+  return [combine, rows = std::move(rows), operands = std::move(operands), dst, post_ops = node.post_ops] {
+    return std::make_unique<ArithmeticStep>(combine, rows, operands, dst, post_ops);
+  };
+}
+
+}  // namespace
+
+std::vector<Offer> ArithmeticOffers(std::optional<BinarySpec::Kind> library, CombineFloats combine) {
+  std::vector<Offer> offers;
+  if (library)
+    offers.push_back({.name = "onednn", .take = [kind = *library](const LowerContext& context) {
+                        return TakeInLibrary(context, kind);
+                      }});
+  offers.push_back({.name = "hachi_broadcast",
+                    .take = [combine](const LowerContext& context) { return TakeInRows(context, combine); }});
+  return offers;
+}
+
+}  // namespace hachi
