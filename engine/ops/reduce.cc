@@ -1,4 +1,7 @@
-#include "engine/ops/reduce.h"
+// Reductions (ONNX opset 13 to 20): the axes are input 1 (left out or empty: all of them, or none where
+// noop_with_empty_axes is set), and stay as axes of one element unless keepdims is 0. A member is a row of
+// reduce_ops().
+#include "engine/kernels/reduce.h"
 
 #include <algorithm>
 #include <limits>
@@ -7,7 +10,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/kernels/permute.h"
 #include "engine/ops/infer.h"
-#include "engine/ops/quantized.h"
+#include "engine/ops/op.h"
 #include "engine/ops/take.h"
 
 namespace hachi {
@@ -62,9 +65,8 @@ class ReduceStep final : public KernelStep {
   const std::optional<Permute> permute_;
 };
 
-}  // namespace
-
-absl::Status InferReduction(Node& node) {
+// f32, s32 or s64.
+absl::Status Infer(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 1, 2));
   RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kF32, DType::kS32, DType::kS64}));
   ASSIGN_OR_RETURN(const std::vector<bool> reduced, ReducedAxes(node));
@@ -77,7 +79,7 @@ absl::Status InferReduction(Node& node) {
   return SetOutput(node, node.inputs[0]->dtype, std::move(dims));
 }
 
-absl::StatusOr<RowAxis> RowsOfReduction(const RowQuery& query) {
+absl::StatusOr<RowAxis> Rows(const RowQuery& query) {
   RETURN_IF_ERROR(OnlyFirstHoldsRows(query));
   if (!query.inputs[0]) return RowAxis();
   const size_t axis = *query.inputs[0];
@@ -87,41 +89,33 @@ absl::StatusOr<RowAxis> RowsOfReduction(const RowQuery& query) {
   return RowAxis(axis - static_cast<size_t>(std::count(reduced.begin(), reduced.begin() + axis, true)));
 }
 
-absl::Status ReferenceReduction(const Node& node, std::span<const TensorView> inputs,
-                                std::span<Tensor> outputs, Reduction reduction) {
+// `function` of each lane: of its elements as doubles, or as integers of their type.
+template <typename Function>
+absl::Status Reference(const Node& node, const TensorView& input, Tensor& output, const Function& function) {
   ASSIGN_OR_RETURN(const std::vector<bool> reduced, ReducedAxes(node));
-  const auto shape = inputs[0].shape;
   // The result's place of each element, its reduced axes left out.
-  std::vector<std::vector<int64_t>> lanes(static_cast<size_t>(outputs[0].count()));
-  for (int64_t i = 0; i < inputs[0].count(); ++i) {
+  std::vector<std::vector<size_t>> lanes(static_cast<size_t>(output.count()));
+  for (int64_t i = 0; i < input.count(); ++i) {
     int64_t rest = i, at = 0, stride = 1;
-    for (size_t axis = shape.size(); axis-- > 0; rest /= shape[axis]) {
+    for (size_t axis = input.shape.size(); axis-- > 0; rest /= input.shape[axis]) {
       if (reduced[axis]) continue;
-      at += rest % shape[axis] * stride;
-      stride *= shape[axis];
+      at += rest % input.shape[axis] * stride;
+      stride *= input.shape[axis];
     }
-    lanes[static_cast<size_t>(at)].push_back(i);
+    lanes[static_cast<size_t>(at)].push_back(static_cast<size_t>(i));
   }
-  VisitDType(outputs[0].dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    using Sum = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
+  const auto reduce = [&]<typename T, typename Wide>(T /*from*/, Wide /*to*/) {
     for (size_t o = 0; o < lanes.size(); ++o) {
-      Sum sum = 0, max = static_cast<Sum>(std::is_floating_point_v<T>
-                                              ? -std::numeric_limits<double>::infinity()
-                                              : static_cast<double>(std::numeric_limits<T>::lowest()));
-      for (const int64_t i : lanes[o]) {
-        const auto x = static_cast<Sum>(inputs[0].As<T>()[i]);
-        sum += x;
-        max = std::max(max, x);
-      }
-      if (reduction == Reduction::kMean && !lanes[o].empty()) sum /= static_cast<Sum>(lanes[o].size());
-      outputs[0].As<T>()[o] = static_cast<T>(reduction == Reduction::kMax ? max : sum);
+      std::vector<Wide> lane;
+      for (const size_t i : lanes[o]) lane.push_back(static_cast<Wide>(input.As<T>()[i]));
+      output.As<T>()[o] = static_cast<T>(function(std::span<const Wide>(lane)));
     }
-  });
+  };
+  if (output.dtype() == DType::kF32) reduce(float{}, double{});
+  if (output.dtype() == DType::kS32) reduce(int32_t{}, int32_t{});
+  if (output.dtype() == DType::kS64) reduce(int64_t{}, int64_t{});
   return absl::OkStatus();
 }
-
-namespace {
 
 // How the input's elements lie for a reduction: [outer][length][inner] as they are, or as rows of `length`
 // after a permutation.
@@ -188,9 +182,8 @@ StepMaker MakerOf(Reduction reduction, Form form) {
   };
 }
 
-}  // namespace
-
-std::vector<Offer> ReductionOffers(Reduction reduction) {
+// FP32 through our kernel; axes that do not lie together in memory are brought together first.
+std::vector<Offer> OffersOf(Reduction reduction) {
   const auto take = [reduction](const LowerContext& context) -> absl::StatusOr<StepMaker> {
     ASSIGN_OR_RETURN(Form form, Form::Of(context));
     if (form.permute)
@@ -202,6 +195,52 @@ std::vector<Offer> ReductionOffers(Reduction reduction) {
     return MakerOf(reduction, std::move(form));
   };
   return {{.name = "hachi_reduce", .take = take}, {.name = "hachi_permuted_reduce", .take = take_permuted}};
+}
+
+template <typename Function>
+OpDef Member(std::string_view name, Reduction kernel, Function function) {
+  return {.name = name,
+          .infer = Infer,
+          .rows = Rows,
+          .reference =
+              [=](const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+                return Reference(node, inputs[0], outputs[0], function);
+              },
+          .offers = OffersOf(kernel),
+          .layout_agnostic = true};
+}
+
+template <typename T>
+using Wide = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
+
+// Integers wrap.
+template <typename T>
+Wide<T> Sum(std::span<const T> lane) {
+  std::conditional_t<std::is_floating_point_v<T>, double, uint64_t> sum = 0;
+  for (const T x : lane) sum += static_cast<decltype(sum)>(x);
+  return static_cast<Wide<T>>(sum);
+}
+
+template <typename T>
+T Max(std::span<const T> lane) {
+  T max = std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
+                                               : std::numeric_limits<T>::lowest();
+  for (const T x : lane) max = std::max(max, x);
+  return max;
+}
+
+}  // namespace
+
+std::span<const OpDef> reduce_ops() {
+  static const OpDef defs[] = {
+      Member("ReduceMax", Reduction::kMax, [](auto lane) { return Max(lane); }),
+      Member("ReduceMean", Reduction::kMean,
+             [](auto lane) {
+               return lane.empty() ? 0 : Sum(lane) / static_cast<decltype(Sum(lane))>(lane.size());
+             }),
+      Member("ReduceSum", Reduction::kSum, [](auto lane) { return Sum(lane); }),
+  };
+  return defs;
 }
 
 }  // namespace hachi
