@@ -123,6 +123,7 @@ std::span<const OpDef> cast_ops() {
   static const OpDef defs[] = {{.name = "Cast",
                                 .infer = Infer,
                                 .rows = RowsOfElements,
+                                .passes_integers = true,
                                 .reference = Reference,
                                 .offers = {{.name = "hachi_cast", .take = Take}},
                                 .layout_agnostic = true}};

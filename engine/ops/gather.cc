@@ -132,6 +132,7 @@ std::span<const OpDef> gather_ops() {
                                 .infer = Infer,
                                 .quantize = QuantRule::kKeepScale,
                                 .rows = RowsOfGather,
+                                .index_input = 1,
                                 .reference = Reference,
                                 .offers = {{.name = "hachi_gather", .take = Take}}}};
   return defs;

@@ -13,7 +13,8 @@ std::optional<IntegerRange> IndexRange(const Value& value) {
     range = {std::max(range->lowest, other.lowest), std::min(range->highest, other.highest)};
   };
   for (const Node* user : value.users) {
-    if (user->op == "Gather" && user->inputs[1] == &value) {
+    const OpDef& op = *FindOp(user->op);
+    if (op.index_input >= 0 && user->input(static_cast<size_t>(op.index_input)) == &value) {
       const Value& table = *user->inputs[0];
       const int64_t axis = *user->Int("axis", 0);
       const Dim& rows =
@@ -22,7 +23,7 @@ std::optional<IntegerRange> IndexRange(const Value& value) {
       continue;
     }
     const bool is_integer = user->output()->dtype == DType::kS32 || user->output()->dtype == DType::kS64;
-    const bool passes_on = FindOp(user->op)->quantize == QuantRule::kKeepScale || user->op == "Cast";
+    const bool passes_on = op.quantize == QuantRule::kKeepScale || op.passes_integers;
     if (!is_integer || !passes_on || user->inputs[0] != &value) continue;
     if (const auto behind = IndexRange(*user->output())) join(*behind);
   }

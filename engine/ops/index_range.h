@@ -7,9 +7,9 @@
 
 namespace hachi {
 
-// What an integer input's elements may be where they pick rows of tables (Gather), themselves or in what only
-// passes them on; nullopt: they pick none, or of tables whose size a symbol says. Types and shapes are
-// inferred.
+// What an integer input's elements may be where they pick rows of tables (OpDef::index_input), themselves or
+// in what only passes them on; nullopt: they pick none, or of tables whose size a symbol says. Types and
+// shapes are inferred.
 std::optional<IntegerRange> IndexRange(const Value& value);
 
 }  // namespace hachi

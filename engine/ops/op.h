@@ -89,6 +89,12 @@ struct OpDef {
   // The input that inference alone reads, as the dimensions of the output; -1: none.
   int shape_input = -1;
 
+  // The input whose integers pick elements of input 0 along the attribute `axis`; -1: none.
+  int index_input = -1;
+
+  // Whether integers of the output are those of input 0, as they are where it keeps their scale (kKeepScale).
+  bool passes_integers = false;
+
   // The definition of the right answer: plain loops on dense row-major tensors, for real and (where
   // `quantize` says so) quantized values. The node's values say the quantization; post_ops are applied. Also
   // folds constants. Outputs come allocated with dtype and shape. Shares no code with the offers.
