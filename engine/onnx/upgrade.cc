@@ -1,10 +1,6 @@
 #include "engine/onnx/upgrade.h"
 
-#include <algorithm>
-#include <map>
 #include <memory>
-#include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -90,100 +86,11 @@ absl::Status UpgradeResize10(Graph& graph, Node& node) {
   return absl::OkStatus();
 }
 
-// Numbers of dimensions, as far as they follow from the operators that stand around a softmax. This is not
-// shape inference: it decides only whether an old softmax needs the two-dimensional detour.
-class Ranks {
- public:
-  // REQUIRES: called for the nodes in topological order, each in its newest form.
-  void Note(const Node& node) {
-    if (const auto rank = OutputRank(node))
-      for (const Value* output : node.outputs) ranks_[output] = *rank;
-  }
-
-  std::optional<int64_t> Of(const Value* value) const {
-    if (value == nullptr) return std::nullopt;
-    if (value->dims) return static_cast<int64_t>(value->rank());
-    const auto found = ranks_.find(value);
-    return found == ranks_.end() ? std::nullopt : std::optional(found->second);
-  }
-
- private:
-  std::optional<int64_t> OutputRank(const Node& node) const {
-    static const std::set<std::string> same = {"AveragePool",
-                                               "BatchNormalization",
-                                               "Cast",
-                                               "Clip",
-                                               "Conv",
-                                               "Dropout",
-                                               "Elu",
-                                               "Erf",
-                                               "Exp",
-                                               "Identity",
-                                               "LeakyRelu",
-                                               "LogSoftmax",
-                                               "MaxPool",
-                                               "Neg",
-                                               "Relu",
-                                               "Sigmoid",
-                                               "Softmax",
-                                               "Sqrt",
-                                               "Tanh",
-                                               "Transpose",
-                                               "Concat",
-                                               "HardSigmoid",
-                                               "GlobalAveragePool",
-                                               "LRN"};
-    static const std::set<std::string> broadcast = {"Add", "Div", "MatMul", "Mul", "Pow", "Sub", "Where"};
-    const auto count = [](const Value* list) -> std::optional<int64_t> {
-      if (list == nullptr || !list->is_constant()) return std::nullopt;
-      return list->constant->count();
-    };
-    if (node.op == "Gemm" || node.op == "Flatten") return 2;
-    if (node.op == "Reshape") return count(node.input(1));
-    if (same.contains(node.op)) return Of(node.input(0));
-    const auto rank = Of(node.input(0)), more = Of(node.input(1));
-    if (!rank) return std::nullopt;
-    if (node.op == "Unsqueeze" || node.op == "Squeeze") {
-      const auto axes = count(node.input(1));
-      if (!axes) return std::nullopt;
-      return node.op == "Unsqueeze" ? *rank + *axes : *rank - *axes;
-    }
-    if (!more) return std::nullopt;
-    if (node.op == "Gather") return *rank + *more - 1;
-    if (!broadcast.contains(node.op)) return std::nullopt;
-    if (node.op == "MatMul" && (*rank < 2 || *more < 2)) return std::nullopt;
-    if (node.op != "Where") return std::max(*rank, *more);
-    const auto last = Of(node.input(2));
-    return last ? std::optional(std::max({*rank, *more, *last})) : std::nullopt;
-  }
-
-  std::map<const Value*, int64_t> ranks_;
-};
-
-// Before opset 13 the operator saw a matrix: dimensions before `axis` by dimensions from it on. The newest
-// form takes one axis; where that is not the same, the matrix is made: Flatten, Softmax, Reshape.
-absl::Status UpgradeSoftmax(Graph& graph, Node& node, const Ranks& ranks) {
+// Until opset 12 the operator saw a matrix: dimensions before `axis` by dimensions from it on.
+absl::Status UpgradeSoftmax(Node& node) {
   ASSIGN_OR_RETURN(const int64_t axis, node.Int("axis", 1));
-  Value* x = node.input(0);
-  if (x == nullptr) return absl::InvalidArgumentError("has no input, expected one");
-  const auto rank = ranks.Of(x);
-  if (axis == -1 || (rank && axis == *rank - 1)) {
-    node.attrs["axis"] = int64_t{-1};
-    return absl::OkStatus();
-  }
-  const auto add = [&](const char* op, const char* suffix, Value* input, std::map<std::string, Attr> attrs) {
-    return graph
-        .AddNode(op, graph.UniqueNodeName(node.name + suffix), {input},
-                 {graph.UniqueValueName(node.output()->name + suffix)}, std::move(attrs), &node)
-        ->output();
-  };
-  Value* shape = add("Shape", "_shape", x, {});
-  Value* matrix = add("Flatten", "_flat", x, {{"axis", axis}});
-  Value* result = add(node.op.c_str(), "_2d", matrix, {{"axis", int64_t{-1}}});
-  node.op = "Reshape";
-  node.attrs.clear();
-  graph.SetInput(&node, 0, result);
-  graph.SetInput(&node, 1, shape);
+  node.attrs["axis"] = axis;
+  if (axis != -1) node.attrs["matrix"] = int64_t{1};
   return absl::OkStatus();
 }
 
@@ -198,7 +105,7 @@ absl::Status UpgradeBatchNormalization(Node& node) {
   return absl::OkStatus();
 }
 
-absl::Status UpgradeNode(Graph& graph, Node& node, int64_t opset, const Ranks& ranks) {
+absl::Status UpgradeNode(Graph& graph, Node& node, int64_t opset) {
   RETURN_IF_ERROR(MoveAttrs(graph, node, opset));
   const std::string& op = node.op;
   if (op == "BatchNormalization") return UpgradeBatchNormalization(node);
@@ -209,8 +116,7 @@ absl::Status UpgradeNode(Graph& graph, Node& node, int64_t opset, const Ranks& r
           node.inputs[i]->constant->count() == 0)
         graph.SetInput(&node, i, nullptr);
   }
-  if (opset < 13 && (op == "Softmax" || op == "LogSoftmax" || op == "Hardmax"))
-    return UpgradeSoftmax(graph, node, ranks);
+  if (opset < 13 && (op == "Softmax" || op == "LogSoftmax" || op == "Hardmax")) return UpgradeSoftmax(node);
   if (op == "Split" && opset < 18 && node.input(1) == nullptr)
     node.attrs["num_outputs"] = static_cast<int64_t>(node.outputs.size());
   if (op == "RoiAlign" && opset < 16) node.attrs["coordinate_transformation_mode"] = "output_half_pixel";
@@ -229,12 +135,10 @@ absl::Status UpgradeNode(Graph& graph, Node& node, int64_t opset, const Ranks& r
 }  // namespace
 
 absl::Status Upgrade(Graph& graph, int64_t opset) {
-  Ranks ranks;
   for (Node* node : graph.NodeList()) {
     const std::string op = node->op;
-    RETURN_IF_ERROR(WithContext(UpgradeNode(graph, *node, opset, ranks),
+    RETURN_IF_ERROR(WithContext(UpgradeNode(graph, *node, opset),
                                 absl::StrCat("node '", node->name, "': ", op, " of opset ", opset)));
-    ranks.Note(*node);
   }
   return absl::OkStatus();
 }

@@ -1,4 +1,5 @@
-// Softmax (ONNX opset 13) along one axis.
+// Softmax (ONNX opset 13) along one axis; where our attribute `matrix` is set, along all from `axis` on
+// together, as until opset 12.
 #include "engine/kernels/softmax.h"
 
 #include <cmath>
@@ -14,24 +15,33 @@
 namespace hachi {
 namespace {
 
-absl::StatusOr<size_t> AxisOf(const Node& node) {
+// What is normalized together.
+struct Axes {
+  size_t begin, end;
+};
+
+absl::StatusOr<Axes> AxesOf(const Node& node) {
+  const size_t rank = node.inputs[0]->rank();
   ASSIGN_OR_RETURN(const int64_t axis, node.Int("axis", -1));
-  return CheckAxis(axis, node.inputs[0]->rank());
+  ASSIGN_OR_RETURN(const int64_t matrix, node.Int("matrix", 0));
+  ASSIGN_OR_RETURN(const size_t begin, CheckAxis(axis, rank));
+  return Axes{begin, matrix != 0 ? rank : begin + 1};
 }
 
 absl::Status Infer(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 1, 1));
   RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kF32}));
   RETURN_IF_ERROR(CheckRank(node, 0, 1, 12));
-  RETURN_IF_ERROR(AxisOf(node).status());
+  RETURN_IF_ERROR(AxesOf(node).status());
   return SetOutput(node, DType::kF32, *node.inputs[0]->dims);
 }
 
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
-  ASSIGN_OR_RETURN(const size_t axis, AxisOf(node));
+  ASSIGN_OR_RETURN(const Axes axes, AxesOf(node));
   const auto x = inputs[0].As<float>();
   const auto y = outputs[0].As<float>();
-  const int64_t length = inputs[0].shape[axis], step = CountOf(inputs[0].shape.subspan(axis + 1));
+  const int64_t length = CountOf(inputs[0].shape.subspan(axes.begin, axes.end - axes.begin));
+  const int64_t step = CountOf(inputs[0].shape.subspan(axes.end));
   for (int64_t i = 0; i < inputs[0].count(); ++i) {
     if (i / step % length != 0) continue;  // not the first of its lane
     float largest = -std::numeric_limits<float>::infinity();
@@ -90,19 +100,19 @@ struct Rows {
   TensorSpec src, dst;
   size_t count;    // of elements
   int64_t length;  // of a row
-  Layout layout;   // in which the axis is innermost
+  Layout layout;   // in which the axes are innermost
 
   static absl::StatusOr<Rows> Of(const LowerContext& context) {
     RETURN_IF_ERROR(CheckNothingFused(context.node));
-    ASSIGN_OR_RETURN(const size_t axis, AxisOf(context.node));
+    ASSIGN_OR_RETURN(const Axes axes, AxesOf(context.node));
     Rows rows{context.Input(0), context.Output(), 0, 0, {}};
     rows.count = static_cast<size_t>(rows.src.count());
-    rows.length = rows.src.shape[axis];
+    rows.length = CountOf(std::span(rows.src.shape).subspan(axes.begin, axes.end - axes.begin));
     if (rows.length == 0) return absl::UnimplementedError("the axis is empty, expected elements");
     std::vector<int> order;
-    for (const int a : rows.src.layout.Order(rows.src.shape.size()))
-      if (a != static_cast<int>(axis)) order.push_back(a);
-    order.push_back(static_cast<int>(axis));
+    for (const int axis : rows.src.layout.Order(rows.src.shape.size()))
+      if (axis < static_cast<int>(axes.begin) || axis >= static_cast<int>(axes.end)) order.push_back(axis);
+    for (size_t axis = axes.begin; axis < axes.end; ++axis) order.push_back(static_cast<int>(axis));
     rows.layout = Layout::FromOrder(std::move(order));
     return rows;
   }
@@ -129,8 +139,10 @@ absl::StatusOr<StepMaker> TakePermuted(const LowerContext& context) {
 }
 
 absl::StatusOr<RowAxis> RowsOfSoftmax(const RowQuery& query) {
-  ASSIGN_OR_RETURN(const size_t axis, AxisOf(query.node));
-  return query.inputs[0] == axis ? MixesRows(axis) : absl::StatusOr<RowAxis>(query.inputs[0]);
+  ASSIGN_OR_RETURN(const Axes axes, AxesOf(query.node));
+  const RowAxis& rows = query.inputs[0];
+  if (rows && *rows >= axes.begin && *rows < axes.end) return MixesRows(*rows);
+  return rows;
 }
 
 }  // namespace

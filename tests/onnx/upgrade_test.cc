@@ -80,31 +80,14 @@ TEST(UpgradeTest, EqualSplitsSayIntoHowMany) {
   EXPECT_THAT(Imported(model), HasSubstr("Split(x) {num_outputs=2}"));
 }
 
-TEST(UpgradeTest, SoftmaxOverTheLastAxisStaysOne) {
-  ModelBuilder matrix = Model(11);
-  matrix.Node("Softmax", {"m"}, {"y"}, "softmax");
-  EXPECT_THAT(Imported(matrix), testing::StartsWith("  softmax: Softmax(m) {axis=-1} -> y"));
-
-  // Through the operators of an attention head, whose ranks are known.
-  ModelBuilder attention = Model(12);
-  SetInts(attention.Node("Transpose", {"x"}, {"t"}, "t"), "perm", {0, 2, 1});
-  attention.Node("MatMul", {"x", "t"}, {"s"}, "s");
-  attention.Floats("scale", {}, {8});
-  attention.Node("Div", {"s", "scale"}, {"d"}, "d");
-  SetInt(attention.Node("Softmax", {"d"}, {"y"}, "softmax"), "axis", 2);
-  EXPECT_THAT(Imported(attention), HasSubstr("softmax: Softmax(d) {axis=-1} -> y"));
-}
-
-TEST(UpgradeTest, SoftmaxOverSeveralAxesGoesThroughAMatrix) {
+TEST(UpgradeTest, OldSoftmaxKeepsItsMatrixFormUnlessItIsTheLastAxis) {
   ModelBuilder model = Model(12);
   model.Node("Softmax", {"x"}, {"y"}, "softmax");
-  EXPECT_EQ(Imported(model), R"(  softmax_shape: Shape(x) -> y_shape: f32[?]
-  softmax_flat: Flatten(x) {axis=1} -> y_flat: f32[?]
-  softmax_2d: Softmax(y_flat) {axis=-1} -> y_2d: f32[?]
-  softmax: Reshape(y_2d, y_shape) -> y: f32[?]
-  output y = y
-}
-)");
+  EXPECT_THAT(Imported(model), testing::StartsWith("  softmax: Softmax(x) {axis=1, matrix=1} -> y"));
+
+  ModelBuilder last = Model(12);
+  SetInt(last.Node("Softmax", {"x"}, {"y"}, "softmax"), "axis", -1);
+  EXPECT_THAT(Imported(last), testing::StartsWith("  softmax: Softmax(x) {axis=-1} -> y"));
 }
 
 TEST(UpgradeTest, NewSoftmaxIsLeftAlone) {
