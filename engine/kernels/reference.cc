@@ -238,14 +238,19 @@ void Reduce(Reduction reduction, std::span<const float> in, int64_t length, int6
             std::span<float> out) {
   for (int64_t i = 0; i < static_cast<int64_t>(out.size()); ++i) {
     const int64_t first = i / inner * length * inner + i % inner;
-    double sum = 0, max = -std::numeric_limits<double>::infinity();
+    double sum = 0, magnitudes = 0, squares = 0, product = 1;
+    double max = -std::numeric_limits<double>::infinity(), min = -max;
     for (int64_t k = 0; k < length; ++k) {
       const double x = in[static_cast<size_t>(first + k * inner)];
       sum += x;
+      magnitudes += std::abs(x);
+      squares += x * x;
+      product *= x;
       max = std::max(max, x);
+      min = std::min(min, x);
     }
-    if (reduction == Reduction::kMean) sum /= static_cast<double>(length);
-    out[static_cast<size_t>(i)] = static_cast<float>(reduction == Reduction::kMax ? max : sum);
+    const double results[] = {sum, sum / static_cast<double>(length), max, min, product, magnitudes, squares};
+    out[static_cast<size_t>(i)] = static_cast<float>(results[static_cast<size_t>(reduction)]);
   }
 }
 

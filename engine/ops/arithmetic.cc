@@ -20,7 +20,7 @@ struct Arithmetic {
   std::optional<BinarySpec::Kind> library;
   CombineFloats floats;  // our kernel
   double (*real)(double, double);
-  int64_t (*integer)(int64_t, int64_t);
+  int64_t (*integer)(int64_t, int64_t) = nullptr;                   // null: it takes none
   std::optional<Dim> (*content)(const Dim&, const Dim&) = nullptr;  // of elements of shapes; null: unknown
   size_t most_inputs = 2;
   bool divides = false;  // integers by 0 are an error
@@ -60,16 +60,20 @@ constexpr Arithmetic kArithmetic[] = {
      [](double a, double b) { return a * b; },
      [](int64_t a, int64_t b) { return Wrapped(static_cast<uint64_t>(a) * static_cast<uint64_t>(b)); },
      [](const Dim& a, const Dim& b) { return std::optional(a * b); }},
+    {"PRelu", std::nullopt, CombineBy([](float a, float b) { return a < 0 ? a * b : a; }),
+     [](double a, double b) { return a < 0 ? a * b : a; }},
     {"Sub", BinarySpec::Kind::kSub, CombineBy([](float a, float b) { return a - b; }),
      [](double a, double b) { return a - b; },
      [](int64_t a, int64_t b) { return Wrapped(static_cast<uint64_t>(a) - static_cast<uint64_t>(b)); },
      [](const Dim& a, const Dim& b) { return std::optional(a - b); }},
+    {"Sum", BinarySpec::Kind::kAdd, CombineBy([](float a, float b) { return a + b; }),
+     [](double a, double b) { return a + b; }, nullptr, nullptr, kAnyNumber},
 };
 
 // Every input real (f32 or quantized), or every one of the same integer or f64 type.
-absl::Status CheckTypes(const Node& node) {
+absl::Status CheckTypes(const Arithmetic& arithmetic, const Node& node) {
   const DType dtype = node.inputs[0]->dtype;
-  const bool real = IsReal(*node.inputs[0]);
+  const bool real = IsReal(*node.inputs[0]) || arithmetic.integer == nullptr;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     if (node.inputs[i] == nullptr)
       return absl::InvalidArgumentError(absl::StrCat("input ", i, " is left out, expected a value"));
@@ -85,7 +89,7 @@ absl::Status Infer(const Arithmetic& arithmetic, Node& node) {
   const size_t most = arithmetic.most_inputs;
   RETURN_IF_ERROR(most == kAnyNumber ? CheckInputCount(node, 1, node.inputs.size())
                                      : CheckInputCount(node, most, most));
-  RETURN_IF_ERROR(CheckTypes(node));
+  RETURN_IF_ERROR(CheckTypes(arithmetic, node));
   SymbolicShape dims;
   for (const Value* input : node.inputs) {
     ASSIGN_OR_RETURN(dims, BroadcastDims(dims, *input->dims));

@@ -120,10 +120,15 @@ OpDef Member(std::string_view name, std::initializer_list<DType> types, CompareD
 
 std::span<const OpDef> compare_ops() {
   static const OpDef defs[] = {
+      Member<std::logical_and<>>("And", kLogic),
       Member<std::equal_to<>>("Equal", kNumbersAndLogic, AreEqual),
       Member<std::greater<>>("Greater", kNumbers),
+      Member<std::greater_equal<>>("GreaterOrEqual", kNumbers),
       Member<std::less<>>("Less", kNumbers),
+      Member<std::less_equal<>>("LessOrEqual", kNumbers),
       Member<NotFirst>("Not", kLogic, nullptr, /*arity=*/1),
+      Member<std::logical_or<>>("Or", kLogic),
+      Member<std::not_equal_to<>>("Xor", kLogic),
   };
   return defs;
 }

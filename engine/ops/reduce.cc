@@ -4,11 +4,13 @@
 #include "engine/kernels/reduce.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/kernels/permute.h"
+#include "engine/kernels/unary.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 #include "engine/ops/take.h"
@@ -32,12 +34,18 @@ absl::StatusOr<std::vector<bool>> ReducedAxes(const Node& node) {
   return reduced;
 }
 
+// A reduction, then a function of its result.
+struct Kernel {
+  Reduction reduction;
+  std::optional<UnaryFunction> function = {};
+};
+
 class ReduceStep final : public KernelStep {
  public:
-  ReduceStep(Reduction reduction, const TensorSpec& src, size_t results, int64_t length, int64_t inner,
+  ReduceStep(const Kernel& kernel, const TensorSpec& src, size_t results, int64_t length, int64_t inner,
              std::optional<Permute> permute)
       : KernelStep({.scratch_bytes = permute ? static_cast<size_t>(src.bytes()) : 0}),
-        reduction_(reduction),
+        kernel_(kernel),
         count_(static_cast<size_t>(src.count())),
         results_(results),
         length_(length),
@@ -53,22 +61,23 @@ class ReduceStep final : public KernelStep {
       permute_->Run(in, buffers.scratch);
       in = buffers.scratch;
     }
-    Reduce(reduction_, {reinterpret_cast<const float*>(in), count_}, length_, inner_,
-           {reinterpret_cast<float*>(buffers.outputs[0]), results_});
+    const std::span results(reinterpret_cast<float*>(buffers.outputs[0]), results_);
+    Reduce(kernel_.reduction, {reinterpret_cast<const float*>(in), count_}, length_, inner_, results);
+    if (kernel_.function) ApplyUnary(*kernel_.function, results, results);
     return absl::OkStatus();
   }
 
  private:
-  const Reduction reduction_;
+  const Kernel kernel_;
   const size_t count_, results_;
   const int64_t length_, inner_;
   const std::optional<Permute> permute_;
 };
 
-// f32, s32 or s64.
-absl::Status Infer(Node& node) {
+absl::Status Infer(Node& node, bool takes_integers) {
   RETURN_IF_ERROR(CheckInputCount(node, 1, 2));
-  RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kF32, DType::kS32, DType::kS64}));
+  RETURN_IF_ERROR(takes_integers ? CheckInputType(node, 0, {DType::kF32, DType::kS32, DType::kS64})
+                                 : CheckInputType(node, 0, {DType::kF32}));
   ASSIGN_OR_RETURN(const std::vector<bool> reduced, ReducedAxes(node));
   ASSIGN_OR_RETURN(const int64_t keep, node.Int("keepdims", 1));
   SymbolicShape dims;
@@ -175,50 +184,80 @@ absl::StatusOr<Form> Form::Of(const LowerContext& context) {
   return form;
 }
 
-StepMaker MakerOf(Reduction reduction, Form form) {
-  return [reduction, form = std::move(form)] {
-    return std::make_unique<ReduceStep>(reduction, form.src, form.results, form.length, form.inner,
+StepMaker MakerOf(const Kernel& kernel, Form form) {
+  return [kernel, form = std::move(form)] {
+    return std::make_unique<ReduceStep>(kernel, form.src, form.results, form.length, form.inner,
                                         form.permute);
   };
 }
 
 // FP32 through our kernel; axes that do not lie together in memory are brought together first.
-std::vector<Offer> OffersOf(Reduction reduction) {
-  const auto take = [reduction](const LowerContext& context) -> absl::StatusOr<StepMaker> {
+std::vector<Offer> OffersOf(const Kernel& kernel) {
+  const auto take = [kernel](const LowerContext& context) -> absl::StatusOr<StepMaker> {
     ASSIGN_OR_RETURN(Form form, Form::Of(context));
     if (form.permute)
       return absl::UnimplementedError("the reduced axes do not lie together, expected them to");
-    return MakerOf(reduction, std::move(form));
+    return MakerOf(kernel, std::move(form));
   };
-  const auto take_permuted = [reduction](const LowerContext& context) -> absl::StatusOr<StepMaker> {
+  const auto take_permuted = [kernel](const LowerContext& context) -> absl::StatusOr<StepMaker> {
     ASSIGN_OR_RETURN(Form form, Form::Of(context));
-    return MakerOf(reduction, std::move(form));
+    return MakerOf(kernel, std::move(form));
   };
   return {{.name = "hachi_reduce", .take = take}, {.name = "hachi_permuted_reduce", .take = take_permuted}};
 }
 
+// A function that is no integer of integers takes real numbers alone.
 template <typename Function>
-OpDef Member(std::string_view name, Reduction kernel, Function function) {
+OpDef Member(std::string_view name, const std::optional<Kernel>& kernel, Function function) {
+  constexpr bool kTakesIntegers =
+      std::is_integral_v<std::invoke_result_t<Function, std::span<const int64_t>>>;
   return {.name = name,
-          .infer = Infer,
+          .infer = [](Node& node) { return Infer(node, kTakesIntegers); },
           .rows = Rows,
           .reference =
               [=](const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
                 return Reference(node, inputs[0], outputs[0], function);
               },
-          .offers = OffersOf(kernel),
+          .offers = kernel ? OffersOf(*kernel) : std::vector<Offer>(),
           .layout_agnostic = true};
 }
 
+// Integers are summed and multiplied as these, and wrap.
 template <typename T>
-using Wide = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
+using Wide = std::conditional_t<std::is_floating_point_v<T>, double, uint64_t>;
 
-// Integers wrap.
 template <typename T>
-Wide<T> Sum(std::span<const T> lane) {
-  std::conditional_t<std::is_floating_point_v<T>, double, uint64_t> sum = 0;
-  for (const T x : lane) sum += static_cast<decltype(sum)>(x);
-  return static_cast<Wide<T>>(sum);
+auto Sum(std::span<const T> lane) {
+  Wide<T> sum = 0;
+  for (const T x : lane) sum += static_cast<Wide<T>>(x);
+  return static_cast<std::conditional_t<std::is_floating_point_v<T>, double, int64_t>>(sum);
+}
+
+template <typename T>
+T Mean(std::span<const T> lane) {
+  const auto sum = Sum(lane);
+  return lane.empty() ? T{} : static_cast<T>(sum / static_cast<decltype(sum)>(lane.size()));
+}
+
+template <typename T>
+T Product(std::span<const T> lane) {
+  Wide<T> product = 1;
+  for (const T x : lane) product *= static_cast<Wide<T>>(x);
+  return static_cast<T>(product);
+}
+
+template <typename T>
+T SumOfMagnitudes(std::span<const T> lane) {
+  Wide<T> sum = 0;
+  for (const T x : lane) sum += x < 0 ? 0 - static_cast<Wide<T>>(x) : static_cast<Wide<T>>(x);
+  return static_cast<T>(sum);
+}
+
+template <typename T>
+T SumOfSquares(std::span<const T> lane) {
+  Wide<T> sum = 0;
+  for (const T x : lane) sum += static_cast<Wide<T>>(x) * static_cast<Wide<T>>(x);
+  return static_cast<T>(sum);
 }
 
 template <typename T>
@@ -229,16 +268,42 @@ T Max(std::span<const T> lane) {
   return max;
 }
 
+template <typename T>
+T Min(std::span<const T> lane) {
+  T min = std::numeric_limits<T>::has_infinity ? std::numeric_limits<T>::infinity()
+                                               : std::numeric_limits<T>::max();
+  for (const T x : lane) min = std::min(min, x);
+  return min;
+}
+
+// The largest is taken out, so that nothing overflows.
+template <typename T>
+double LogSumExp(std::span<const T> lane) {
+  const auto max = static_cast<double>(Max(lane));
+  if (std::isinf(max)) return max;
+  double sum = 0;
+  for (const T x : lane) sum += std::exp(static_cast<double>(x) - max);
+  return max + std::log(sum);
+}
+
 }  // namespace
 
 std::span<const OpDef> reduce_ops() {
   static const OpDef defs[] = {
-      Member("ReduceMax", Reduction::kMax, [](auto lane) { return Max(lane); }),
-      Member("ReduceMean", Reduction::kMean,
-             [](auto lane) {
-               return lane.empty() ? 0 : Sum(lane) / static_cast<decltype(Sum(lane))>(lane.size());
-             }),
-      Member("ReduceSum", Reduction::kSum, [](auto lane) { return Sum(lane); }),
+      Member("ReduceL1", Kernel{Reduction::kSumOfMagnitudes},
+             [](auto lane) { return SumOfMagnitudes(lane); }),
+      Member("ReduceL2", Kernel{Reduction::kSumOfSquares, UnaryFunction::kSqrt},
+             [](auto lane) { return std::sqrt(static_cast<double>(SumOfSquares(lane))); }),
+      Member("ReduceLogSum", Kernel{Reduction::kSum, UnaryFunction::kLog},
+             [](auto lane) { return std::log(static_cast<double>(Sum(lane))); }),
+      Member("ReduceLogSumExp", std::nullopt, [](auto lane) { return LogSumExp(lane); }),
+      Member("ReduceMax", Kernel{Reduction::kMax}, [](auto lane) { return Max(lane); }),
+      Member("ReduceMean", Kernel{Reduction::kMean}, [](auto lane) { return Mean(lane); }),
+      Member("ReduceMin", Kernel{Reduction::kMin}, [](auto lane) { return Min(lane); }),
+      Member("ReduceProd", Kernel{Reduction::kProduct}, [](auto lane) { return Product(lane); }),
+      Member("ReduceSum", Kernel{Reduction::kSum}, [](auto lane) { return Sum(lane); }),
+      Member("ReduceSumSquare", Kernel{Reduction::kSumOfSquares},
+             [](auto lane) { return SumOfSquares(lane); }),
   };
   return defs;
 }

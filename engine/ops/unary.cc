@@ -1,6 +1,7 @@
 // Functions of one number that are no post-op, element by element. A member is a row of kFunctions.
 #include "engine/ops/unary.h"
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -17,23 +18,46 @@ namespace {
 
 struct Function {
   std::string_view name;
-  double (*real)(double);               // what it computes
-  std::optional<UnaryFunction> kernel;  // nullopt: `real` of one element after the other
+  double (*real)(double);                    // what it computes
+  std::optional<UnaryFunction> kernel = {};  // none: `real` of one element after the other
   QuantRule quantize = QuantRule::kNone;
   int64_t (*integer)(int64_t) = nullptr;  // of s32 and s64, wrapping at their width; null: it takes none
 };
+
+double Softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
 
 // What would blow up an integer's rounding, or jump at it, stays FP32.
 constexpr Function kFunctions[] = {
     {"Abs", [](double x) { return std::abs(x); }, UnaryFunction::kAbs, QuantRule::kRescale,
      [](int64_t x) { return x < 0 ? static_cast<int64_t>(0 - static_cast<uint64_t>(x)) : x; }},
+    {"Acos", [](double x) { return std::acos(x); }},
+    {"Acosh", [](double x) { return std::acosh(x); }},
+    {"Asin", [](double x) { return std::asin(x); }},
+    {"Asinh", [](double x) { return std::asinh(x); }},
+    {"Atan", [](double x) { return std::atan(x); }},
+    {"Atanh", [](double x) { return std::atanh(x); }},
+    {"Ceil", [](double x) { return std::ceil(x); }},
+    {"Cos", [](double x) { return std::cos(x); }},
+    {"Cosh", [](double x) { return std::cosh(x); }},
     {"Erf", [](double x) { return std::erf(x); }, UnaryFunction::kErf, QuantRule::kRescale},
     {"Exp", [](double x) { return std::exp(x); }, UnaryFunction::kExp},
+    {"Floor", [](double x) { return std::floor(x); }},
     {"Log", [](double x) { return std::log(x); }, UnaryFunction::kLog},
+    {"Mish", [](double x) { return x * std::tanh(Softplus(x)); }, std::nullopt, QuantRule::kRescale},
     {"Neg", [](double x) { return -x; }, UnaryFunction::kNeg, QuantRule::kRescale,
      [](int64_t x) { return static_cast<int64_t>(0 - static_cast<uint64_t>(x)); }},
     {"Reciprocal", [](double x) { return 1.0 / x; }, UnaryFunction::kReciprocal},
+    {"Round", [](double x) { return std::nearbyint(x); }},  // half to even
+    {"Sign", [](double x) { return x > 0   ? 1.0
+                                   : x < 0 ? -1.0
+                                           : x; }, std::nullopt, QuantRule::kNone,
+     [](int64_t x) { return int64_t{x > 0} - int64_t{x < 0}; }},
+    {"Sin", [](double x) { return std::sin(x); }},
+    {"Sinh", [](double x) { return std::sinh(x); }},
+    {"Softplus", Softplus, std::nullopt, QuantRule::kRescale},
+    {"Softsign", [](double x) { return x / (1 + std::abs(x)); }, std::nullopt, QuantRule::kRescale},
     {"Sqrt", [](double x) { return std::sqrt(x); }, UnaryFunction::kSqrt},
+    {"Tan", [](double x) { return std::tan(x); }},
 };
 
 absl::Status Infer(const Function& function, Node& node) {

@@ -17,18 +17,24 @@ TEST(ReduceTest, AgreesWithTheReference) {
         for (const int64_t outer : {1, 5}) {
           std::vector<float> in(static_cast<size_t>(outer * length * inner));
           for (float& x : in) x = normal(random);
-          for (const Reduction reduction : {Reduction::kSum, Reduction::kMean, Reduction::kMax}) {
+          for (const Reduction reduction :
+               {Reduction::kSum, Reduction::kMean, Reduction::kMax, Reduction::kMin, Reduction::kProduct,
+                Reduction::kSumOfMagnitudes, Reduction::kSumOfSquares}) {
             std::vector<float> out(static_cast<size_t>(outer * inner)), expected(out.size());
             Reduce(reduction, in, length, inner, out);
             reference::Reduce(reduction, in, length, inner, expected);
             // A sum of n numbers in floats is off by less than n/2 roundings of what their magnitudes add up
-            // to.
-            const float bound =
-                reduction == Reduction::kMax
-                    ? 0.0f
-                    : 1e-6f * (reduction == Reduction::kSum ? static_cast<float>(length) : 1.0f);
+            // to, a product by n roundings of itself.
+            const auto bound = [&](float want) {
+              if (reduction == Reduction::kMax || reduction == Reduction::kMin) return 0.0f;
+              if (reduction == Reduction::kMean) return 1e-6f;
+              if (reduction == Reduction::kSum) return 1e-6f * static_cast<float>(length);
+              if (reduction == Reduction::kProduct)
+                return 1e-7f * static_cast<float>(length) * std::abs(want) + 1e-37f;
+              return 4e-6f * want;
+            };
             for (size_t i = 0; i < out.size(); ++i)
-              ASSERT_LE(std::abs(out[i] - expected[i]), bound)
+              ASSERT_LE(std::abs(out[i] - expected[i]), bound(expected[i]))
                   << length << " " << inner << " " << static_cast<int>(reduction);
           }
         }

@@ -50,9 +50,14 @@ TEST_P(CompareTest, OtherTypesAreRefused) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Members, CompareTest,
-                         testing::Values(Row{"Equal", {"f32", "s32", "s64", "bool"}, {false, true, false}},
+                         testing::Values(Row{"And", {"bool"}, {false, false, false, true}},
+                                         Row{"Equal", {"f32", "s32", "s64", "bool"}, {false, true, false}},
                                          Row{"Greater", {"f32", "s32", "s64"}, {false, false, true}},
-                                         Row{"Less", {"f32", "s32", "s64"}, {true, false, false}}),
+                                         Row{"GreaterOrEqual", {"f32", "s32", "s64"}, {false, true, true}},
+                                         Row{"Less", {"f32", "s32", "s64"}, {true, false, false}},
+                                         Row{"LessOrEqual", {"f32", "s32", "s64"}, {true, true, false}},
+                                         Row{"Or", {"bool"}, {false, true, true, true}},
+                                         Row{"Xor", {"bool"}, {false, true, true, false}}),
                          [](const auto& row) { return row.param.name; });
 
 TEST(EqualTest, DimensionsAreComparedWhereTheirSymbolsAllowIt) {

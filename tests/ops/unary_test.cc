@@ -58,10 +58,30 @@ TEST_P(UnaryTest, Int8IsExactOrStaysFp32) {
 
 INSTANTIATE_TEST_SUITE_P(
     Members, UnaryTest,
-    testing::Values(Row{"Abs", -2, 2, 0, -1.5, 1.5, true}, Row{"Erf", -5, 5, 5e-7, 0.5, 0.52049987781, true},
-                    Row{"Exp", -80, 80, 1e-6, 1, 2.71828182846}, Row{"Log", 0, 1000, 1e-6, 10, 2.30258509299},
+    testing::Values(Row{"Abs", -2, 2, 0, -1.5, 1.5, true},
+                    Row{"Acos", -1, 1, 1e-6, 0.5, 1.0471975512, false, "hachi_scalar"},
+                    Row{"Acosh", 1, 9, 1e-6, 2, 1.3169578969, false, "hachi_scalar"},
+                    Row{"Asin", -1, 1, 1e-6, 0.5, 0.52359877560, false, "hachi_scalar"},
+                    Row{"Asinh", -9, 9, 1e-6, 1, 0.88137358702, false, "hachi_scalar"},
+                    Row{"Atan", -9, 9, 1e-6, 1, 0.78539816340, false, "hachi_scalar"},
+                    Row{"Atanh", -0.9, 0.9, 1e-6, 0.5, 0.54930614433, false, "hachi_scalar"},
+                    Row{"Ceil", -9, 9, 0, -1.5, -1, false, "hachi_scalar"},
+                    Row{"Cos", -9, 9, 1e-6, 1, 0.54030230587, false, "hachi_scalar"},
+                    Row{"Cosh", -9, 9, 1e-6, 1, 1.54308063482, false, "hachi_scalar"},
+                    Row{"Erf", -5, 5, 5e-7, 0.5, 0.52049987781, true},
+                    Row{"Exp", -80, 80, 1e-6, 1, 2.71828182846},
+                    Row{"Floor", -9, 9, 0, -1.5, -2, false, "hachi_scalar"},
+                    Row{"Log", 0, 1000, 1e-6, 10, 2.30258509299},
+                    Row{"Mish", -9, 9, 1e-6, 1, 0.86509838827, true, "hachi_scalar"},
                     Row{"Neg", -2, 2, 0, 1.5, -1.5, true}, Row{"Reciprocal", 0.01, 9, 0, 4, 0.25},
-                    Row{"Sqrt", 0, 1000, 0, 2, 1.41421356237}),
+                    Row{"Round", -9, 9, 0, 2.5, 2, false, "hachi_scalar"},
+                    Row{"Sign", -9, 9, 0, -3, -1, false, "hachi_scalar"},
+                    Row{"Sin", -9, 9, 1e-6, 1, 0.84147098481, false, "hachi_scalar"},
+                    Row{"Sinh", -9, 9, 1e-6, 1, 1.17520119364, false, "hachi_scalar"},
+                    Row{"Softplus", -9, 9, 1e-6, 1, 1.31326168752, true, "hachi_scalar"},
+                    Row{"Softsign", -9, 9, 1e-6, -3, -0.75, true, "hachi_scalar"},
+                    Row{"Sqrt", 0, 1000, 0, 2, 1.41421356237},
+                    Row{"Tan", -1.5, 1.5, 1e-6, 1, 1.55740772465, false, "hachi_scalar"}),
     [](const auto& row) { return row.param.name; });
 
 TEST(UnaryIntegersTest, AreExact) {
@@ -73,6 +93,7 @@ TEST(UnaryIntegersTest, AreExact) {
   };
   EXPECT_THAT(of("Abs"), testing::ElementsAre(5, 3037000500, 0));
   EXPECT_THAT(of("Neg"), testing::ElementsAre(-5, 3037000500, 0));
+  EXPECT_THAT(of("Sign"), testing::ElementsAre(1, -1, 0));
 }
 
 TEST(UnaryIntegersTest, AreRefusedWhereTheFunctionIsOfRealNumbers) {
