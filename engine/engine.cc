@@ -8,6 +8,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/cpu/isa.h"
 #include "engine/cpu/team.h"
+#include "engine/decide/decisions.h"
 #include "engine/onnx/import.h"
 #include "engine/ops/index_range.h"
 #include "engine/passes/pass.h"
@@ -49,6 +50,9 @@ class Loader {
     compiled_.signature.why_not_batched = std::move(prepared.why_whole);
     MakeSignature();
     RETURN_IF_ERROR(RunPasses(compiled_.graph, OptimizePasses(), pass_options_));
+    compiled_.info.decisions = decided_.ToText();
+    for (const auto& [node, decision] : decided_.by_node())
+      if (!decision.kernel.empty()) compiled_.plan_options.kernels[node] = decision.kernel;
     compiled_.plan_options.explain = options_.explain;
     compiled_.threads = options_.threads;
     compiled_.max_batch_rows = options_.max_batch_rows;
@@ -84,8 +88,11 @@ class Loader {
       if (pin == Precision::kBf16)
         return absl::UnimplementedError(
             absl::StrCat("layers: '", pattern, "': bf16 is not supported, expected int8 or fp32"));
-      pass_options_.pins[pattern] = pin == Precision::kInt8;
+      pass_options_.pins[pattern] = pin;
     }
+    ASSIGN_OR_RETURN(given_, Decisions::Parse(options_.decisions));
+    pass_options_.given = &given_;
+    pass_options_.decided = &decided_;
     return absl::OkStatus();
   }
 
@@ -107,6 +114,7 @@ class Loader {
 
   const LoadOptions& options_;
   std::optional<CalibrationTable> table_;
+  Decisions given_, decided_;
   PassOptions pass_options_;
   Compiled compiled_;
 };

@@ -32,6 +32,7 @@ struct LoadOptions {
   Precision precision = Precision::kAuto;      // kAuto: int8 with a table, else fp32
   std::map<std::string, InputOptions> inputs;  // by input name; unknown names are errors
   std::map<std::string, Precision> layers;     // pins: node name or pattern with '*' -> precision
+  std::string decisions;                       // ModelInfo::decisions, edited: overrule all else; empty: none
   std::string range_method = "auto";           // auto | min_max | percentile | entropy | mse
   int64_t max_batch_rows = 1;                  // plans are made for batches up to this
   int64_t plan_bytes = int64_t{1} << 30;  // of all plans of a model whose shapes are free, arenas included
@@ -103,9 +104,10 @@ struct ModelInfo {
   int64_t weights_copies = 0;  // packed copies beyond one a weight
   int64_t arena_bytes = 0;     // of the largest plan, one for each worker
   std::map<std::string, int64_t> layers_by_precision;
-  int64_t macs_per_row = 0;                            // multiply-adds
-  double int8_mac_ratio = 0;                           // share of multiply-adds in INT8 steps
-  double vnni_mac_ratio = 0;                           // share of multiply-adds in steps on a VNNI kernel
+  int64_t macs_per_row = 0;   // multiply-adds
+  double int8_mac_ratio = 0;  // share of multiply-adds in INT8 steps
+  double vnni_mac_ratio = 0;  // share of multiply-adds in steps on a VNNI kernel
+  std::string decisions;      // with a table: a line a node, see engine/decide/decisions.h
   std::map<std::string, std::string> reference_steps;  // that run plain loops, and why no kernel takes them
 };
 

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "engine/base/pass_report.h"
+#include "engine/decide/decisions.h"
 #include "engine/graph/graph.h"
 #include "engine/quant/calibration_table.h"
 #include "engine/quant/range.h"
@@ -22,9 +23,9 @@ struct PassOptions {
   int weight_bits = 8;             // 7 on CPUs whose u8 × s8 pair sums saturate; see QuantizeWeights
   bool signed_activations = true;  // false: u8 only, with a zero point where needed
 
-  // Node name, or pattern with '*' for any characters, to whether matching nodes run in INT8 (else FP32).
-  // Where several match, the first in the map's order wins.
-  std::map<std::string, bool> pins;
+  std::map<std::string, Precision> pins;  // as Rules::pins
+  const Decisions* given = nullptr;       // as Rules::given
+  Decisions* decided = nullptr;           // set to what was decided, with a table; null: nobody asks
 
   std::set<std::string, std::less<>> skip;         // passes that do not run
   bool report_changes = false;                     // PassReport::changes: costs the graph's text twice a pass

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/base/file.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/budget.h"
 #include "engine/cpu/isa.h"
@@ -19,11 +20,11 @@ namespace hachi::server {
 namespace {
 
 struct Arguments {
-  std::string model, precision, why;
+  std::string model, precision, why, use_decisions;
   std::vector<std::string> skip_passes, shapes;
   int64_t batch = 1;
   int threads = 1;
-  bool cpu = false, json = false, plan = false, passes = false;
+  bool cpu = false, json = false, plan = false, passes = false, decisions = false;
 };
 
 void PrintCpu(bool json) {
@@ -165,11 +166,18 @@ absl::Status Run(const Arguments& arguments) {
   options.threads = arguments.threads;
   options.max_batch_rows = arguments.batch;
   options.explain = !arguments.why.empty() || arguments.passes;
+  if (!arguments.use_decisions.empty()) {
+    ASSIGN_OR_RETURN(options.decisions, ReadFile(arguments.use_decisions));
+  }
   options.skip_passes.insert(arguments.skip_passes.begin(), arguments.skip_passes.end());
   std::vector<PassReport> passes;
   if (arguments.passes) options.on_pass = [&](const PassReport& report) { passes.push_back(report); };
   auto loaded = LoadModel(options);
   if (!loaded.ok()) return WithContext(loaded.status(), absl::StrCat("model '", options.name, "'"));
+  if (arguments.decisions) {
+    std::cout << (*loaded)->info().decisions;
+    return absl::OkStatus();
+  }
   if (arguments.passes) {
     PrintPasses(passes, arguments.json);
     return absl::OkStatus();
@@ -214,6 +222,9 @@ std::function<absl::Status()> Add(CLI::App& app) {
   app.add_option("--why", arguments->why, "Prints what every kernel says of this step instead");
   app.add_flag("--passes", arguments->passes, "Prints what each pass changed instead, and its time");
   app.add_option("--skip-pass", arguments->skip_passes, "A pass that does not run; may be repeated");
+  app.add_flag("--decisions", arguments->decisions, "Prints what was decided of each node instead");
+  app.add_option("--use-decisions", arguments->use_decisions,
+                 "File of such lines, which overrule pins, table and rules");
   app.add_flag("--cpu", arguments->cpu, "Describes the CPU instead, and measures its ceilings");
   app.add_flag("--json", arguments->json, "Prints one JSON object");
   return [arguments] { return Run(*arguments); };

@@ -174,6 +174,47 @@ TEST(EngineTest, PinnedLayerRunsInFp32) {
               HasSubstr("stem.conv: Conv(image, stem.conv_weights, stem.conv_bias) post clip(0,inf) | f32"));
 }
 
+TEST(EngineTest, DecisionsSayWhatEachNodeRunsInAndWhy) {
+  LoadOptions options = DigitsOptions(Precision::kInt8);
+  options.layers = {{"head*", Precision::kFp32}};
+  const std::string decisions = Load(options)->info().decisions;
+  EXPECT_THAT(decisions, HasSubstr("stem.conv precision=int8 range=auto origin=default\n"));
+  EXPECT_THAT(decisions, HasSubstr("head.conv precision=fp32 origin=pin\n"));
+}
+
+TEST(EngineTest, ModelCompiledFromItsOwnDecisionsIsTheSame) {
+  LoadOptions options = DigitsOptions(Precision::kInt8);
+  const auto first = Load(options);
+  options.decisions = first->info().decisions;
+  const auto again = Load(options);
+  EXPECT_EQ(*again->PlanText(nullptr, 4), *first->PlanText(nullptr, 4));
+  EXPECT_EQ(again->info().decisions, first->info().decisions);
+}
+
+TEST(EngineTest, DecisionsThatWereGivenOverruleTheRest) {
+  LoadOptions options = DigitsOptions(Precision::kInt8);
+  options.layers = {{"stem*", Precision::kInt8}};
+  options.decisions = "stem.conv precision=fp32\nhead.conv precision=int8 kernel=onednn\n";
+  const auto text = Load(options)->PlanText(nullptr, 1);
+  EXPECT_THAT(*text, HasSubstr("post clip(0,inf) | f32"));
+  const std::string other = *Load(DigitsOptions(Precision::kInt8))->PlanText(nullptr, 1);
+  const auto line_of = [](const std::string& plan) {
+    const size_t at = plan.find("head.conv: ");
+    return plan.substr(at, plan.find('\n', at) - at);
+  };
+  EXPECT_THAT(line_of(other), HasSubstr("hachi_pointwise"));
+  EXPECT_THAT(line_of(*text), Not(HasSubstr("hachi_pointwise")));
+}
+
+TEST(EngineTest, DecisionsThatCannotBeFollowedAreErrors) {
+  LoadOptions options = DigitsOptions(Precision::kInt8);
+  options.decisions = "nowhere precision=int8\n";
+  EXPECT_THAT(LoadModel(options),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("'nowhere' matches no node")));
+  options.decisions = "head.conv precision=int8 kernel=magic\n";
+  EXPECT_THAT(LoadModel(options).status().message(), HasSubstr("magic"));
+}
+
 // What a load of the demo model says when its table is `text`.
 absl::Status LoadWithTable(const std::string& text) {
   const TempDir dir;

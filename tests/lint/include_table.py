@@ -10,7 +10,7 @@ import re
 import sys
 
 OPS = {"engine/ops", "engine/graph", "engine/quant", "engine/cpu", "engine/kernels", "engine/onednn", "engine/tensor"}
-ENGINE = OPS | {"engine/onnx", "engine/samples", "engine/passes", "engine/plan", "engine/run", "engine/calibrate", "engine/tune"}
+ENGINE = OPS | {"engine/onnx", "engine/samples", "engine/decide", "engine/passes", "engine/plan", "engine/run", "engine/calibrate", "engine/tune"}
 MODELS = {"engine/engine.h", "config", "server/metrics"}
 BATCHING = MODELS | {"server/models", "engine/tensor"}
 SERVER = BATCHING | {"server/batching", "server/executor", "server/rpc"}
@@ -28,9 +28,10 @@ MAY_INCLUDE = {
     "engine/onnx": {"engine/graph", "engine/tensor"},
     "engine/samples": {"engine/onnx", "engine/tensor"},
     "engine/ops": OPS,
-    "engine/passes": OPS,
+    "engine/decide": OPS,
+    "engine/passes": OPS | {"engine/decide"},
     "engine/plan": OPS,
-    "engine/run": OPS | {"engine/passes", "engine/plan", "engine/engine.h"},
+    "engine/run": OPS | {"engine/decide", "engine/passes", "engine/plan", "engine/engine.h"},
     "engine/calibrate": ENGINE,
     "engine/tune": ENGINE,
     "engine/engine.h": {"engine/plan", "engine/tensor"},

@@ -379,7 +379,7 @@ constexpr char kNetwork[] = R"(graph g {
   output y = y
 })";
 
-std::string Quantize(const CalibrationTable& table, std::map<std::string, bool> pins = {}) {
+std::string Quantize(const CalibrationTable& table, std::map<std::string, Precision> pins = {}) {
   auto graph = ParseGraph(kNetwork);
   EXPECT_OK(graph);
   const Pass passes[] = {{"place_quantizers", PlaceQuantizers}, {"fold_quantizers", FoldQuantizers}};
@@ -430,14 +430,15 @@ TEST(QuantizersTest, IntegersRunFromTheInputToTheLastProductAndPoolsKeepTheirSca
 }
 
 TEST(QuantizersTest, PinnedNodeRunsInFp32BetweenQuantizers) {
-  const std::string text = Quantize(TableOf(kTensors, {"a", "b"}), {{"ne*t", false}});
+  const std::string text = Quantize(TableOf(kTensors, {"a", "b"}), {{"ne*t", Precision::kFp32}});
   EXPECT_THAT(text, HasSubstr("conv: Conv(x, w_s8) post clip(0,inf) -> a: f32"));
   EXPECT_THAT(text, HasSubstr("next: Conv(b, w) -> c: f32"));
   EXPECT_THAT(text, HasSubstr("gemm: Gemm(e_quantized, m_s8)"));
 }
 
 TEST(QuantizersTest, PinThatMatchesNothingIsRefused) {
-  EXPECT_THAT(Quantize(TableOf(kTensors), {{"conv7", false}}), HasSubstr("'conv7' matches no node"));
+  EXPECT_THAT(Quantize(TableOf(kTensors), {{"conv7", Precision::kFp32}}),
+              HasSubstr("'conv7' matches no node"));
 }
 
 TEST(QuantizersTest, CommentedLineKeepsItsReadersInFp32) {
@@ -449,7 +450,7 @@ TEST(QuantizersTest, CommentedLineKeepsItsReadersInFp32) {
   const std::string quantized = Quantize(*table);
   EXPECT_THAT(quantized, HasSubstr("conv: Conv(x, w) post"));
   EXPECT_THAT(quantized, HasSubstr("next: Conv(b_quantized"));
-  EXPECT_THAT(Quantize(*table, {{"conv", true}}), HasSubstr("conv: Conv(x, w_s8)"));
+  EXPECT_THAT(Quantize(*table, {{"conv", Precision::kInt8}}), HasSubstr("conv: Conv(x, w_s8)"));
 }
 
 TEST(QuantizersTest, TensorThatTheTableLacksIsAnError) {

@@ -1,0 +1,177 @@
+#include "engine/decide/rules.h"
+
+#include <algorithm>
+#include <string_view>
+#include <unordered_set>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/ops/op.h"
+
+namespace hachi {
+namespace {
+
+// `pattern` with '*' for any characters matches the whole of `text`.
+bool Matches(std::string_view pattern, std::string_view text) {
+  const size_t star = pattern.find('*');
+  if (star == std::string_view::npos) return pattern == text;
+  if (!text.starts_with(pattern.substr(0, star))) return false;
+  const std::string_view rest = pattern.substr(star + 1);
+  for (size_t at = star; at <= text.size(); ++at)
+    if (Matches(rest, text.substr(at))) return true;
+  return false;
+}
+
+bool IsWeighted(const Node& node) { return FindOp(node.op)->quantize == QuantRule::kWeighted; }
+
+// Whether the node has products or passes integers on.
+bool HasIntegerForm(const Node& node) { return FindOp(node.op)->quantize != QuantRule::kNone; }
+
+class Decider {
+ public:
+  Decider(const Graph& graph, const Rules& rules)
+      : graph_(graph), rules_(rules), ranges_(rules.table, rules.signed_activations) {}
+
+  absl::StatusOr<Decisions> Run() {
+    RETURN_IF_ERROR(CheckNames());
+    const std::vector<Node*> nodes = graph_.NodeList();
+    for (const Node* node : nodes) {
+      if (!HasIntegerForm(*node)) continue;
+      Decision decision = Wanted(*node);
+      ASSIGN_OR_RETURN(const bool able, IsAble(*node, decision));
+      if (able) able_.insert(node);
+      decisions_.Set(node->name, decision);
+    }
+    // Against the flow: what a product reads is wanted in integers, and through it what made that.
+    for (auto it = nodes.rbegin(); it != nodes.rend(); ++it)
+      if (able_.contains(*it) && (IsWeighted(**it) || IsRead(*(*it)->output()))) chosen_.insert(*it);
+    for (const Node* node : nodes) {
+      const Decision* decision = decisions_.Find(node->name);
+      if (decision == nullptr) continue;
+      Decision made = *decision;
+      made.precision = chosen_.contains(node) ? Precision::kInt8 : Precision::kFp32;
+      if (const Decision* given = Given(*node); given != nullptr && given->precision != made.precision)
+        return absl::InvalidArgumentError(
+            absl::StrCat("decisions: node '", node->name, "' cannot run in int8, expected fp32"));
+      decisions_.Set(node->name, std::move(made));
+    }
+    return std::move(decisions_);
+  }
+
+ private:
+  absl::Status CheckNames() const {
+    const auto check = [&](const std::string& what, const std::string& pattern) -> absl::Status {
+      const auto matches = [&](const auto& node) {
+        return HasIntegerForm(*node) && Matches(pattern, node->name);
+      };
+      if (std::ranges::any_of(graph_.nodes(), matches)) return absl::OkStatus();
+      return absl::InvalidArgumentError(
+          absl::StrCat(what, ": '", pattern,
+                       "' matches no node, expected the name of one with an INT8 form "
+                       "after fusion, or a pattern that matches some"));
+    };
+    for (const auto& [pattern, precision] : rules_.pins) RETURN_IF_ERROR(check("layers", pattern));
+    if (rules_.given != nullptr)
+      for (const auto& [node, decision] : rules_.given->by_node()) RETURN_IF_ERROR(check("decisions", node));
+    return absl::OkStatus();
+  }
+
+  const Decision* Given(const Node& node) const {
+    return rules_.given == nullptr ? nullptr : rules_.given->Find(node.name);
+  }
+
+  // What is decided of the node before its operands are looked at.
+  Decision Wanted(const Node& node) const {
+    if (const Decision* given = Given(node)) return *given;
+    Decision decision = {.precision = Precision::kInt8, .range = rules_.range};
+    for (const auto& [pattern, precision] : rules_.pins)
+      if (Matches(pattern, node.name)) {
+        decision.precision = precision;
+        decision.origin = Origin::kPin;
+        break;
+      }
+    return decision;
+  }
+
+  // Whether the node could run in INT8: its form, its operands, its ranges and what was decided allow it.
+  // REQUIRES: asked in topological order.
+  absl::StatusOr<bool> IsAble(const Node& node, Decision& decision) {
+    if (node.output()->dtype != DType::kF32 || decision.precision != Precision::kInt8) return false;
+    const std::vector<size_t> activations = Activations(node);
+    if (activations.empty() || activations.front() != 0) return false;
+    if (IsWeighted(node)) {
+      const Value& weights = *node.inputs[1];
+      if (!weights.is_constant() || weights.dtype != DType::kF32) return false;
+      if (node.op != "Conv" && weights.rank() != 2) return false;
+      if (weights.constant->count() == 0) return false;
+      if (const Value* bias = node.input(2); bias != nullptr && !bias->is_constant()) return false;
+    } else if (std::ranges::none_of(activations,
+                                    [&](size_t i) { return ComesFromIntegers(*node.inputs[i]); })) {
+      return false;
+    }
+    const bool pinned = decision.origin == Origin::kPin || Given(node) != nullptr;
+    for (const size_t i : activations) {
+      ASSIGN_OR_RETURN(const auto quant, ranges_.Of(*node.inputs[i], decision.range, pinned));
+      if (quant) continue;
+      if (IsCommentedOut(*node.inputs[i])) decision.origin = Origin::kTableComment;
+      return false;
+    }
+    return true;
+  }
+
+  bool IsCommentedOut(const Value& value) const {
+    const auto stats = rules_.table.Find(value.name);
+    return stats.ok() && *stats == nullptr;
+  }
+
+  // A graph input (its integers come from the intake), or made by a node that could give integers.
+  bool ComesFromIntegers(const Value& value) const {
+    return value.producer == nullptr || able_.contains(value.producer);
+  }
+
+  // Whether a node that was chosen reads the value.
+  bool IsRead(const Value& value) const {
+    return std::ranges::any_of(value.users, [&](const Node* user) { return chosen_.contains(user); });
+  }
+
+  const Graph& graph_;
+  const Rules& rules_;
+  ActivationRanges ranges_;
+  std::unordered_set<const Node*> able_, chosen_;
+  Decisions decisions_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::optional<ActivationQuant>> ActivationRanges::Of(const Value& value, RangeMethod method,
+                                                                    bool overrule) {
+  const Node* producer = value.producer;
+  if (producer != nullptr && FindOp(producer->op)->quantize == QuantRule::kKeepScale &&
+      !producer->inputs[0]->is_constant())
+    return Of(*producer->inputs[0], method, overrule);
+  if (const auto known = known_.find(&value); known != known_.end()) return known->second;
+  ASSIGN_OR_RETURN(const TensorStats* stats, table_.Find(value.name));
+  if (stats == nullptr && overrule) stats = &table_.tensors().find(value.name)->second.stats;
+  if (stats == nullptr || !stats->quantizable()) return std::nullopt;
+  ASSIGN_OR_RETURN(ActivationQuant quant, ChooseActivationQuant(*stats, method));
+  if (quant.dtype == DType::kS8 && !signed_activations_) {
+    quant.dtype = DType::kU8;
+    quant.params.zero_points[0] += 128;
+  }
+  known_[&value] = quant;
+  return quant;
+}
+
+std::vector<size_t> Activations(const Node& node) {
+  std::vector<size_t> indices;
+  for (size_t i = 0; i < node.inputs.size(); ++i)
+    if (node.inputs[i] != nullptr && !node.inputs[i]->is_constant() && node.inputs[i]->dtype == DType::kF32)
+      indices.push_back(i);
+  return indices;
+}
+
+absl::StatusOr<Decisions> DecideByRules(const Graph& graph, const Rules& rules) {
+  return Decider(graph, rules).Run();
+}
+
+}  // namespace hachi
