@@ -133,9 +133,18 @@ struct KernelAnswer {
   std::string refusal;  // why it does not take the step; empty: it does
 };
 
+// A tensor that a step reads or writes.
+struct TensorFacts {
+  std::string name;
+  DType dtype = DType::kF32;
+};
+
 // One step of a plan.
 struct StepFacts {
   std::string name, op, precision, kernel;
+  std::string isa;    // that the kernel uses, "avx512_core_vnni"
+  bool vnni = false;  // its products of bytes are summed in 32 bits
+  std::vector<TensorFacts> inputs, outputs;
   std::vector<int64_t> shape;         // of its first output
   int64_t macs = 0;                   // multiply-adds
   int64_t bytes = 0;                  // read and written, weights included

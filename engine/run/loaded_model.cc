@@ -54,9 +54,14 @@ StepFacts FactsOf(const PlannedStep& step) {
                   .op = step.op,
                   .precision = step.precision,
                   .kernel = step.step->info().kernel.name,
+                  .isa = std::string(NameOf(step.step->info().kernel.isa)),
+                  .vnni = step.step->info().kernel.vnni,
                   .shape = step.outputs[0].spec.shape,
                   .macs = step.macs,
                   .bytes = step.bytes};
+  for (const Place& input : step.inputs)
+    if (!input.name.empty()) facts.inputs.push_back({input.name, input.spec.dtype});
+  for (const Place& output : step.outputs) facts.outputs.push_back({output.name, output.spec.dtype});
   for (const OfferAnswer& offer : step.answers)
     facts.answers.push_back({std::string(offer.offer), std::string(offer.answer.message())});
   return facts;

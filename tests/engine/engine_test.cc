@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/file.h"
 #include "tests/engine/demo_model.h"
-#include "tests/engine/plan_text.h"
+#include "tests/engine/int8_steps.h"
 #include "tests/onnx/model_builder.h"
 #include "tests/support/temp_dir.h"
 
@@ -62,13 +62,13 @@ TEST(EngineTest, Int8LosesAtMostOnePercentOfFp32sAccuracyByEveryRangeMethod) {
 TEST(EngineTest, DemoModelRunsInInt8FromTheInputToTheLastProduct) {
   const auto model = Load(DigitsOptions(Precision::kInt8));
   for (const int64_t rows : {1, 8, 32}) {
-    const auto text = model->PlanText(nullptr, rows);
-    ASSERT_OK(text);
-    EXPECT_EQ(CheckInt8Plan(*text), 14);
+    const auto steps = model->Steps(nullptr, rows);
+    ASSERT_OK(steps);
+    EXPECT_EQ(CheckInt8Steps(*steps), 14);
   }
   EXPECT_GE(model->info().int8_mac_ratio, 0.95);
   EXPECT_EQ(model->info().vnni_mac_ratio, HasVnni(DetectIsa()) ? model->info().int8_mac_ratio : 0);
-  EXPECT_THAT(model->PlanText(nullptr, 33),
+  EXPECT_THAT(model->Steps(nullptr, 33),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("33 rows, expected 1 to 32")));
 }
 
@@ -168,10 +168,10 @@ TEST(EngineTest, ProfileTimesEveryStep) {
 TEST(EngineTest, PinnedLayerRunsInFp32) {
   LoadOptions options = DigitsOptions(Precision::kInt8);
   options.layers = {{"stem*", Precision::kFp32}};
-  const auto text = Load(options)->PlanText(nullptr, 1);
-  ASSERT_OK(text);
-  EXPECT_THAT(*text,
-              HasSubstr("stem.conv: Conv(image, stem.conv_weights, stem.conv_bias) post clip(0,inf) | f32"));
+  const auto steps = Load(options)->Steps(nullptr, 1);
+  ASSERT_OK(steps);
+  EXPECT_EQ(steps->front().name, "stem.conv");
+  EXPECT_EQ(steps->front().precision, "f32");
 }
 
 TEST(EngineTest, DecisionsSayWhatEachNodeRunsInAndWhy) {

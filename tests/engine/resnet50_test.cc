@@ -9,7 +9,7 @@
 #include "engine/calibrate/calibrate.h"
 #include "engine/engine.h"
 #include "engine/samples/tensor_file.h"
-#include "tests/engine/plan_text.h"
+#include "tests/engine/int8_steps.h"
 #include "tests/onnx/model_builder.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
@@ -99,7 +99,7 @@ TEST(ResNet50Test, LoadsCalibratesAndRunsInInt8WithoutFp32InBetween) {
     const auto model = LoadModel(options);
     EXPECT_OK(model);
     if (precision == Precision::kInt8) {
-      EXPECT_EQ(CheckInt8Plan(*(*model)->PlanText(nullptr, 2)), 54);
+      EXPECT_EQ(CheckInt8Steps(*(*model)->Steps(nullptr, 2)), 54);
       EXPECT_GE((*model)->info().int8_mac_ratio, 0.99);
       EXPECT_EQ((*model)->info().weights_copies, 0);
     }
