@@ -23,7 +23,7 @@ struct Arithmetic {
   int64_t (*integer)(int64_t, int64_t) = nullptr;                   // null: it takes none
   std::optional<Dim> (*content)(const Dim&, const Dim&) = nullptr;  // of elements of shapes; null: unknown
   size_t most_inputs = 2;
-  bool divides = false;  // integers by 0 are an error
+  bool divides = false;  // no integers by 0, by definition
 };
 
 // Dimensions are not negative, so that rounding down is rounding towards zero.
@@ -47,9 +47,12 @@ constexpr Arithmetic kArithmetic[] = {
      [](const Dim& a, const Dim& b) { return std::optional(a + b); }},
     {"Div", BinarySpec::Kind::kDiv, CombineBy([](float a, float b) { return a / b; }),
      [](double a, double b) { return a / b; },
-     // Towards zero. The one quotient that does not fit wraps, as the other operations do.
-     [](int64_t a, int64_t b) { return b == -1 ? Wrapped(0 - static_cast<uint64_t>(a)) : a / b; }, Quotient,
-     2, /*divides=*/true},
+     // Towards zero, and 0 for a divisor of 0. The one quotient that does not fit wraps, as the others do.
+     [](int64_t a, int64_t b) {
+       if (b == -1) return Wrapped(0 - static_cast<uint64_t>(a));
+       return b == 0 ? 0 : a / b;
+     },
+     Quotient, 2, /*divides=*/true},
     {"Max", BinarySpec::Kind::kMax, CombineBy([](float a, float b) { return a < b ? b : a; }),
      [](double a, double b) { return a < b ? b : a; }, [](int64_t a, int64_t b) { return a < b ? b : a; },
      nullptr, kAnyNumber},
@@ -110,7 +113,9 @@ T Fold(const Shape& shape, std::span<const TensorView> inputs, int64_t i, T (*fu
   return result;
 }
 
-absl::Status CheckDivisors(const TensorView& divisors) {
+absl::Status CheckDivisors(const Node& node, std::span<const TensorView> inputs) {
+  const TensorView& divisors = inputs[1];
+  if (IsReal(*node.inputs[0]) || divisors.dtype == DType::kF64) return absl::OkStatus();
   for (int64_t i = 0; i < divisors.count(); ++i)
     if (IntegerAt(divisors, i) == 0)
       return absl::InvalidArgumentError("divides an integer by 0, expected another divisor");
@@ -137,7 +142,6 @@ absl::Status Reference(const Arithmetic& arithmetic, const Node& node, std::span
       y.As<double>()[i] = Fold(y.shape(), inputs, i, arithmetic.real, element);
     return absl::OkStatus();
   }
-  if (arithmetic.divides) RETURN_IF_ERROR(CheckDivisors(inputs[1]));
   const auto element = [&](size_t k, int64_t at) { return IntegerAt(inputs[k], at); };
   VisitDType(y.dtype(), [&](auto zero) {
     using T = decltype(zero);
@@ -152,6 +156,7 @@ OpDef DefOf(const Arithmetic& arithmetic) {
           .infer = [&arithmetic](Node& node) { return Infer(arithmetic, node); },
           .quantize = QuantRule::kRescale,
           .rows = RowsOfElements,
+          .check_values = arithmetic.divides ? CheckDivisors : nullptr,
           .reference =
               [&arithmetic](const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
                 return Reference(arithmetic, node, inputs, outputs);

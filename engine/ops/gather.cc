@@ -1,6 +1,5 @@
-// Gather (ONNX opset 13): slices of the data along one axis, picked by indices. Also an embedding. An index
-// out of range is an error by its definition and where constants are folded. In a run, where it is one
-// request's among others', what it picks is NaN (integers: all bits set) and the rest of the batch goes on.
+// Gather (ONNX opset 13): slices of the data along one axis, picked by indices. Also an embedding. What an
+// index out of range picks in a run is NaN (integers: all bits set), and the rest of the batch goes on.
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -48,6 +47,18 @@ absl::Status Infer(Node& node) {
   return absl::OkStatus();
 }
 
+absl::Status CheckValues(const Node& node, std::span<const TensorView> inputs) {
+  ASSIGN_OR_RETURN(const size_t axis, AxisOf(node));
+  const int64_t size = inputs[0].shape[axis];
+  for (int64_t i = 0; i < inputs[1].count(); ++i)
+    if (const int64_t index = IntegerAt(inputs[1], i); index < -size || index >= size)
+      return absl::InvalidArgumentError(
+          absl::StrCat("an index is ", index, ", expected ", -size, " to ", size - 1));
+  return absl::OkStatus();
+}
+
+constexpr int kNothing = 0xFF;  // in every byte: NaN in real numbers
+
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
   ASSIGN_OR_RETURN(const size_t axis, AxisOf(node));
   const TensorView &data = inputs[0], &indices = inputs[1];
@@ -57,12 +68,13 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   for (int64_t i = 0; i < outputs[0].count(); ++i) {
     const int64_t outer = i / (count * inner), picked = i / inner % count;
     int64_t index = IntegerAt(indices, picked);
-    if (index < -size || index >= size)
-      return absl::InvalidArgumentError(
-          absl::StrCat("an index is ", index, ", expected ", -size, " to ", size - 1));
+    std::byte* out = outputs[0].bytes().data() + i * bytes;
+    if (index < -size || index >= size) {
+      std::memset(out, kNothing, static_cast<size_t>(bytes));
+      continue;
+    }
     if (index < 0) index += size;
-    std::memcpy(outputs[0].bytes().data() + i * bytes,
-                data.bytes + ((outer * size + index) * inner + i % inner) * bytes,
+    std::memcpy(out, data.bytes + ((outer * size + index) * inner + i % inner) * bytes,
                 static_cast<size_t>(bytes));
   }
   return absl::OkStatus();
@@ -94,7 +106,6 @@ class GatherStep final : public KernelStep {
   }
 
  private:
-  static constexpr int kNothing = 0xFF;            // in every byte: NaN in real numbers
   static constexpr int64_t kGrainBytes = 1 << 16;  // worth waking the team for: some µs of one core
 
   const int64_t outer_, size_, count_, bytes_;
@@ -133,6 +144,7 @@ std::span<const OpDef> gather_ops() {
                                 .quantize = QuantRule::kKeepScale,
                                 .rows = RowsOfGather,
                                 .index_input = 1,
+                                .check_values = CheckValues,
                                 .reference = Reference,
                                 .offers = {{.name = "hachi_gather", .take = Take}}}};
   return defs;

@@ -177,14 +177,17 @@ absl::StatusOr<std::vector<Tensor>> RunReference(const Node& node, std::span<con
                                                  const Bindings& bindings) {
   const OpDef* op = FindOp(node.op);
   if (op == nullptr) return UnknownOperator(node);
+  const auto context = [&](const absl::Status& status) {
+    return WithContext(status, absl::StrCat("node '", node.name, "' (", node.op, ")"));
+  };
+  if (op->check_values != nullptr) RETURN_IF_ERROR(context(op->check_values(node, inputs)));
   std::vector<Tensor> outputs;
   for (const Value* output : node.outputs) {
     ASSIGN_OR_RETURN(Shape shape, Evaluate(*output->dims, bindings));
     RETURN_IF_ERROR(CheckedCount(shape, SizeOf(output->dtype)).status());
     outputs.emplace_back(output->dtype, std::move(shape));
   }
-  RETURN_IF_ERROR(WithContext(op->reference(node, inputs, outputs),
-                              absl::StrCat("node '", node.name, "' (", node.op, ")")));
+  RETURN_IF_ERROR(context(op->reference(node, inputs, outputs)));
   return outputs;
 }
 

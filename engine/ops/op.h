@@ -95,9 +95,15 @@ struct OpDef {
   // Whether integers of the output are those of input 0, as they are where it keeps their scale (kKeepScale).
   bool passes_integers = false;
 
+  // Whether the definition has an answer for these values; null: for all. INVALID_ARGUMENT saying what has
+  // none. Asked where constants are folded and in calibration, not in a run: there a value is one request's
+  // among others'.
+  absl::Status (*check_values)(const Node& node, std::span<const TensorView> inputs) = nullptr;
+
   // The definition of the right answer: plain loops on dense row-major tensors, for real and (where
   // `quantize` says so) quantized values. The node's values say the quantization; post_ops are applied. Also
-  // folds constants. Outputs come allocated with dtype and shape. Shares no code with the offers.
+  // folds constants. Outputs come allocated with dtype and shape. Shares no code with the offers. No values
+  // make it fail, also those that check_values refuses.
   std::function<absl::Status(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs)>
       reference;
 
@@ -135,7 +141,8 @@ std::span<const OpDef* const> AllOps();
 // operators.
 absl::Status InferNode(Node& node);
 
-// Runs the reference; allocates the outputs. REQUIRES: outputs' dims evaluate with `bindings`.
+// Checks the values and runs the reference; allocates the outputs. REQUIRES: outputs' dims evaluate with
+// `bindings`.
 absl::StatusOr<std::vector<Tensor>> RunReference(const Node& node, std::span<const TensorView> inputs,
                                                  const Bindings& bindings);
 

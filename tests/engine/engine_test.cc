@@ -217,6 +217,23 @@ TEST(EngineTest, DecisionsThatCannotBeFollowedAreErrors) {
   EXPECT_THAT(LoadModel(options).status().message(), HasSubstr("magic"));
 }
 
+TEST(EngineTest, WarmUpFailsNoModelForItsZerosNorARunItsNeighbours) {
+  ModelBuilder builder;
+  for (const char* input : {"a", "b"}) builder.Input(input, {"N"}, onnx::TensorProto::INT64);
+  builder.Node("Div", {"a", "b"}, {"quotient"});
+  builder.Output("quotient");
+  const TempDir dir;
+  const auto model =
+      Load({.name = "quotient", .model = dir.Write("model.onnx", builder.Bytes()), .max_batch_rows = 2});
+  const int64_t a[] = {7, 7}, b[] = {0, 2};
+  int64_t quotient[2] = {};
+  const Rows rows{.count = 2,
+                  .inputs = {{std::as_bytes(std::span(a))}, {std::as_bytes(std::span(b))}},
+                  .outputs = {std::as_writable_bytes(std::span(quotient))}};
+  ASSERT_OK(model->Run(*NewRunContext(), {&rows, 1}));
+  EXPECT_THAT(quotient, testing::ElementsAre(0, 3));
+}
+
 // What a load of the demo model says when its table is `text`.
 absl::Status LoadWithTable(const std::string& text) {
   const TempDir dir;

@@ -120,7 +120,7 @@ TEST(ArithmeticIntegersTest, AreOfOneTypeAndNotBool) {
               StatusIs(absl::StatusCode::kUnimplemented, testing::HasSubstr("inputs have type bool")));
 }
 
-TEST(ArithmeticIntegersTest, AreNotDividedByZero) {
+TEST(ArithmeticIntegersTest, AreNotDividedByZeroByDefinition) {
   EXPECT_THAT(RunReferences("graph g { const a: s64[1] = 7 const b: s64[1] = 0\n n: Div(a, b) -> y: s64[?] }")
                   .status(),
               StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("divides an integer by 0")));

@@ -1,7 +1,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "absl/strings/str_cat.h"
+#include "engine/ops/op.h"
 #include "tests/ops/op_tester.h"
 #include "tests/support/status_matchers.h"
 
@@ -27,6 +30,26 @@ TEST(GatherTest, AnIndexOutOfRangeIsAnErrorByDefinition) {
                     "y: f32[?] }")
           .status(),
       StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("an index is 5, expected -5 to 4")));
+}
+
+TEST(GatherTest, AnIndexOutOfRangePicksNanInARun) {
+  auto graph = ParseGraph("graph g { input x: f32[0,1] input i: s64[1]\n g: Gather(x, i) -> y: f32[?] }");
+  ASSERT_OK(graph);
+  Node& node = *graph->nodes().front();
+  ASSERT_OK(InferNode(node));
+  for (const char* kernel : {"hachi_gather", "ref"}) {
+    WeightCache weights;
+    const auto step =
+        LowerNode({.node = node, .bindings = {}, .threads = 1, .weights = weights, .kernel = kernel});
+    ASSERT_OK(step);
+    const int64_t index = 0;
+    float picked = 1;
+    Stream stream;
+    const auto state = (*step)->Bind({.inputs = {nullptr, reinterpret_cast<const std::byte*>(&index)},
+                                      .outputs = {reinterpret_cast<std::byte*>(&picked)}});
+    EXPECT_OK((*step)->Run(*state, stream));
+    EXPECT_TRUE(std::isnan(picked)) << kernel;
+  }
 }
 
 TEST(GatherTest, DimensionsArePicked) {
