@@ -45,6 +45,7 @@ class Loader {
     RETURN_IF_ERROR(DecidePrecision(imported));
     RETURN_IF_ERROR(CheckInputs(imported.graph, options_.inputs));
     ASSIGN_OR_RETURN(PreparedGraph prepared, PrepareGraph(imported.graph, pass_options_));
+    imported.graph = Graph();  // its weights are wanted no longer than passes want them
     compiled_.graph = std::move(prepared.graph);
     compiled_.rows = std::move(prepared.rows);
     compiled_.signature.why_not_batched = std::move(prepared.why_whole);

@@ -15,7 +15,7 @@ namespace hachi {
 namespace {
 
 // A first run that takes longer is timed as it is: what it does once is little beside it. Guessed.
-constexpr absl::Duration kLongRun = absl::Milliseconds(50);
+constexpr absl::Duration kLongRun = absl::Milliseconds(10);
 
 // What free dimensions are tried with at load, where nothing is configured: images first, then sequences.
 constexpr int64_t kTrialSizes[] = {224, 64, 32};
@@ -30,8 +30,7 @@ class Context final : public RunContext {
 
 // The plan on zeros: what libraries put off until a first run happens now. Short runs twice, for a time
 // without that.
-absl::StatusOr<absl::Duration> WarmUp(const std::shared_ptr<const Plan>& plan) {
-  PlanRunner runner;
+absl::StatusOr<absl::Duration> WarmUp(const std::shared_ptr<const Plan>& plan, PlanRunner& runner) {
   BoundPlan& bound = runner.Bind(plan);
   for (size_t i = 0; i < plan->inputs().size(); ++i)
     std::memset(bound.Input(i), 0, static_cast<size_t>(plan->inputs()[i].spec.bytes()));
@@ -240,8 +239,10 @@ absl::Status LoadedModel::MakeFixedPlans() {
   shapes->plans = set;
   fixed_shapes_ = std::move(shapes);
   // The largest first: its choice of packed layouts is worth most, and the others take it where they can.
+  PlanRunner warm_up;
   const std::vector<int64_t> sizes = PlanSizes(compiled_.rows ? compiled_.max_batch_rows : 1);
-  for (auto rows = sizes.rbegin(); rows != sizes.rend(); ++rows) RETURN_IF_ERROR(MakePlan(*set, *rows));
+  for (auto rows = sizes.rbegin(); rows != sizes.rend(); ++rows)
+    RETURN_IF_ERROR(MakePlan(*set, *rows, warm_up));
   FillInfo(*set->PlanFor(1), *set);
   compiled_.graph = Graph();
   return absl::OkStatus();
@@ -249,6 +250,7 @@ absl::Status LoadedModel::MakeFixedPlans() {
 
 absl::Status LoadedModel::MakeTrialPlans() {
   absl::Status status;
+  PlanRunner warm_up;
   for (const int64_t size : kTrialSizes) {
     Bindings trial;
     for (const std::string& symbol : symbols_) trial[symbol] = std::min(size, Largest(symbol).value_or(size));
@@ -256,7 +258,7 @@ absl::Status LoadedModel::MakeTrialPlans() {
     RETURN_IF_ERROR(padded.status());
     const auto set = SetFor(*padded);
     status = set.status();
-    if (status.ok()) status = MakePlan(**set, 1);
+    if (status.ok()) status = MakePlan(**set, 1, warm_up);
     if (!status.ok()) continue;
     FillInfo(*(*set)->PlanFor(1), **set);
     return absl::OkStatus();
@@ -449,10 +451,11 @@ absl::Status LoadedModel::MakePlans(const PlanSet& plans, int64_t rows) const {
   SetTeam(compiled_.threads);
   MutexLock making(making_);
   if (set->largest_rows() >= size) return absl::OkStatus();
-  return MakePlan(*set, size);
+  PlanRunner warm_up;
+  return MakePlan(*set, size, warm_up);
 }
 
-absl::Status LoadedModel::MakePlan(ShapePlans& set, int64_t rows) const {
+absl::Status LoadedModel::MakePlan(ShapePlans& set, int64_t rows, PlanRunner& warm_up) const {
   Bindings bindings = set.ends().bindings;
   if (compiled_.rows) bindings[compiled_.rows->ToText()] = rows;
   ASSIGN_OR_RETURN(const auto plan,
@@ -461,7 +464,7 @@ absl::Status LoadedModel::MakePlan(ShapePlans& set, int64_t rows) const {
     MutexLock lock(mutex_);
     RETURN_IF_ERROR(MakeRoom(BytesOf(*plan)));
   }
-  ASSIGN_OR_RETURN(const absl::Duration time, WarmUp(plan));
+  ASSIGN_OR_RETURN(const absl::Duration time, WarmUp(plan, warm_up));
   set.Add(rows, plan, time);
   return absl::OkStatus();
 }

@@ -86,7 +86,7 @@ class LoadedModel final : public Model {
   absl::StatusOr<ShapePlans::Ends> MakeEnds(const Bindings& bindings) const;
   absl::StatusOr<std::shared_ptr<ShapePlans>> SetFor(const Bindings& bindings) const;
   absl::Status CheckFits(const Bindings& bindings) const;
-  absl::Status MakePlan(ShapePlans& set, int64_t rows) const;
+  absl::Status MakePlan(ShapePlans& set, int64_t rows, PlanRunner& warm_up) const;
 
   // The next set, this one gone.
   Sets::iterator Drop(Sets::iterator set) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
