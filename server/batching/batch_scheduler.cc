@@ -367,7 +367,9 @@ absl::Time BatchScheduler::Select(std::optional<Batch>& batch, std::vector<Ended
     }
     const absl::Duration wait =
         (now - std::max(oldest.enqueued, queue.line->last_taken)) * config.batching.weight;
-    if (chosen == nullptr || wait > longest_wait) {
+    // Shapes of one model have waited as long since its last batch: the oldest request decides.
+    if (chosen == nullptr || wait > longest_wait ||
+        (wait == longest_wait && oldest.enqueued < chosen->waiting.front()->enqueued)) {
       chosen = &queue;
       longest_wait = wait;
       decision = candidate;

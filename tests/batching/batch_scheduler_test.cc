@@ -479,9 +479,28 @@ TEST(BatchSchedulerTest, RequestsOfDifferentShapesNeverShareABatch) {
   TestScheduler scheduler;
   const ServedModel model = ServeFree(scheduler);
   const Call a(model, {.length = 1}), b(model, {.length = 2}), c(model, {.length = 1});
-  for (const Call* call : {&a, &b, &c}) scheduler->Push(call->request());
+  for (const Call* call : {&a, &b, &c}) {
+    scheduler->Push(call->request());
+    scheduler.clock().Advance(kMs);
+  }
   EXPECT_THAT(TakeOne(scheduler).requests, ElementsAre(a.request(), c.request()));
   EXPECT_THAT(TakeOne(scheduler).requests, ElementsAre(b.request()));
+}
+
+TEST(BatchSchedulerTest, ShapesOfOneModelTakeTurnsByTheirOldestRequest) {
+  TestScheduler scheduler;
+  const ServedModel model = ServeFree(scheduler);
+  const Call a(model, {.length = 3}), b(model, {.length = 2}), c(model, {.length = 1});
+  for (const Call* call : {&a, &b, &c}) {
+    scheduler->Push(call->request());
+    scheduler.clock().Advance(kMs);
+  }
+  for (const Call* call : {&a, &b, &c}) {
+    const Batch batch = TakeOne(scheduler);
+    EXPECT_THAT(batch.requests, ElementsAre(call->request()));
+    scheduler->Finish(batch, kMs);
+    scheduler.clock().Advance(kMs);
+  }
 }
 
 TEST(BatchSchedulerTest, ShapesWithoutAPlanWaitForOneWhileOthersRun) {
