@@ -84,8 +84,8 @@ ModelBuilder Convolution(const std::string& height, const std::string& width) {
   return builder;
 }
 
-// The sum of a sequence's elements and, beside it, its length.
-ModelBuilder SumOfSequence() {
+// The mean of a sequence's elements.
+ModelBuilder MeanOfSequence() {
   ModelBuilder builder;
   builder.Input("x", {"batch", "length"});
   SetInts(builder.Node("ReduceMean", {"x"}, {"y"}), "axes", {1});
@@ -97,6 +97,16 @@ ModelBuilder Elementwise(const std::vector<std::string>& dims) {
   ModelBuilder builder;
   builder.Input("x", dims);
   builder.Node("Relu", {"x"}, {"y"});
+  builder.Output("y");
+  return builder;
+}
+
+// a + b.
+ModelBuilder SumOf(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  ModelBuilder builder;
+  builder.Input("a", a);
+  builder.Input("b", b);
+  builder.Node("Add", {"a", "b"}, {"y"});
   builder.Output("y");
   return builder;
 }
@@ -161,7 +171,7 @@ TEST(FreeShapesTest, RequestsOfOneBucketRunInOneBatch) {
 
 TEST(FreeShapesTest, PaddingIsWhatIsConfigured) {
   const auto model =
-      Load(SumOfSequence(), {.inputs = {{"x", {.dims = {{"length", {.buckets = {4}, .pad = 10}}}}}}});
+      Load(MeanOfSequence(), {.inputs = {{"x", {.dims = {{"length", {.buckets = {4}, .pad = 10}}}}}}});
   EXPECT_THAT(RunOnce<float>(*model, {2}, {1, 3}), ElementsAre(6));  // (1 + 3 + 10 + 10) / 4
 }
 
@@ -179,11 +189,7 @@ TEST(FreeShapesTest, ShapesBeyondABoundOrOffTheSignatureAreRefused) {
 }
 
 TEST(FreeShapesTest, OneSymbolHasOneSize) {
-  ModelBuilder builder;
-  builder.Input("a", {"N", "length"});
-  builder.Input("b", {"N", "length"});
-  builder.Node("Add", {"a", "b"}, {"y"});
-  builder.Output("y");
+  const ModelBuilder builder = SumOf({"N", "length"}, {"N", "length"});
   const auto model = Load(builder);
   const std::vector<Dims> rows = {{3}, {4}};
   EXPECT_THAT(model->ShapesOf(rows), StatusIs(StatusCode::kInvalidArgument, HasSubstr("input 'b'")));
@@ -221,11 +227,7 @@ TEST(FreeShapesTest, PlansInUseStay) {
 TEST(FreeShapesTest, UnknownDimensionsAndTwoSetsOfBoundsAreErrors) {
   EXPECT_THAT(TryLoad(Elementwise({"N", "length"}), {.inputs = {{"x", {.dims = {{"width", {}}}}}}}),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("no free dimension 'width'")));
-  ModelBuilder builder;
-  builder.Input("a", {"N", "length"});
-  builder.Input("b", {"N", "length"});
-  builder.Node("Add", {"a", "b"}, {"y"});
-  builder.Output("y");
+  const ModelBuilder builder = SumOf({"N", "length"}, {"N", "length"});
   EXPECT_THAT(TryLoad(builder, {.inputs = {{"a", {.dims = {{"length", {.max = 8}}}}},
                                            {"b", {.dims = {{"length", {.max = 9}}}}}}}),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("'length' has two sets of bounds")));
@@ -246,11 +248,7 @@ TEST(RowIndependenceTest, ModelThatMixesRowsTakesWholeTensorsAndSaysWhy) {
 }
 
 TEST(RowIndependenceTest, BatchAxesThatAreNamedDifferentlyAreOneBatch) {
-  ModelBuilder builder;
-  builder.Input("a", {"batch_a", "2"});
-  builder.Input("b", {"batch_b", "2"});
-  builder.Node("Add", {"a", "b"}, {"y"});
-  builder.Output("y");
+  const ModelBuilder builder = SumOf({"batch_a", "2"}, {"batch_b", "2"});
   EXPECT_TRUE(Load(builder)->signature().batched);
 }
 
