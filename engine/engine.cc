@@ -37,7 +37,7 @@ class Loader {
   absl::StatusOr<std::unique_ptr<Model>> Load() {
     SetTeam(options_.threads);
     ASSIGN_OR_RETURN(ImportedModel imported,
-                     ImportOnnx(options_.model, /*want_sha256=*/!options_.table.empty()));
+                     ImportOnnx(options_.model, /*want_sha256=*/!options_.table.empty(), IsOp));
     RETURN_IF_ERROR(CheckPassNames(options_.skip_passes));
     pass_options_.skip = options_.skip_passes;
     pass_options_.on_pass = options_.on_pass;

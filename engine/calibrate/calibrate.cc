@@ -42,7 +42,7 @@ class Calibrator {
   explicit Calibrator(const CalibrateOptions& options) : options_(options) {}
 
   absl::StatusOr<CalibrationTable> Run() {
-    ASSIGN_OR_RETURN(ImportedModel imported, ImportOnnx(options_.model));
+    ASSIGN_OR_RETURN(ImportedModel imported, ImportOnnx(options_.model, /*want_sha256=*/true, IsOp));
     RETURN_IF_ERROR(CheckInputs(imported.graph, options_.inputs));
     ASSIGN_OR_RETURN(PreparedGraph prepared, PrepareGraph(imported.graph, {}));
     graph_ = std::move(prepared.graph);

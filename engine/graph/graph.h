@@ -20,6 +20,7 @@
 namespace hachi {
 
 struct Node;
+class Graph;
 
 // One tensor of the graph: an input, a constant, or what a node makes. Each has one definition.
 struct Value {
@@ -37,9 +38,10 @@ struct Value {
   size_t rank() const { return dims->size(); }  // REQUIRES: dims
 };
 
-// An attribute, as ONNX types them. Tensors are shared.
-using Attr = std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>,
-                          std::vector<std::string>, std::shared_ptr<const Tensor>>;
+// An attribute, as ONNX types them. Tensors and graphs (the branches of an If) are shared.
+using Attr =
+    std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>,
+                 std::vector<std::string>, std::shared_ptr<const Tensor>, std::shared_ptr<const Graph>>;
 
 // One operation. Links (inputs, outputs, users, producer) are kept by Graph; the rest is free to edit.
 struct Node {

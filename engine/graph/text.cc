@@ -93,6 +93,9 @@ std::string AttrText(const Attr& attr) {
     std::string operator()(const std::shared_ptr<const Tensor>& v) {
       return absl::StrCat("tensor(", std::string(NameOf(v->dtype())), ShapeText(v->shape()), ")");
     }
+    std::string operator()(const std::shared_ptr<const Graph>& v) {
+      return absl::StrCat("graph(", v->nodes().size(), " nodes)");
+    }
   };
   return std::visit(Visitor{quoted, float_text}, attr);
 }

@@ -1,6 +1,7 @@
 #include "engine/kernels/softmax.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <limits>
 
@@ -84,6 +85,26 @@ void SoftmaxRow(const float* in, size_t count, float* out) {
   std::copy(last, last + (count - whole), out + whole);
 }
 
+void LogSoftmaxRow(const float* in, size_t count, float* out) {
+  const hn::ScalableTag<float> d;
+  const size_t lanes = hn::Lanes(d), whole = count - count % lanes;
+  float largest = -std::numeric_limits<float>::infinity();
+  auto max = hn::Set(d, largest);
+  for (size_t i = 0; i < whole; i += lanes) max = hn::Max(max, hn::LoadU(d, in + i));
+  largest = hn::GetLane(hn::MaxOfLanes(d, max));
+  for (size_t i = whole; i < count; ++i) largest = in[i] > largest ? in[i] : largest;
+  max = hn::Set(d, largest);
+  auto sums = hn::Zero(d);
+  for (size_t i = 0; i < whole; i += lanes)
+    sums = hn::Add(sums, ExpOfNegative(d, hn::Sub(hn::LoadU(d, in + i), max)));
+  float sum = hn::GetLane(hn::SumOfLanes(d, sums));
+  for (size_t i = whole; i < count; ++i) sum += std::exp(in[i] - largest);
+  const float log = std::log(sum);
+  for (size_t i = 0; i < whole; i += lanes)
+    hn::StoreU(hn::Sub(hn::Sub(hn::LoadU(d, in + i), max), hn::Set(d, log)), d, out + i);
+  for (size_t i = whole; i < count; ++i) out[i] = in[i] - largest - log;
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace hachi
@@ -93,17 +114,30 @@ HWY_AFTER_NAMESPACE();
 namespace hachi {
 namespace {
 HWY_EXPORT(SoftmaxRow);
+HWY_EXPORT(LogSoftmaxRow);
 }  // namespace
 
-void Softmax(std::span<const float> in, int64_t row_length, std::span<float> out) {
+namespace {
+
+template <typename Row>
+void ForEachRow(const Row& row, std::span<const float> in, int64_t row_length, std::span<float> out) {
   // Elements worth waking the team for: some µs of one core.
   constexpr int64_t kGrain = 1 << 13;
-  const auto row = HACHI_DISPATCH(SoftmaxRow);
   const int64_t rows = static_cast<int64_t>(in.size()) / row_length;
   ParallelFor(rows, (kGrain - 1) / row_length + 1, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
       row(in.data() + r * row_length, static_cast<size_t>(row_length), out.data() + r * row_length);
   });
+}
+
+}  // namespace
+
+void Softmax(std::span<const float> in, int64_t row_length, std::span<float> out) {
+  ForEachRow(HACHI_DISPATCH(SoftmaxRow), in, row_length, out);
+}
+
+void LogSoftmax(std::span<const float> in, int64_t row_length, std::span<float> out) {
+  ForEachRow(HACHI_DISPATCH(LogSoftmaxRow), in, row_length, out);
 }
 
 }  // namespace hachi

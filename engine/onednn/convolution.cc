@@ -51,4 +51,53 @@ absl::StatusOr<PrimitiveMaker> FindConvolution(const ConvolutionSpec& spec, Weig
   });
 }
 
+absl::StatusOr<PrimitiveMaker> FindDeconvolution(const ConvolutionSpec& spec, WeightCache& cache) {
+  const Shape& shape = spec.weights->shape();
+  const int64_t out_channels = shape[1] * spec.groups;
+  ASSIGN_OR_RETURN(
+      Requantization requantization,
+      MakeRequantization(spec.src, spec.dst, {}, spec.bias.get(), spec.post_ops, nullptr, out_channels, 0));
+  ASSIGN_OR_RETURN(const auto src, ToDnnl(spec.src));
+  ASSIGN_OR_RETURN(const auto dst, ToDnnl(spec.dst));
+
+  // [groups, OC/groups, IC/groups, spatial...], as strides over what is there.
+  dnnl::memory::dims plain_dims{spec.groups, shape[1], shape[0] / spec.groups};
+  plain_dims.insert(plain_dims.end(), shape.begin() + 2, shape.end());
+  const int64_t pixels = CountOf(std::span(shape).subspan(2));
+  dnnl::memory::dims plain_strides = RowMajorStrides(plain_dims);
+  plain_strides[1] = pixels;
+  plain_strides[2] = shape[1] * pixels;
+  if (spec.groups == 1) {
+    plain_dims.erase(plain_dims.begin());
+    plain_strides.erase(plain_strides.begin());
+  }
+  const dnnl::memory::dims strides(spec.strides.begin(), spec.strides.end());
+  dnnl::memory::dims dilations(spec.dilations.begin(), spec.dilations.end());
+  for (auto& dilation : dilations) --dilation;  // the library counts the gaps
+  const dnnl::memory::dims pads_begin(spec.pads_begin.begin(), spec.pads_begin.end());
+  const dnnl::memory::dims pads_end(spec.pads_end.begin(), spec.pads_end.end());
+
+  return CatchDnnl("deconvolution", [&]() -> absl::StatusOr<PrimitiveMaker> {
+    using dnnl::memory;
+    const memory::desc bias =
+        requantization.bias.empty()
+            ? memory::desc()
+            : memory::desc({out_channels}, memory::data_type::f32, memory::format_tag::a);
+    const auto describe = [&](const memory::desc& weights) {
+      const dnnl::deconvolution_forward::desc desc(dnnl::prop_kind::forward_inference,
+                                                   dnnl::algorithm::deconvolution_direct, src, weights, bias,
+                                                   dst, strides, dilations, pads_begin, pads_end);
+      return dnnl::deconvolution_forward::primitive_desc(desc, requantization.attr, CpuEngine(),
+                                                         /*allow_empty=*/true);
+    };
+    ASSIGN_OR_RETURN(
+        const auto chosen,
+        Choose(describe, memory::desc(plain_dims, memory::data_type::f32, memory::format_tag::any),
+               *spec.weights, cache));
+    const memory::desc plain(plain_dims, memory::data_type::f32, plain_strides);
+    return MakerOf<dnnl::deconvolution_forward>(chosen, src, dst, {plain, spec.weights, cache},
+                                                {bias, std::move(requantization.bias)});
+  });
+}
+
 }  // namespace hachi

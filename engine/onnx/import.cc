@@ -16,6 +16,8 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/text.h"
 #include "engine/onnx/external_data.h"
+#include "engine/onnx/floats.h"
+#include "engine/onnx/functions.h"
 #include "engine/onnx/tensor_proto.h"
 #include "engine/onnx/upgrade.h"
 
@@ -23,9 +25,10 @@ namespace hachi {
 namespace {
 
 constexpr size_t kMaxFileBytes = (size_t{2} << 30) - 1;  // protobuf's own limit
-constexpr int64_t kOldestIr = 3, kOldestOpset = 7, kNewestOpset = 21;
+constexpr int64_t kFirstIrOfOpsets = 3, kOldestOpset = 1, kNewestOpset = 23;
 constexpr int kMaxNodes = 100'000;  // ten times the largest vision or text encoder that we know
 constexpr int kMaxInputRank = 12;
+constexpr std::string_view kContribDomain = "com.microsoft";  // ONNX Runtime's own operators
 
 bool IsDefaultDomain(const std::string& domain) { return domain.empty() || domain == "ai.onnx"; }
 
@@ -48,19 +51,32 @@ class Names {
 // copied.
 class Importer {
  public:
-  Importer(onnx::ModelProto& model, std::filesystem::path directory)
-      : proto_(*model.mutable_graph()),
+  Importer(onnx::ModelProto& model, const std::filesystem::path& directory)
+      : Importer(model, *model.mutable_graph(), directory, nullptr) {}
+
+  absl::StatusOr<Graph> Run(KnownOp known) {
+    ASSIGN_OR_RETURN(const int64_t opset, CheckModel());
+    RETURN_IF_ERROR(InlineFunctions(model_, known, kMaxNodes));
+    return Build(opset);
+  }
+
+ private:
+  // Of the model's graph (`parent` null), or of a branch of one of a graph's nodes.
+  Importer(onnx::ModelProto& model, onnx::GraphProto& graph, const std::filesystem::path& directory,
+           Importer* parent)
+      : proto_(graph),
         model_(model),
-        directory_(std::move(directory)),
+        directory_(directory),
+        parent_(parent),
         graph_(proto_.name().empty() ? "graph" : proto_.name()) {}
 
-  absl::StatusOr<Graph> Run() {
-    ASSIGN_OR_RETURN(const int64_t opset, CheckModel());
+  absl::StatusOr<Graph> Build(int64_t opset) {
     RETURN_IF_ERROR(ReserveNames());
     RETURN_IF_ERROR(AddInitializers());
     RETURN_IF_ERROR(AddInputs());
     RETURN_IF_ERROR(AddNodes(opset));
-    RETURN_IF_ERROR(LinkNodes());
+    RETURN_IF_ERROR(LinkNodes(opset));
+    RETURN_IF_ERROR(UnifyFloats(graph_));
     RETURN_IF_ERROR(AddOutputs());
     RETURN_IF_ERROR(graph_.Sort());
     RETURN_IF_ERROR(Upgrade(graph_, opset));
@@ -68,12 +84,8 @@ class Importer {
     return std::move(graph_);
   }
 
- private:
   absl::StatusOr<int64_t> CheckModel() {
-    if (model_.ir_version() < kOldestIr)
-      return absl::UnimplementedError(
-          absl::StrCat("IR version is ", model_.ir_version(), ", expected at least ", kOldestIr));
-    int64_t opset = 0;
+    int64_t opset = model_.ir_version() < kFirstIrOfOpsets && model_.opset_import().empty() ? 1 : 0;
     for (const auto& import : model_.opset_import()) {
       if (!IsDefaultDomain(import.domain())) continue;  // only a node that uses it is an error
       if (opset != 0 && opset != import.version())
@@ -86,9 +98,6 @@ class Importer {
     if (opset < kOldestOpset || opset > kNewestOpset)
       return absl::UnimplementedError(
           absl::StrCat("opset is ", opset, ", expected ", kOldestOpset, " to ", kNewestOpset));
-    if (model_.functions_size() > 0)
-      return absl::UnimplementedError(absl::StrCat("model defines function '", model_.functions(0).name(),
-                                                   "', which we do not support, expected none"));
     if (proto_.sparse_initializer_size() > 0)
       return absl::UnimplementedError(
           "graph has sparse initializers, which we do not support, expected dense ones");
@@ -119,8 +128,7 @@ class Importer {
       RETURN_IF_ERROR(check("node", node.name()));
       RETURN_IF_ERROR(check("operator", node.op_type()));
       if (!node.name().empty()) node_names_.Reserve(node.name());
-      for (const std::string& input : node.input())
-        if (!input.empty()) read_.insert(input);
+      AddReads(node);
       for (const std::string& output : node.output()) {
         RETURN_IF_ERROR(check("value", output));
         value_names_.Reserve(output);
@@ -128,6 +136,25 @@ class Importer {
     }
     for (const auto& output : proto_.output()) read_.insert(output.name());
     return absl::OkStatus();
+  }
+
+  // The names that a node reads, in its branches too.
+  void AddReads(const onnx::NodeProto& node) {
+    for (const std::string& input : node.input())
+      if (!input.empty()) read_.insert(input);
+    for (const auto& attribute : node.attribute()) {
+      for (const auto& inner : attribute.g().node()) AddReads(inner);
+      for (const auto& output : attribute.g().output()) read_.insert(output.name());
+    }
+  }
+
+  // The value of that name: the graph's own, or one of the graphs around it, which becomes an input of this
+  // one.
+  Value* Find(const std::string& name) {
+    if (name.empty()) return nullptr;
+    if (Value* own = graph_.FindValue(name)) return own;
+    if (parent_ == nullptr || parent_->Find(name) == nullptr) return nullptr;
+    return graph_.AddInput(name, DType::kF32, {});  // typed where the branch is taken
   }
 
   absl::Status NewDefinition(const char* what, const std::string& name) {
@@ -154,6 +181,8 @@ class Importer {
 
   // Inputs that an initializer gives a value are constants: clients don't send weights.
   absl::Status AddInputs() {
+    if (parent_ != nullptr && proto_.input_size() > 0)
+      return absl::InvalidArgumentError("a branch has inputs, expected none");
     std::vector<const onnx::ValueInfoProto*> inputs;
     std::set<std::string> seen;
     for (const auto& input : proto_.input()) {
@@ -244,11 +273,12 @@ class Importer {
 
   absl::Status AddNode(onnx::NodeProto& proto, const std::string& name, int64_t opset) {
     if (proto.op_type().empty()) return absl::InvalidArgumentError("has no operator, expected one");
-    if (!IsDefaultDomain(proto.domain()))
+    if (!IsDefaultDomain(proto.domain()) && proto.domain() != kContribDomain)
       return absl::UnimplementedError(absl::StrCat("operator ", proto.op_type(), " is of domain '",
                                                    proto.domain(), "', expected the default domain"));
     std::map<std::string, Attr> attrs;
     for (auto& attribute : *proto.mutable_attribute()) {
+      if (proto.op_type() == "If" && TypeOf(attribute) == onnx::AttributeProto::GRAPH) continue;  // LinkNodes
       auto attr = ToAttr(attribute);
       if (!attr.ok())
         return WithContext(attr.status(),
@@ -268,8 +298,10 @@ class Importer {
             absl::StrCat("output '", output, "' is listed twice, expected one definition"));
     }
     if (proto.op_type() == "Constant") return AddConstantNode(attrs, outputs);
-    nodes_.emplace_back(graph_.AddNode(proto.op_type(), name, {}, std::move(outputs), std::move(attrs)),
-                        &proto);
+    const std::string op = IsDefaultDomain(proto.domain())
+                               ? proto.op_type()
+                               : absl::StrCat(proto.domain(), ".", proto.op_type());
+    nodes_.emplace_back(graph_.AddNode(op, name, {}, std::move(outputs), std::move(attrs)), &proto);
     return absl::OkStatus();
   }
 
@@ -287,8 +319,8 @@ class Importer {
     return absl::OkStatus();
   }
 
-  absl::Status AddConstantNode(const std::map<std::string, Attr>& attrs,
-                               const std::vector<std::string>& outputs) {
+  absl::Status AddConstantNode(std::map<std::string, Attr> attrs, const std::vector<std::string>& outputs) {
+    attrs.erase(std::string(kOpsetAttr));
     if (attrs.size() != 1 || outputs.size() != 1)
       return absl::InvalidArgumentError(absl::StrCat("Constant has ", attrs.size(), " attributes and ",
                                                      outputs.size(), " outputs, expected one of each"));
@@ -374,18 +406,40 @@ class Importer {
     return AttributeProto::UNDEFINED;
   }
 
-  absl::Status LinkNodes() {
+  absl::Status LinkNodes(int64_t opset) {
     for (const auto& [node, proto] : nodes_) {
       int count = proto->input_size();
       while (count > 0 && proto->input(count - 1).empty()) --count;  // a trailing "" is one left out
       for (int i = 0; i < count; ++i) {
-        Value* value = graph_.FindValue(proto->input(i));
+        Value* value = Find(proto->input(i));
         if (value == nullptr && !proto->input(i).empty())
           return absl::InvalidArgumentError(
               absl::StrCat("node '", node->name, "': input '", proto->input(i),
                            "' is not defined, expected a graph input, an initializer or a node's output"));
         graph_.SetInput(node, static_cast<size_t>(i), value);
       }
+      if (node->op == "If")
+        RETURN_IF_ERROR(
+            WithContext(AddBranches(node, *proto, opset), absl::StrCat("node '", node->name, "'")));
+    }
+    return absl::OkStatus();
+  }
+
+  // The branches of an If become attributes. What they read of the graphs around them becomes further inputs
+  // of the node: those of the first branch in the order of its own inputs, then those of the second.
+  absl::Status AddBranches(Node* node, onnx::NodeProto& proto, int64_t opset) {
+    if (node->inputs.size() != 1)
+      return absl::InvalidArgumentError(absl::StrCat("If has ", node->inputs.size(), " inputs, expected 1"));
+    for (const char* name : {"then_branch", "else_branch"}) {
+      onnx::GraphProto* branch = nullptr;
+      for (auto& attribute : *proto.mutable_attribute())
+        if (attribute.name() == name && attribute.has_g()) branch = attribute.mutable_g();
+      if (branch == nullptr)
+        return absl::InvalidArgumentError(absl::StrCat("If has no attribute '", name, "', expected a graph"));
+      auto graph = Importer(model_, *branch, directory_, this).Build(opset);
+      if (!graph.ok()) return WithContext(graph.status(), name);
+      for (const Value* read : graph->inputs()) graph_.SetInput(node, node->inputs.size(), Find(read->name));
+      node->attrs[name] = std::make_shared<const Graph>(*std::move(graph));
     }
     return absl::OkStatus();
   }
@@ -395,26 +449,28 @@ class Importer {
       return absl::InvalidArgumentError("graph has no outputs, expected at least one");
     std::set<std::string> seen;
     for (const auto& output : proto_.output()) {
-      Value* value = output.name().empty() ? nullptr : graph_.FindValue(output.name());
+      Value* value = Find(output.name());
       if (value == nullptr)
         return absl::InvalidArgumentError(
             absl::StrCat("output '", output.name(), "' is not defined, expected the name of a value"));
       if (!seen.insert(output.name()).second)
         return absl::InvalidArgumentError(
             absl::StrCat("output '", output.name(), "' is listed twice, expected once"));
+      ASSIGN_OR_RETURN(value, InDeclaredFloats(graph_, value, output.type().tensor_type().elem_type()));
       graph_.AddOutput(output.name(), value);
     }
     return absl::OkStatus();
   }
 
   onnx::GraphProto& proto_;
-  const onnx::ModelProto& model_;
-  const std::filesystem::path directory_;
+  onnx::ModelProto& model_;
+  const std::filesystem::path& directory_;
+  Importer* const parent_;
   Graph graph_;
   Names value_names_, node_names_, symbol_names_;
   std::unordered_set<std::string> read_;        // names that a node or the graph's outputs read
   std::map<std::string, std::string> symbols_;  // by dim_param
-  std::vector<std::pair<Node*, const onnx::NodeProto*>> nodes_;
+  std::vector<std::pair<Node*, onnx::NodeProto*>> nodes_;
 };
 
 // The external data files of a model, each once, ordered by the location that the model gives them.
@@ -436,19 +492,20 @@ absl::StatusOr<std::vector<std::filesystem::path>> ExternalFiles(const onnx::Mod
   return files;
 }
 
-absl::StatusOr<ImportedModel> Import(const std::filesystem::path& file, bool want_sha256) {
+absl::StatusOr<ImportedModel> Import(const std::filesystem::path& file, bool want_sha256, KnownOp known) {
   ASSIGN_OR_RETURN(std::string content, ReadFile(file, kMaxFileBytes));
   onnx::ModelProto model;
   if (content.empty() || !model.ParseFromString(content))
     return absl::DataLossError("does not parse, expected an ONNX model");
   if (!model.has_graph()) return absl::InvalidArgumentError("has no graph, expected one");
+  const std::filesystem::path directory = file.parent_path();
   ImportedModel imported;
   if (want_sha256) {
-    ASSIGN_OR_RETURN(const auto files, ExternalFiles(model, file.parent_path()));
+    ASSIGN_OR_RETURN(const auto files, ExternalFiles(model, directory));
     ASSIGN_OR_RETURN(imported.sha256, Sha256Of(content, files));
   }
   content = std::string();  // parsed: its memory is wanted for the graph
-  ASSIGN_OR_RETURN(imported.graph, Importer(model, file.parent_path()).Run());
+  ASSIGN_OR_RETURN(imported.graph, Importer(model, directory).Run(known));
   return imported;
 }
 
@@ -477,8 +534,8 @@ auto Guarded(const char* what, const std::filesystem::path& file, Fn fn) -> decl
 
 }  // namespace
 
-absl::StatusOr<ImportedModel> ImportOnnx(const std::filesystem::path& file, bool want_sha256) {
-  return Guarded("model", file, [&](const auto& path) { return Import(path, want_sha256); });
+absl::StatusOr<ImportedModel> ImportOnnx(const std::filesystem::path& file, bool want_sha256, KnownOp known) {
+  return Guarded("model", file, [&](const auto& path) { return Import(path, want_sha256, known); });
 }
 
 absl::StatusOr<Tensor> ReadTensorProtoFile(const std::filesystem::path& file) {

@@ -1,5 +1,6 @@
 #include "engine/onnx/upgrade.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -7,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/onnx/decompose.h"
+#include "engine/onnx/functions.h"
 
 namespace hachi {
 namespace {
@@ -25,9 +28,9 @@ constexpr Move kMoves[] = {
     {"ReduceL2", 18, "axes", 1},   {"ReduceLogSum", 18, "axes", 1}, {"ReduceLogSumExp", 18, "axes", 1},
     {"ReduceMax", 18, "axes", 1},  {"ReduceMean", 18, "axes", 1},   {"ReduceMin", 18, "axes", 1},
     {"ReduceProd", 18, "axes", 1}, {"ReduceSum", 13, "axes", 1},    {"ReduceSumSquare", 18, "axes", 1},
-    {"Slice", 10, "starts", 1},    {"Slice", 10, "ends", 2},        {"Slice", 10, "axes", 3},
-    {"Split", 13, "split", 1},     {"Squeeze", 13, "axes", 1},      {"TopK", 10, "k", 1},
-    {"Unsqueeze", 13, "axes", 1},  {"Upsample", 9, "scales", 1},
+    {"Reshape", 5, "shape", 1},    {"Slice", 10, "starts", 1},      {"Slice", 10, "ends", 2},
+    {"Slice", 10, "axes", 3},      {"Split", 13, "split", 1},       {"Squeeze", 13, "axes", 1},
+    {"TopK", 10, "k", 1},          {"Unsqueeze", 13, "axes", 1},    {"Upsample", 9, "scales", 1},
 };
 
 // Lists become vectors; a float a scalar; an integer (TopK's k) a vector of one.
@@ -105,7 +108,92 @@ absl::Status UpgradeBatchNormalization(Node& node) {
   return absl::OkStatus();
 }
 
+bool Broadcasts(const std::string& op) {
+  static constexpr std::string_view kOps[] = {"Add", "Sub", "Mul",   "Div",     "Pow", "And",
+                                              "Or",  "Xor", "Equal", "Greater", "Less"};
+  return std::ranges::find(kOps, op) != std::end(kOps);
+}
+
+// Until opset 6 the second operand was told where it lies along the first one's axes.
+absl::Status UpgradeBroadcast(Graph& graph, Node& node) {
+  ASSIGN_OR_RETURN(const int64_t broadcast, node.Int("broadcast", 0));
+  const auto axis = node.attrs.find("axis");
+  if (broadcast != 0 && axis != node.attrs.end() && node.input(0) != nullptr && node.input(1) != nullptr) {
+    const std::string name = absl::StrCat(node.name, "_aligned");
+    Node* align = graph.AddNode("AlignAxes", graph.UniqueNodeName(name), {node.inputs[1], node.inputs[0]},
+                                {graph.UniqueValueName(name)}, {{"axis", axis->second}}, &node);
+    graph.SetInput(&node, 1, align->output());
+  }
+  node.attrs.erase("axis");
+  node.attrs.erase("broadcast");
+  return absl::OkStatus();
+}
+
+// Until opset 5 types had names here.
+absl::Status UpgradeCast(Node& node) {
+  static constexpr std::string_view kTypes[] = {"UNDEFINED", "FLOAT",  "UINT8",  "INT8",   "UINT16",
+                                                "INT16",     "INT32",  "INT64",  "STRING", "BOOL",
+                                                "FLOAT16",   "DOUBLE", "UINT32", "UINT64"};
+  const auto to = node.attrs.find("to");
+  if (to == node.attrs.end() || !std::holds_alternative<std::string>(to->second)) return absl::OkStatus();
+  const auto found = std::ranges::find(kTypes, std::get<std::string>(to->second));
+  if (found == std::end(kTypes))
+    return absl::InvalidArgumentError(absl::StrCat("attribute 'to' is '", std::get<std::string>(to->second),
+                                                   "', expected the name of an element type"));
+  int64_t type = found - std::begin(kTypes);
+  if (type == 10 || type == 11) type = 1;  // floats.h
+  to->second = type;
+  return absl::OkStatus();
+}
+
+// Opset 1 told how often one axis is repeated.
+absl::Status UpgradeTile1(Graph& graph, Node& node) {
+  const auto number = [&](size_t i) -> absl::StatusOr<int64_t> {
+    const Value* value = node.input(i);
+    if (value == nullptr || !value->is_constant() || value->constant->count() != 1)
+      return absl::UnimplementedError("has computed tiles or axis, expected constants");
+    const TensorView view = value->constant->view();
+    if (view.dtype == DType::kS64) return view.As<int64_t>()[0];
+    if (view.dtype == DType::kF32) return static_cast<int64_t>(view.As<float>()[0]);
+    return absl::InvalidArgumentError("has tiles or axis of another type than f32 or s64, expected those");
+  };
+  ASSIGN_OR_RETURN(const int64_t tiles, number(1));
+  ASSIGN_OR_RETURN(node.attrs["axis"], number(2));
+  graph.SetInput(&node, 2, nullptr);
+  node.inputs.pop_back();
+  graph.SetInput(&node, 1,
+                 graph.AddConstant(graph.UniqueValueName(absl::StrCat(node.name, "_tiles")),
+                                   std::make_shared<const Tensor>(Tensor::Of<int64_t>({1}, {tiles}))));
+  return absl::OkStatus();
+}
+
+// The operators of opset 6 and older in the form of opset 7.
+absl::Status UpgradeTo7(Graph& graph, Node& node, int64_t opset) {
+  node.attrs.erase("consumed_inputs");
+  node.attrs.erase("is_test");
+  if (Broadcasts(node.op)) return UpgradeBroadcast(graph, node);
+  if (node.op == "Cast") return UpgradeCast(node);
+  if (node.op == "Concat" && opset < 4 && !node.attrs.contains("axis")) node.attrs["axis"] = int64_t{1};
+  if (node.op == "Gemm") node.attrs.erase("broadcast");
+  if (node.op == "Pad" && node.attrs.contains("paddings")) {
+    node.attrs["pads"] = node.attrs["paddings"];
+    node.attrs.erase("paddings");
+  }
+  if (node.op == "Tile" && opset < 6 && node.inputs.size() == 3) return UpgradeTile1(graph, node);
+  if (node.op == "Upsample" && node.attrs.contains("height_scale")) {
+    ASSIGN_OR_RETURN(const float height, node.Float("height_scale", 1));
+    ASSIGN_OR_RETURN(const float width, node.Float("width_scale", 1));
+    node.attrs["scales"] = std::vector<float>{1, 1, height, width};
+    node.attrs.erase("height_scale");
+    node.attrs.erase("width_scale");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status UpgradeNode(Graph& graph, Node& node, int64_t opset) {
+  ASSIGN_OR_RETURN(opset, node.Int(kOpsetAttr, opset));
+  node.attrs.erase(std::string(kOpsetAttr));
+  if (opset < 7) RETURN_IF_ERROR(UpgradeTo7(graph, node, opset));
   RETURN_IF_ERROR(MoveAttrs(graph, node, opset));
   const std::string& op = node.op;
   if (op == "BatchNormalization") return UpgradeBatchNormalization(node);
@@ -126,9 +214,7 @@ absl::Status UpgradeNode(Graph& graph, Node& node, int64_t opset) {
     node.attrs["mode"] = *mode == "bilinear" ? "linear" : *mode == "bicubic" ? "cubic" : *mode;
   }
   if (op == "Scatter") node.op = "ScatterElements";
-  if (op == "GroupNormalization" && opset < 21)
-    return absl::UnimplementedError(
-        "GroupNormalization of opset 18 scales groups, expected that of opset 21");
+  if (op == "GroupNormalization" && opset < 21) node.attrs["scales_groups"] = int64_t{1};
   return absl::OkStatus();
 }
 
@@ -137,8 +223,9 @@ absl::Status UpgradeNode(Graph& graph, Node& node, int64_t opset) {
 absl::Status Upgrade(Graph& graph, int64_t opset) {
   for (Node* node : graph.NodeList()) {
     const std::string op = node->op;
-    RETURN_IF_ERROR(WithContext(UpgradeNode(graph, *node, opset),
-                                absl::StrCat("node '", node->name, "': ", op, " of opset ", opset)));
+    const std::string where = absl::StrCat("node '", node->name, "': ", op, " of opset ", opset);
+    RETURN_IF_ERROR(WithContext(UpgradeNode(graph, *node, opset), where));
+    RETURN_IF_ERROR(WithContext(Decompose(graph, *node).status(), where));
   }
   return absl::OkStatus();
 }

@@ -7,8 +7,8 @@
 
 namespace hachi {
 
-// Rewrites nodes of an older opset into the newest operator form, which README.md lists. REQUIRES: the graph
-// is sorted and stays so; 7 <= opset.
+// Rewrites nodes of an older opset into the newest operator form, which README.md lists. A node that has the
+// attribute kOpsetAttr is of that opset, and loses it. REQUIRES: the graph is sorted and stays so.
 absl::Status Upgrade(Graph& graph, int64_t opset);
 
 }  // namespace hachi

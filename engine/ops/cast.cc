@@ -1,4 +1,5 @@
-// Cast (ONNX opset 13) between the types that have a C++ type here.
+// Cast (ONNX opset 13) and CastLike, which takes the type of its second input. Real numbers of 16 bits are
+// read and written through float.
 #include <cmath>
 #include <limits>
 
@@ -8,12 +9,14 @@
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 #include "engine/ops/take.h"
+#include "engine/tensor/half.h"
 
 namespace hachi {
 namespace {
 
 // ONNX's number of an element type.
 absl::StatusOr<DType> TypeOf(const Node& node) {
+  if (node.op == "CastLike") return node.inputs[1]->dtype;
   ASSIGN_OR_RETURN(const int64_t to, node.Int("to", 0));
   switch (to) {
     case 1:
@@ -32,26 +35,30 @@ absl::StatusOr<DType> TypeOf(const Node& node) {
       return DType::kS64;
     case 9:
       return DType::kBool;
+    case 10:
+      return DType::kF16;
     case 11:
       return DType::kF64;
     case 12:
       return DType::kU32;
     case 13:
       return DType::kU64;
+    case 16:
+      return DType::kBF16;
     default:
       return absl::UnimplementedError(
           absl::StrCat("attribute 'to' is ONNX type ", to,
-                       ", expected a real number of 4 or 8 bytes, an integer or bool"));
+                       ", expected a real number of 2, 4 or 8 bytes, an integer or bool"));
   }
 }
 
 absl::Status Infer(Node& node) {
-  RETURN_IF_ERROR(CheckInputCount(node, 1, 1));
+  const size_t arity = node.op == "CastLike" ? 2 : 1;
+  RETURN_IF_ERROR(CheckInputCount(node, arity, arity));
   const Value& input = *node.inputs[0];
-  if (input.dtype == DType::kF16 || input.dtype == DType::kBF16 || input.quant)
-    return absl::UnimplementedError(absl::StrCat("casts ", std::string(NameOf(input.dtype)),
-                                                 input.quant ? " with a scale" : "",
-                                                 ", expected f32, f64, an integer or bool"));
+  if (input.quant)
+    return absl::UnimplementedError(
+        absl::StrCat("casts ", std::string(NameOf(input.dtype)), " with a scale, expected none"));
   ASSIGN_OR_RETURN(const DType to, TypeOf(node));
   RETURN_IF_ERROR(SetOutput(node, to, *input.dims));
   const bool keeps_integers = to == DType::kS64 || to == DType::kS32;
@@ -74,11 +81,43 @@ To Convert(From x) {
   }
 }
 
+// Numbers that are stored in 16 bits, as what they stand for.
+struct F16 {
+  uint16_t bits;
+  static F16 Of(float x) { return {F16OfFloat(x)}; }
+  float value() const { return FloatOfF16(bits); }
+};
+struct Bf16 {
+  uint16_t bits;
+  static Bf16 Of(float x) { return {Bf16OfFloat(x)}; }
+  float value() const { return FloatOfBf16(bits); }
+};
+
+// VisitDType with a C++ type for every dtype.
+template <typename Fn>
+void VisitStored(DType dtype, const Fn& fn) {
+  if (dtype == DType::kF16) return fn(F16{});
+  if (dtype == DType::kBF16) return fn(Bf16{});
+  VisitDType(dtype, fn);
+}
+
+template <typename To, typename From>
+To ConvertStored(From x) {
+  if constexpr (requires { x.value(); }) {
+    return ConvertStored<To>(x.value());
+  } else if constexpr (requires { To::Of(0.0f); }) {
+    return To::Of(Convert<float>(x));
+  } else {
+    return Convert<To>(x);
+  }
+}
+
 absl::Status Reference(const Node& /*node*/, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
-  VisitDType(inputs[0].dtype, [&](auto from) {
-    VisitDType(outputs[0].dtype(), [&](auto to) {
-      for (int64_t i = 0; i < inputs[0].count(); ++i)
-        outputs[0].As<decltype(to)>()[i] = Convert<decltype(to)>(inputs[0].As<decltype(from)>()[i]);
+  VisitStored(inputs[0].dtype, [&](auto from) {
+    VisitStored(outputs[0].dtype(), [&](auto to) {
+      const auto* in = reinterpret_cast<const decltype(from)*>(inputs[0].bytes);
+      auto* out = reinterpret_cast<decltype(to)*>(outputs[0].bytes().data());
+      for (int64_t i = 0; i < inputs[0].count(); ++i) out[i] = ConvertStored<decltype(to)>(in[i]);
     });
   });
   return absl::OkStatus();
@@ -90,12 +129,12 @@ class CastStep final : public KernelStep {
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
-    VisitDType(from_, [&](auto from) {
-      VisitDType(to_, [&](auto to) {
+    VisitStored(from_, [&](auto from) {
+      VisitStored(to_, [&](auto to) {
         const auto* in = reinterpret_cast<const decltype(from)*>(buffers.inputs[0]);
         auto* out = reinterpret_cast<decltype(to)*>(buffers.outputs[0]);
         ParallelFor(count_, kGrain, [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) out[i] = Convert<decltype(to)>(in[i]);
+          for (int64_t i = begin; i < end; ++i) out[i] = ConvertStored<decltype(to)>(in[i]);
         });
       });
     });
@@ -120,13 +159,16 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
 }  // namespace
 
 std::span<const OpDef> cast_ops() {
-  static const OpDef defs[] = {{.name = "Cast",
-                                .infer = Infer,
-                                .rows = RowsOfElements,
-                                .passes_integers = true,
-                                .reference = Reference,
-                                .offers = {{.name = "hachi_cast", .take = Take}},
-                                .layout_agnostic = true}};
+  static const auto member = [](std::string_view name) {
+    return OpDef{.name = name,
+                 .infer = Infer,
+                 .rows = [](const RowQuery& query) -> absl::StatusOr<RowAxis> { return query.inputs[0]; },
+                 .passes_integers = true,
+                 .reference = Reference,
+                 .offers = {{.name = "hachi_cast", .take = Take}},
+                 .layout_agnostic = true};
+  };
+  static const OpDef defs[] = {member("Cast"), member("CastLike")};
   return defs;
 }
 

@@ -35,6 +35,21 @@ absl::Status InferDropout(Node& node) {
   return absl::OkStatus();
 }
 
+// Ours, for graphs of opset 6 and older: input 0 with axes of one element behind its own, so that
+// broadcasting puts its first axis at `axis` of input 1.
+absl::Status InferAlignAxes(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 2, 2));
+  ASSIGN_OR_RETURN(const int64_t axis, node.Int("axis", 0));
+  const size_t rank = node.inputs[1]->rank();
+  SymbolicShape dims = *node.inputs[0]->dims;
+  ASSIGN_OR_RETURN(const size_t first, CheckAxis(axis, rank));
+  if (first + dims.size() > rank)
+    return absl::InvalidArgumentError(absl::StrCat("axis is ", axis, " for an operand of rank ", dims.size(),
+                                                   ", expected it to end within rank ", rank));
+  dims.resize(rank - first, Dim(1));
+  return SetOutputLike(node, std::move(dims));
+}
+
 // A matrix of the axes before `axis` by those from it on.
 absl::Status InferFlatten(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 1, 1));
@@ -149,12 +164,13 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 struct Copy {
   std::string_view name;
   absl::Status (*infer)(Node& node);
-  RowRule rows;
+  absl::StatusOr<RowAxis> (*rows)(const RowQuery& query);
   bool layout_agnostic = false;
   int shape_input = -1;
 };
 
 constexpr Copy kCopies[] = {
+    {"AlignAxes", InferAlignAxes, RowsOfSameOrder, /*layout_agnostic=*/false, /*shape_input=*/1},
     {"Dropout", InferDropout, RowsOfElements, /*layout_agnostic=*/true},
     {"Flatten", InferFlatten, RowsOfSameOrder},
     {"Identity", InferLikeInput, RowsOfElements, /*layout_agnostic=*/true},

@@ -106,6 +106,20 @@ std::optional<SymbolicShape> ContentOf(const Value& value) {
   return content;
 }
 
+std::optional<Tensor> KnownElements(const Value& value) {
+  if (!value.content || !value.dims || value.rank() > 1) return std::nullopt;
+  const auto numbers = ConstantShape(*value.content);
+  const auto shape = ConstantShape(*value.dims);
+  if (!numbers || !shape) return std::nullopt;
+  Tensor tensor(value.dtype, *shape);
+  const bool written = VisitDType(value.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for (size_t i = 0; i < numbers->size(); ++i) tensor.As<T>()[i] = static_cast<T>((*numbers)[i]);
+  });
+  if (!written) return std::nullopt;
+  return tensor;
+}
+
 absl::StatusOr<std::vector<int64_t>> KnownInts(const Node& node, size_t i, std::string_view what) {
   const Value* value = node.input(i);
   if (value == nullptr)

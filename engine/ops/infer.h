@@ -48,6 +48,9 @@ bool IsReal(const Value& value);
 // What is known of an integer vector's or scalar's elements: a constant's, or what inference found.
 std::optional<SymbolicShape> ContentOf(const Value& value);
 
+// The elements of a computed integer vector or scalar, where inference knows them as numbers.
+std::optional<Tensor> KnownElements(const Value& value);
+
 // The elements of input `i`, an integer vector or scalar called `what` in errors: UNIMPLEMENTED where they
 // are not known as numbers.
 absl::StatusOr<std::vector<int64_t>> KnownInts(const Node& node, size_t i, std::string_view what);

@@ -149,6 +149,8 @@ absl::Status CheckForcedKernel(const LowerContext& context, const OpDef& op) {
 
 }  // namespace
 
+bool IsOp(std::string_view name) { return FindOp(name) != nullptr; }
+
 std::span<const OpDef* const> AllOps() {
   static const std::vector<const OpDef*>* ops = new std::vector<const OpDef*>(SortedOps());
   return *ops;

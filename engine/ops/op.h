@@ -134,6 +134,9 @@ struct OpDef {
 // The operator of that name, or null.
 const OpDef* FindOp(std::string_view name);
 
+// Whether there is one.
+bool IsOp(std::string_view name);
+
 // Every operator that is built in, sorted by name.
 std::span<const OpDef* const> AllOps();
 

@@ -30,6 +30,12 @@ absl::Status OnlyFirstHoldsRows(const RowQuery& query) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<RowAxis> RowsMixed(const RowQuery& query) {
+  for (const RowAxis& rows : query.inputs)
+    if (rows) return MixesRows(*rows);
+  return RowAxis();
+}
+
 absl::StatusOr<RowAxis> RowsOfElements(const RowQuery& query) {
   std::vector<RowAxis> found;
   for (size_t i = 0; i < query.inputs.size(); ++i) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -19,11 +20,12 @@ struct RowQuery {
   const Node& node;                 // types and shapes inferred
   std::span<const RowAxis> inputs;  // of each input; nullopt also where it is left out, or OpDef::shape_input
   const Dim& rows;                  // the symbol that counts them
+  size_t output = 0;                // the one asked for
 };
 
-// Where the outputs hold rows, when each row of them is computed from the same row of the inputs alone.
-// UNIMPLEMENTED, saying why, when that is not known.
-using RowRule = absl::StatusOr<RowAxis> (*)(const RowQuery& query);
+// Where the output that is asked for holds rows, when each row of it is computed from the same row of the
+// inputs alone. UNIMPLEMENTED, saying why, when that is not known.
+using RowRule = std::function<absl::StatusOr<RowAxis>(const RowQuery& query)>;
 
 // The error of a node that computes across an axis which holds rows.
 absl::Status MixesRows(size_t axis);
@@ -33,6 +35,9 @@ absl::StatusOr<RowAxis> OneRowAxis(std::span<const RowAxis> found);
 
 // OK where no input but the first holds rows.
 absl::Status OnlyFirstHoldsRows(const RowQuery& query);
+
+// What takes no rows: it mixes those that it is given.
+absl::StatusOr<RowAxis> RowsMixed(const RowQuery& query);
 
 // Element by element, inputs broadcast to the output.
 absl::StatusOr<RowAxis> RowsOfElements(const RowQuery& query);

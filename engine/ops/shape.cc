@@ -1,4 +1,4 @@
-// Shape (ONNX opset 15): the dimensions from `start` to before `end`.
+// Shape (ONNX opset 15), the dimensions from `start` to before `end`, and Size, their product.
 #include <algorithm>
 
 #include "engine/base/status_macros.h"
@@ -39,6 +39,19 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
+absl::Status InferSize(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 1, 1));
+  RETURN_IF_ERROR(SetOutput(node, DType::kS64, {}));
+  node.outputs[0]->content = SymbolicShape{CountOf(*node.inputs[0]->dims)};
+  return absl::OkStatus();
+}
+
+absl::Status ReferenceSize(const Node& /*node*/, std::span<const TensorView> inputs,
+                           std::span<Tensor> outputs) {
+  outputs[0].As<int64_t>()[0] = inputs[0].count();
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::span<const OpDef> shape_ops() {
@@ -46,6 +59,11 @@ std::span<const OpDef> shape_ops() {
                                 .infer = Infer,
                                 .reads_elements = false,
                                 .reference = Reference,
+                                .layout_agnostic = true},
+                               {.name = "Size",
+                                .infer = InferSize,
+                                .reads_elements = false,
+                                .reference = ReferenceSize,
                                 .layout_agnostic = true}};
   return defs;
 }

@@ -1,5 +1,5 @@
-// Softmax (ONNX opset 13) along one axis; where our attribute `matrix` is set, along all from `axis` on
-// together, as until opset 12.
+// Softmax and LogSoftmax (ONNX opset 13) along one axis; where our attribute `matrix` is set, along all from
+// `axis` on together, as until opset 12.
 #include "engine/kernels/softmax.h"
 
 #include <cmath>
@@ -36,7 +36,8 @@ absl::Status Infer(Node& node) {
   return SetOutput(node, DType::kF32, *node.inputs[0]->dims);
 }
 
-absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs,
+                       bool logarithm) {
   ASSIGN_OR_RETURN(const Axes axes, AxesOf(node));
   const auto x = inputs[0].As<float>();
   const auto y = outputs[0].As<float>();
@@ -48,24 +49,30 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
     for (int64_t k = 0; k < length; ++k) largest = std::max(largest, x[i + k * step]);
     double sum = 0;
     for (int64_t k = 0; k < length; ++k) sum += std::exp(static_cast<double>(x[i + k * step] - largest));
-    for (int64_t k = 0; k < length; ++k)
-      y[i + k * step] = static_cast<float>(std::exp(static_cast<double>(x[i + k * step] - largest)) / sum);
+    for (int64_t k = 0; k < length; ++k) {
+      const auto above = static_cast<double>(x[i + k * step]) - static_cast<double>(largest);
+      y[i + k * step] = static_cast<float>(logarithm ? above - std::log(sum) : std::exp(above) / sum);
+    }
   }
   return absl::OkStatus();
 }
 
+using Kernel = void (*)(std::span<const float> in, int64_t row_length, std::span<float> out);
+
 class SoftmaxStep final : public KernelStep {
  public:
-  SoftmaxStep(size_t count, int64_t row_length) : count_(count), row_length_(row_length) {}
+  SoftmaxStep(Kernel kernel, size_t count, int64_t row_length)
+      : kernel_(kernel), count_(count), row_length_(row_length) {}
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
-    Softmax({reinterpret_cast<const float*>(buffers.inputs[0]), count_}, row_length_,
+    kernel_({reinterpret_cast<const float*>(buffers.inputs[0]), count_}, row_length_,
             {reinterpret_cast<float*>(buffers.outputs[0]), count_});
     return absl::OkStatus();
   }
 
  private:
+  const Kernel kernel_;
   const size_t count_;
   const int64_t row_length_;
 };
@@ -73,8 +80,9 @@ class SoftmaxStep final : public KernelStep {
 // The axis is brought innermost and back.
 class PermutedSoftmaxStep final : public KernelStep {
  public:
-  PermutedSoftmaxStep(Permute to_rows, Permute from_rows, size_t count, int64_t row_length)
+  PermutedSoftmaxStep(Kernel kernel, Permute to_rows, Permute from_rows, size_t count, int64_t row_length)
       : KernelStep({.scratch_bytes = count * sizeof(float)}),
+        kernel_(kernel),
         to_rows_(std::move(to_rows)),
         from_rows_(std::move(from_rows)),
         count_(count),
@@ -84,12 +92,13 @@ class PermutedSoftmaxStep final : public KernelStep {
   absl::Status Run(const StepBuffers& buffers) const override {
     to_rows_.Run(buffers.inputs[0], buffers.scratch);
     const std::span rows(reinterpret_cast<float*>(buffers.scratch), count_);
-    Softmax(rows, row_length_, rows);
+    kernel_(rows, row_length_, rows);
     from_rows_.Run(buffers.scratch, buffers.outputs[0]);
     return absl::OkStatus();
   }
 
  private:
+  const Kernel kernel_;
   const Permute to_rows_, from_rows_;
   const size_t count_;
   const int64_t row_length_;
@@ -118,23 +127,25 @@ struct Rows {
   }
 };
 
-absl::StatusOr<StepMaker> Take(const LowerContext& context) {
+absl::StatusOr<StepMaker> Take(const LowerContext& context, Kernel kernel) {
   ASSIGN_OR_RETURN(const Rows rows, Rows::Of(context));
   for (const TensorSpec& spec : {rows.src, rows.dst})
     if (!rows.layout.SameBytes(spec.layout, spec.shape))
       return absl::UnimplementedError("the axis is not innermost in memory, expected it to be");
-  return [count = rows.count, length = rows.length] { return std::make_unique<SoftmaxStep>(count, length); };
+  return [kernel, count = rows.count, length = rows.length] {
+    return std::make_unique<SoftmaxStep>(kernel, count, length);
+  };
 }
 
-absl::StatusOr<StepMaker> TakePermuted(const LowerContext& context) {
+absl::StatusOr<StepMaker> TakePermuted(const LowerContext& context, Kernel kernel) {
   ASSIGN_OR_RETURN(const Rows rows, Rows::Of(context));
   ASSIGN_OR_RETURN(Permute to_rows,
                    Permute::Create(rows.src.shape, rows.src.layout, rows.layout, sizeof(float)));
   ASSIGN_OR_RETURN(Permute from_rows,
                    Permute::Create(rows.src.shape, rows.layout, rows.dst.layout, sizeof(float)));
-  return [to_rows = std::move(to_rows), from_rows = std::move(from_rows), count = rows.count,
+  return [kernel, to_rows = std::move(to_rows), from_rows = std::move(from_rows), count = rows.count,
           length = rows.length] {
-    return std::make_unique<PermutedSoftmaxStep>(to_rows, from_rows, count, length);
+    return std::make_unique<PermutedSoftmaxStep>(kernel, to_rows, from_rows, count, length);
   };
 }
 
@@ -145,16 +156,23 @@ absl::StatusOr<RowAxis> RowsOfSoftmax(const RowQuery& query) {
   return rows;
 }
 
+OpDef Member(std::string_view name, Kernel kernel, bool logarithm) {
+  return {.name = name,
+          .infer = Infer,
+          .rows = RowsOfSoftmax,
+          .reference = [=](const Node& node, std::span<const TensorView> inputs,
+                           std::span<Tensor> outputs) { return Reference(node, inputs, outputs, logarithm); },
+          .offers = {{.name = "hachi_softmax",
+                      .take = [=](const LowerContext& context) { return Take(context, kernel); }},
+                     {.name = "hachi_permuted_softmax",
+                      .take = [=](const LowerContext& context) { return TakePermuted(context, kernel); }}},
+          .layout_agnostic = true};
+}
+
 }  // namespace
 
 std::span<const OpDef> softmax_ops() {
-  static const OpDef defs[] = {{.name = "Softmax",
-                                .infer = Infer,
-                                .rows = RowsOfSoftmax,
-                                .reference = Reference,
-                                .offers = {{.name = "hachi_softmax", .take = Take},
-                                           {.name = "hachi_permuted_softmax", .take = TakePermuted}},
-                                .layout_agnostic = true}};
+  static const OpDef defs[] = {Member("LogSoftmax", LogSoftmax, true), Member("Softmax", Softmax, false)};
   return defs;
 }
 

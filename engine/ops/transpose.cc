@@ -1,4 +1,4 @@
-// Transpose (ONNX opset 13).
+// Transpose (ONNX opset 13); with our attribute `swap_last` it swaps the last two axes, whatever the rank.
 #include <algorithm>
 #include <numeric>
 
@@ -15,6 +15,12 @@ absl::StatusOr<std::vector<int64_t>> PermutationOf(const Node& node) {
   const size_t rank = node.inputs[0]->rank();
   std::vector<int64_t> reversed(rank);
   std::iota(reversed.rbegin(), reversed.rend(), 0);
+  ASSIGN_OR_RETURN(const int64_t swap_last, node.Int("swap_last", 0));
+  if (swap_last != 0 && rank >= 2) {
+    std::vector<int64_t> swapped(reversed.rbegin(), reversed.rend());
+    std::swap(swapped[rank - 1], swapped[rank - 2]);
+    return swapped;
+  }
   ASSIGN_OR_RETURN(const std::vector<int64_t> perm, node.Ints("perm", reversed));
   std::vector<bool> seen(rank, false);
   bool valid = perm.size() == rank;

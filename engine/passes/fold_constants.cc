@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 #include "engine/passes/passes.h"
 
@@ -11,21 +12,6 @@ namespace {
 
 // Larger results stay computed: they would cost more memory than time. Guessed.
 constexpr int64_t kMaxFoldedBytes = int64_t{64} << 20;
-
-// The elements of an integer output that inference knows.
-std::optional<Tensor> KnownOutput(const Value& value) {
-  if (!value.content || !value.dims || value.rank() > 1) return std::nullopt;
-  const auto numbers = ConstantShape(*value.content);
-  const auto shape = ConstantShape(*value.dims);
-  if (!numbers || !shape) return std::nullopt;
-  Tensor tensor(value.dtype, *shape);
-  const bool written = VisitDType(value.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    for (size_t i = 0; i < numbers->size(); ++i) tensor.As<T>()[i] = static_cast<T>((*numbers)[i]);
-  });
-  if (!written) return std::nullopt;
-  return tensor;
-}
 
 bool HasConstantInputs(const Node& node) {
   return !node.inputs.empty() && std::ranges::all_of(node.inputs, [](const Value* input) {
@@ -54,7 +40,7 @@ absl::Status FoldConstants(Graph& graph, const PassOptions& /*options*/) {
   for (Node* node : graph.NodeList()) {
     if (node->op == "DequantizeLinear") continue;
     if (node->outputs.size() == 1) {
-      if (auto known = KnownOutput(*node->outputs[0])) {
+      if (auto known = KnownElements(*node->outputs[0])) {
         Replace(graph, node->outputs[0], *std::move(known));
         continue;
       }

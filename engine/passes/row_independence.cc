@@ -67,24 +67,24 @@ class Prover {
 
   absl::Status Visit(const Node& node) {
     // What inference knows of elements says all of them.
-    std::vector<const Value*> outputs;
-    for (const Value* output : node.outputs) {
+    std::vector<size_t> outputs;
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      const Value* output = node.outputs[i];
       if (!output->content) {
-        outputs.push_back(output);
+        outputs.push_back(i);
       } else if (std::ranges::any_of(*output->content, [&](const Dim& dim) { return dim.Mentions(rows_); })) {
         counts_.insert(output);
       }
     }
-    if (outputs.empty()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const RowAxis axis, AxisOfOutputs(node));
-    for (const Value* output : outputs) {
-      RETURN_IF_ERROR(CheckDims(*output, axis));
-      if (axis) axes_[output] = *axis;
+    for (const size_t i : outputs) {
+      ASSIGN_OR_RETURN(const RowAxis axis, AxisOfOutput(node, i));
+      RETURN_IF_ERROR(CheckDims(*node.outputs[i], axis));
+      if (axis) axes_[node.outputs[i]] = *axis;
     }
     return absl::OkStatus();
   }
 
-  absl::StatusOr<RowAxis> AxisOfOutputs(const Node& node) const {
+  absl::StatusOr<RowAxis> AxisOfOutput(const Node& node, size_t output) const {
     const OpDef& op = *FindOp(node.op);
     std::vector<RowAxis> inputs;
     bool same = true;
@@ -98,7 +98,7 @@ class Prover {
     }
     if (same) return RowAxis();
     if (op.rows == nullptr) return absl::UnimplementedError("is not known to keep rows apart");
-    return op.rows({node, inputs, rows_});
+    return op.rows({node, inputs, rows_, output});
   }
 
   const Graph& graph_;

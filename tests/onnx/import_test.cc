@@ -48,6 +48,83 @@ TEST(ImportTest, ResidualBlockBecomesTheGraphItWrites) {
 )");
 }
 
+TEST(ImportTest, FunctionsOfTheFileAreWrittenOut) {
+  ModelBuilder model;
+  model.Input("x", {"2"});
+  model.Output("y");
+  auto* function = model.proto.add_functions();
+  function->set_name("Twice");
+  function->set_domain("own");
+  function->add_input("a");
+  function->add_output("c");
+  function->add_attribute("slope");
+  for (const auto& [in, out] : {std::pair("a", "b"), std::pair("b", "c")}) {
+    auto* node = function->add_node();
+    node->set_op_type("LeakyRelu");
+    node->add_input(in);
+    node->add_output(out);
+    AddAttr(node, "alpha", onnx::AttributeProto::FLOAT)->set_ref_attr_name("slope");
+  }
+  auto* call = model.Node("Twice", {"x"}, {"y"}, "call");
+  call->set_domain("own");
+  SetFloat(call, "slope", 0.25f);
+  const auto graph = model.Import();
+  ASSERT_OK(graph);
+  EXPECT_THAT(ToText(*graph), AllOf(HasSubstr("LeakyRelu(x) {alpha=0.25} -> call/1/b"),
+                                    HasSubstr("LeakyRelu(call/1/b) {alpha=0.25} -> y")));
+}
+
+TEST(ImportTest, OperatorsThatAreNotKnownAreWrittenOutAsOnnxDefinesThem) {
+  ModelBuilder model(13);
+  model.Input("x", {"2", "3", "4", "5"});
+  model.Output("y");
+  model.Node("MeanVarianceNormalization", {"x"}, {"y"}, "mvn");
+  const TempDir directory;
+  const auto known = [](std::string_view op) { return op != "MeanVarianceNormalization"; };
+  const auto imported = ImportOnnx(directory.Write("model.onnx", model.Bytes()), false, known);
+  ASSERT_OK(imported);
+  EXPECT_THAT(ToText(imported->graph), AllOf(HasSubstr("ReduceMean(x"), HasSubstr("-> y: f32")));
+}
+
+TEST(ImportTest, BranchesKeepWhatTheyReadOfTheGraphAroundThem) {
+  ModelBuilder model;
+  model.Input("x", {"2"});
+  model.Input("c", {}, onnx::TensorProto::BOOL);
+  model.Output("y");
+  auto* node = model.Node("If", {"c"}, {"y"}, "if");
+  for (const auto& [branch, op] : {std::pair("then_branch", "Relu"), std::pair("else_branch", "Neg")}) {
+    auto* graph = AddAttr(node, branch, onnx::AttributeProto::GRAPH)->mutable_g();
+    graph->set_name(branch);
+    auto* inner = graph->add_node();
+    inner->set_op_type(op);
+    inner->add_input("x");
+    inner->add_output("inner");
+    graph->add_output()->set_name("inner");
+  }
+  const auto graph = model.Import();
+  ASSERT_OK(graph);
+  EXPECT_THAT(ToText(*graph),
+              HasSubstr("if: If(c, x, x) {else_branch=graph(1 nodes), then_branch=graph(1 nodes)} -> y"));
+}
+
+TEST(ImportTest, RealNumbersOfEveryWidthAreComputedInFp32) {
+  ModelBuilder model;
+  model.Input("x", {"2"}, onnx::TensorProto::FLOAT16);
+  auto* output = model.proto.mutable_graph()->add_output();
+  output->set_name("y");
+  output->mutable_type()->mutable_tensor_type()->set_elem_type(onnx::TensorProto::DOUBLE);
+  auto* half = model.Floats("w", {2}, {});
+  half->set_data_type(onnx::TensorProto::FLOAT16);
+  half->set_raw_data(std::string("\x00\x3c\x00\xc0", 4));
+  model.Node("Mul", {"x", "w"}, {"y"}, "mul");
+  const auto graph = model.Import();
+  ASSERT_OK(graph);
+  EXPECT_THAT(ToText(*graph),
+              AllOf(HasSubstr("input x: f16[2]"), HasSubstr("const w: f32[2] = 1 -2"),
+                    HasSubstr("x_f32: Cast(x) {to=1}"), HasSubstr("mul: Mul(x_f32, w)"),
+                    HasSubstr("Cast(y) {to=11} -> y_as_declared"), HasSubstr("output y = y_as_declared")));
+}
+
 TEST(ImportTest, NodesInAnyOrderAreSorted) {
   ModelBuilder model;
   model.Input("x", {"1"});
@@ -188,19 +265,26 @@ TEST_P(BadModelTest, IsRefusedByName) {
 onnx::GraphProto& GraphOf(ModelBuilder& model) { return *model.proto.mutable_graph(); }
 
 const BadModel kBadModels[] = {
-    {"OldIr", [](ModelBuilder& m) { m.proto.set_ir_version(2); }, StatusCode::kUnimplemented,
-     "IR version is 2"},
-    {"OldOpset", [](ModelBuilder& m) { m.proto.mutable_opset_import(0)->set_version(6); },
-     StatusCode::kUnimplemented, "opset is 6, expected 7 to 21"},
     {"NewOpset", [](ModelBuilder& m) { m.proto.mutable_opset_import(0)->set_version(INT64_MAX); },
-     StatusCode::kUnimplemented, "expected 7 to 21"},
+     StatusCode::kUnimplemented, "expected 1 to 23"},
     {"NoOpset", [](ModelBuilder& m) { m.proto.clear_opset_import(); }, StatusCode::kInvalidArgument,
      "default domain is not imported"},
     {"TwoOpsets", [](ModelBuilder& m) { m.proto.add_opset_import()->set_version(9); },
      StatusCode::kInvalidArgument, "versions 17 and 9"},
     {"NoGraph", [](ModelBuilder& m) { m.proto.clear_graph(); }, StatusCode::kInvalidArgument, "has no graph"},
-    {"Function", [](ModelBuilder& m) { m.proto.add_functions()->set_name("f"); }, StatusCode::kUnimplemented,
-     "function 'f'"},
+    {"FunctionOfItself",
+     [](ModelBuilder& m) {
+       auto* function = m.proto.add_functions();
+       function->set_name("F");
+       function->add_input("a");
+       function->add_output("b");
+       auto* inner = function->add_node();
+       inner->set_op_type("F");
+       inner->add_input("a");
+       inner->add_output("b");
+       m.Node("F", {"x"}, {"p"});
+     },
+     StatusCode::kInvalidArgument, "function 'F' is called from 16 functions within each other"},
     {"SparseInitializer", [](ModelBuilder& m) { GraphOf(m).add_sparse_initializer(); },
      StatusCode::kUnimplemented, "sparse"},
     {"NoOutputs", [](ModelBuilder& m) { GraphOf(m).clear_output(); }, StatusCode::kInvalidArgument,
@@ -236,14 +320,15 @@ const BadModel kBadModels[] = {
      StatusCode::kInvalidArgument, "node 'mute' (Relu) has no outputs"},
     {"NodeWithoutOperator", [](ModelBuilder& m) { m.Node("", {"x"}, {"p"}); }, StatusCode::kInvalidArgument,
      "has no operator"},
-    {"CustomDomain",
-     [](ModelBuilder& m) { m.Node("Gelu", {"x"}, {"p"}, "gelu")->set_domain("com.microsoft"); },
-     StatusCode::kUnimplemented, "node 'gelu': operator Gelu is of domain 'com.microsoft'"},
+    {"CustomDomain", [](ModelBuilder& m) { m.Node("Gelu", {"x"}, {"p"}, "gelu")->set_domain("com.example"); },
+     StatusCode::kUnimplemented, "node 'gelu': operator Gelu is of domain 'com.example'"},
     {"Subgraph",
      [](ModelBuilder& m) {
-       AddAttr(m.Node("If", {"x"}, {"p"}, "if"), "then_branch", onnx::AttributeProto::GRAPH)->mutable_g();
+       AddAttr(m.Node("Loop", {"x"}, {"p"}, "loop"), "body", onnx::AttributeProto::GRAPH)->mutable_g();
      },
-     StatusCode::kUnimplemented, "node 'if': If: attribute 'then_branch': is a graph"},
+     StatusCode::kUnimplemented, "node 'loop': Loop: attribute 'body': is a graph"},
+    {"BranchMissing", [](ModelBuilder& m) { m.Node("If", {"x"}, {"p"}, "if"); }, StatusCode::kInvalidArgument,
+     "node 'if': If has no attribute 'then_branch'"},
     {"SparseAttribute",
      [](ModelBuilder& m) {
        AddAttr(m.Node("Constant", {}, {"p"}), "sparse_value", onnx::AttributeProto::SPARSE_TENSOR);

@@ -152,7 +152,24 @@ TEST(UpgradeTest, RenamedOperatorsAndDefaultsAreCaughtUp) {
 
   ModelBuilder group = Model(18);
   group.Node("GroupNormalization", {"x", "x", "x"}, {"y"}, "gn");
-  EXPECT_THAT(group.Import(), StatusIs(StatusCode::kUnimplemented, HasSubstr("node 'gn'")));
+  EXPECT_THAT(Imported(group), HasSubstr("gn: GroupNormalization(x, x, x) {scales_groups=1}"));
+}
+
+TEST(UpgradeTest, OperandsThatWereToldTheirAxisAreAligned) {
+  ModelBuilder model = Model(6);
+  auto* add = model.Node("Add", {"x", "x"}, {"y"}, "add");
+  SetInt(add, "broadcast", 1);
+  SetInt(add, "axis", 1);
+  EXPECT_THAT(Imported(model), HasSubstr("AlignAxes(x, x) {axis=1} -> add_aligned"));
+}
+
+TEST(UpgradeTest, FusedOperatorsAreTakenApart) {
+  ModelBuilder model = Model(17);
+  model.Node("FastGelu", {"x"}, {"y"}, "gelu")->set_domain("com.microsoft");
+  EXPECT_THAT(Imported(model), HasSubstr(R"(Gelu(x) {approximate="tanh"})"));
+  ModelBuilder unknown = Model(17);
+  unknown.Node("Sampling", {"x"}, {"y"}, "s")->set_domain("com.microsoft");
+  EXPECT_THAT(Imported(unknown), HasSubstr("com.microsoft.Sampling(x)"));
 }
 
 TEST(UpgradeTest, AttributesOfTheWrongTypeAreRefused) {

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "absl/strings/str_cat.h"
 #include "tests/ops/op_tester.h"
 #include "tests/support/status_matchers.h"
@@ -37,8 +39,17 @@ TEST(CastTest, ContentIsKeptBetweenIntegers) {
 TEST(CastTest, OtherTypesAreRefused) {
   EXPECT_THAT(InferText("graph g { input x: f32[2]\n c: Cast(x) {to=8} -> y: f32[?] }"),
               StatusIs(absl::StatusCode::kUnimplemented, testing::HasSubstr("'to' is ONNX type 8")));
-  EXPECT_THAT(InferText("graph g { input x: f16[2]\n c: Cast(x) {to=1} -> y: f32[?] }"),
-              StatusIs(absl::StatusCode::kUnimplemented, testing::HasSubstr("casts f16")));
+}
+
+TEST(CastTest, RealNumbersOfSixteenBitsAreRounded) {
+  for (const char* to : {"10", "16"}) {
+    const auto result =
+        RunReferences(absl::StrCat("graph g { const x: f32[3] = 1 1.00048828125 -70000\n a: Cast(x) {to=", to,
+                                   "} -> h: f16[?]\n b: Cast(h) {to=1} -> y: f32[?] }"));
+    ASSERT_OK(result.status());
+    const bool half = std::string_view(to) == "10";
+    EXPECT_THAT((*result)[0].As<float>(), testing::ElementsAre(1, 1, half ? -INFINITY : -70144));
+  }
 }
 
 }  // namespace

@@ -1,0 +1,211 @@
+// What makes tensors of numbers: Range (ONNX opset 11), EyeLike, OneHot and Trilu.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/ops/infer.h"
+#include "engine/ops/op.h"
+#include "engine/ops/quantized.h"
+
+namespace hachi {
+namespace {
+
+constexpr int64_t kMostContent = 64;  // elements; content is for shapes, which have few axes
+
+// ---- Range
+
+// A constant scalar as a real number.
+std::optional<double> NumberOf(const Value& value) {
+  if (!value.is_constant() || value.constant->count() != 1) return std::nullopt;
+  return static_cast<double>(RealAt(value.constant->view(), 0, std::nullopt));
+}
+
+absl::StatusOr<Dim> LengthOf(const Node& node) {
+  const auto start = ContentOf(*node.inputs[0]), limit = ContentOf(*node.inputs[1]),
+             delta = ContentOf(*node.inputs[2]);
+  if (start && limit && delta && start->size() == 1 && limit->size() == 1 && delta->size() == 1) {
+    const auto step = (*delta)[0].constant();
+    const Dim reach = (*limit)[0] - (*start)[0];
+    if (step && *step > 0) {
+      const Dim length = Dim::FloorDiv(reach + Dim(*step - 1), *step);
+      const auto number = length.constant();
+      return number && *number < 0 ? Dim(0) : length;
+    }
+    const auto numbers = reach.constant();
+    if (step && *step < 0 && numbers) return Dim(std::max<int64_t>(0, (-*numbers - *step - 1) / -*step));
+  }
+  const auto first = NumberOf(*node.inputs[0]), last = NumberOf(*node.inputs[1]),
+             step = NumberOf(*node.inputs[2]);
+  if (first && last && step && *step != 0)
+    return Dim(static_cast<int64_t>(std::clamp(std::ceil((*last - *first) / *step), 0.0, 1e9)));
+  return absl::UnimplementedError("start, limit or delta is computed or delta is 0, expected known numbers");
+}
+
+absl::Status InferRange(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 3, 3));
+  const DType dtype = node.inputs[0]->dtype;
+  for (size_t i = 0; i < 3; ++i) {
+    RETURN_IF_ERROR(CheckInputType(node, i, {DType::kF32, DType::kS32, DType::kS64, DType::kS16}));
+    RETURN_IF_ERROR(CheckInputType(node, i, {dtype}));
+  }
+  ASSIGN_OR_RETURN(const Dim length, LengthOf(node));
+  RETURN_IF_ERROR(SetOutput(node, dtype, {length}));
+  const auto start = ContentOf(*node.inputs[0]), delta = ContentOf(*node.inputs[2]);
+  const auto count = length.constant();
+  node.outputs[0]->content.reset();
+  if (!start || !delta || !count || *count > kMostContent) return absl::OkStatus();
+  node.outputs[0]->content.emplace();
+  for (int64_t i = 0; i < *count; ++i)
+    node.outputs[0]->content->push_back((*start)[0] + Dim(i) * (*delta)[0]);
+  return absl::OkStatus();
+}
+
+absl::Status ReferenceRange(const Node& /*node*/, std::span<const TensorView> inputs,
+                            std::span<Tensor> outputs) {
+  VisitDType(inputs[0].dtype, [&](auto zero) {
+    using T = decltype(zero);
+    using Wide = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
+    const auto start = static_cast<Wide>(inputs[0].As<T>()[0]),
+               delta = static_cast<Wide>(inputs[2].As<T>()[0]);
+    for (int64_t i = 0; i < outputs[0].count(); ++i)
+      outputs[0].As<T>()[i] = static_cast<T>(start + static_cast<Wide>(i) * delta);
+  });
+  return absl::OkStatus();
+}
+
+// ---- EyeLike
+
+// ONNX's number of an element type, of those that a matrix of ones may have.
+absl::StatusOr<DType> EyeType(const Node& node) {
+  ASSIGN_OR_RETURN(const int64_t type, node.Int("dtype", 0));
+  constexpr std::pair<int64_t, DType> kTypes[] = {{1, DType::kF32}, {2, DType::kU8},   {3, DType::kS8},
+                                                  {4, DType::kU16}, {5, DType::kS16},  {6, DType::kS32},
+                                                  {7, DType::kS64}, {12, DType::kU32}, {13, DType::kU64}};
+  if (type == 0) return node.inputs[0]->dtype;
+  const auto found = std::ranges::find(kTypes, type, &std::pair<int64_t, DType>::first);
+  if (found != std::end(kTypes)) return found->second;
+  return absl::UnimplementedError(absl::StrCat("dtype is ONNX type ", type, ", expected a number"));
+}
+
+absl::Status InferEyeLike(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 1, 1));
+  RETURN_IF_ERROR(CheckRank(node, 0, 2, 2));
+  ASSIGN_OR_RETURN(const DType dtype, EyeType(node));
+  return SetOutput(node, dtype, *node.inputs[0]->dims);
+}
+
+absl::Status ReferenceEyeLike(const Node& node, std::span<const TensorView> /*inputs*/,
+                              std::span<Tensor> outputs) {
+  ASSIGN_OR_RETURN(const int64_t k, node.Int("k", 0));
+  Tensor& y = outputs[0];
+  VisitDType(y.dtype(), [&](auto zero) {
+    for (int64_t i = 0; i < y.count(); ++i)
+      y.As<decltype(zero)>()[i] =
+          static_cast<decltype(zero)>(i % y.shape()[1] == i / y.shape()[1] + k ? 1 : 0);
+  });
+  return absl::OkStatus();
+}
+
+// ---- OneHot
+
+absl::StatusOr<size_t> OneHotAxis(const Node& node) {
+  ASSIGN_OR_RETURN(const int64_t axis, node.Int("axis", -1));
+  return CheckAxis(axis, node.inputs[0]->rank() + 1);
+}
+
+absl::Status InferOneHot(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 3, 3));
+  if (node.inputs[2]->dtype == DType::kF16 || node.inputs[2]->dtype == DType::kBF16)
+    return absl::UnimplementedError("values are of 16 bits, expected another type");
+  ASSIGN_OR_RETURN(const size_t axis, OneHotAxis(node));
+  std::optional<Dim> depth;
+  if (const auto content = ContentOf(*node.inputs[1]); content && content->size() == 1) depth = (*content)[0];
+  if (const auto number = NumberOf(*node.inputs[1]); !depth && number)
+    depth = Dim(static_cast<int64_t>(*number));
+  if (!depth) return absl::UnimplementedError("depth is computed, expected one that is known");
+  SymbolicShape dims = *node.inputs[0]->dims;
+  dims.insert(dims.begin() + static_cast<std::ptrdiff_t>(axis), *depth);
+  return SetOutput(node, node.inputs[2]->dtype, std::move(dims));
+}
+
+absl::Status ReferenceOneHot(const Node& node, std::span<const TensorView> inputs,
+                             std::span<Tensor> outputs) {
+  ASSIGN_OR_RETURN(const size_t axis, OneHotAxis(node));
+  Tensor& y = outputs[0];
+  const int64_t depth = y.shape()[axis], inner = CountOf(std::span(y.shape()).subspan(axis + 1));
+  const auto bytes = static_cast<int64_t>(SizeOf(y.dtype()));
+  for (int64_t i = 0; i < y.count(); ++i) {
+    const int64_t k = i / inner % depth;
+    auto index =
+        static_cast<int64_t>(RealAt(inputs[0], i / (inner * depth) * inner + i % inner, std::nullopt));
+    if (index < 0) index += depth;
+    std::memcpy(y.bytes().data() + i * bytes, inputs[2].bytes + (k == index ? bytes : 0),
+                static_cast<size_t>(bytes));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RowAxis> RowsOfOneHot(const RowQuery& query) {
+  RETURN_IF_ERROR(OnlyFirstHoldsRows(query));
+  ASSIGN_OR_RETURN(const size_t axis, OneHotAxis(query.node));
+  const RowAxis rows = query.inputs[0];
+  return rows && *rows >= axis ? RowAxis(*rows + 1) : rows;
+}
+
+// ---- Trilu
+
+absl::Status InferTrilu(Node& node) {
+  RETURN_IF_ERROR(CheckInputCount(node, 1, 2));
+  RETURN_IF_ERROR(CheckRank(node, 0, 2, 12));
+  if (node.input(1) != nullptr) RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kS64}));
+  return SetOutput(node, node.inputs[0]->dtype, *node.inputs[0]->dims);
+}
+
+absl::Status ReferenceTrilu(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
+  ASSIGN_OR_RETURN(const int64_t upper, node.Int("upper", 1));
+  const int64_t k = node.input(1) == nullptr ? 0 : inputs[1].As<int64_t>()[0];
+  const auto shape = inputs[0].shape;
+  const int64_t columns = shape.back(), rows = shape[shape.size() - 2];
+  const auto bytes = static_cast<int64_t>(SizeOf(inputs[0].dtype));
+  for (int64_t i = 0; i < outputs[0].count(); ++i) {
+    const int64_t row = i / columns % rows, column = i % columns;
+    const bool kept = upper != 0 ? column >= row + k : column <= row + k;
+    std::byte* out = outputs[0].bytes().data() + i * bytes;
+    if (kept)
+      std::memcpy(out, inputs[0].bytes + i * bytes, static_cast<size_t>(bytes));
+    else
+      std::memset(out, 0, static_cast<size_t>(bytes));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RowAxis> RowsOfTrilu(const RowQuery& query) {
+  RETURN_IF_ERROR(OnlyFirstHoldsRows(query));
+  const RowAxis rows = query.inputs[0];
+  if (rows && *rows + 2 >= query.node.inputs[0]->rank()) return MixesRows(*rows);
+  return rows;
+}
+
+}  // namespace
+
+std::span<const OpDef> range_ops() {
+  static const OpDef defs[] = {
+      {.name = "EyeLike",
+       .infer = InferEyeLike,
+       .reads_elements = false,
+       .rows = RowsMixed,
+       .reference = ReferenceEyeLike},
+      {.name = "OneHot",
+       .infer = InferOneHot,
+       .rows = RowsOfOneHot,
+       .shape_input = 1,
+       .reference = ReferenceOneHot},
+      {.name = "Range", .infer = InferRange, .rows = RowsMixed, .reference = ReferenceRange},
+      {.name = "Trilu", .infer = InferTrilu, .rows = RowsOfTrilu, .reference = ReferenceTrilu},
+  };
+  return defs;
+}
+
+}  // namespace hachi

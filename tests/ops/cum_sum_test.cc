@@ -1,0 +1,29 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "tests/ops/op_tester.h"
+#include "tests/support/status_matchers.h"
+
+namespace hachi {
+namespace {
+
+using testing::ElementsAre;
+
+TEST(CumSumTest, EveryKindOfSumHasKnownAnswers) {
+  const auto sums = [](const char* attrs) {
+    auto result = RunReferences(
+        absl::StrCat("graph g { const x: f32[4] = 1 2 3 4 const a: s64[] = 0\n n: CumSum(x, a) {", attrs,
+                     "} -> y: f32[?] }"));
+    EXPECT_OK(result.status());
+    const auto elements = (*result)[0].As<float>();
+    return std::vector<float>(elements.begin(), elements.end());
+  };
+  EXPECT_THAT(sums(""), ElementsAre(1, 3, 6, 10));
+  EXPECT_THAT(sums("exclusive=1"), ElementsAre(0, 1, 3, 6));
+  EXPECT_THAT(sums("reverse=1"), ElementsAre(10, 9, 7, 4));
+  EXPECT_THAT(sums("reverse=1,exclusive=1"), ElementsAre(9, 7, 4, 0));
+}
+
+}  // namespace
+}  // namespace hachi

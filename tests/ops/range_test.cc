@@ -1,0 +1,55 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "tests/ops/op_tester.h"
+#include "tests/support/status_matchers.h"
+
+namespace hachi {
+namespace {
+
+using testing::ElementsAre;
+
+TEST(RangeTest, CountsFromDimensions) {
+  EXPECT_THAT(
+      InferText(
+          "graph g { input x: f32[N,L] const z: s64[] = 0 const o: s64[] = 1\n s: Shape(x) -> d: s64[?]\n"
+          " t: Gather(d, o) -> l: s64[?]\n n: Range(z, l, o) -> y: s64[?] }"),
+      IsOkAndHolds("y: s64[L]"));
+}
+
+TEST(RangeTest, CountsDownAndInRealNumbers) {
+  const auto down = RunReferences(
+      "graph g { const a: s32[] = 10 const b: s32[] = 6 const c: s32[] = -3\n n: Range(a, b, c) -> y: s32[?] "
+      "}");
+  ASSERT_OK(down.status());
+  EXPECT_THAT((*down)[0].As<int32_t>(), ElementsAre(10, 7));
+  const auto real = RunReferences(
+      "graph g { const a: f32[] = 1 const b: f32[] = 2.2 const c: f32[] = 0.5\n n: Range(a, b, c) -> y: "
+      "f32[?] }");
+  ASSERT_OK(real.status());
+  EXPECT_THAT((*real)[0].As<float>(), ElementsAre(1, 1.5f, 2));
+}
+
+TEST(RangeTest, OneHotPutsTheDepthWhereTheAxisSays) {
+  const auto result = RunReferences(
+      "graph g { const i: s64[2] = 1 -3 const d: s64[] = 3 const v: f32[2] = 0 5\n"
+      " n: OneHot(i, d, v) {axis=0} -> y: f32[?] }");
+  ASSERT_OK(result.status());
+  EXPECT_THAT((*result)[0].As<float>(), ElementsAre(0, 5, 5, 0, 0, 0));
+}
+
+TEST(RangeTest, TrianglesAreKept) {
+  const auto triangle = [](int upper) {
+    auto result = RunReferences(absl::StrCat(
+        "graph g { const x: s64[2,2] = 1 2 3 4\n n: Trilu(x) {upper=", upper, "} -> y: s64[?] }"));
+    EXPECT_OK(result.status());
+    const auto elements = (*result)[0].As<int64_t>();
+    return std::vector<int64_t>(elements.begin(), elements.end());
+  };
+  EXPECT_THAT(triangle(1), ElementsAre(1, 2, 0, 4));
+  EXPECT_THAT(triangle(0), ElementsAre(1, 0, 3, 4));
+}
+
+}  // namespace
+}  // namespace hachi
