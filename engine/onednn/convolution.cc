@@ -42,11 +42,9 @@ absl::StatusOr<PrimitiveMaker> FindConvolution(const ConvolutionSpec& spec, Weig
       return dnnl::convolution_forward::primitive_desc(desc, requantization.attr, CpuEngine(),
                                                        /*allow_empty=*/true);
     };
-    ASSIGN_OR_RETURN(const auto chosen,
-                     Choose(describe, memory::desc(weight_dims, weight_type, memory::format_tag::any),
-                            *spec.weights, cache));
-    const memory::desc plain(weight_dims, weight_type, RowMajorStrides(weight_dims));
-    return MakerOf<dnnl::convolution_forward>(chosen, src, dst, {plain, spec.weights, cache},
+    const Weights weights{{weight_dims, weight_type, RowMajorStrides(weight_dims)}, spec.weights, cache};
+    ASSIGN_OR_RETURN(const auto chosen, Choose(describe, weights));
+    return MakerOf<dnnl::convolution_forward>(chosen, src, dst, weights,
                                               {bias, std::move(requantization.bias)});
   });
 }

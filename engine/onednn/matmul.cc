@@ -31,13 +31,11 @@ absl::StatusOr<PrimitiveMaker> FindMatMul(const MatMulSpec& spec, WeightCache& c
       return dnnl::matmul::primitive_desc(desc, requantization.attr, CpuEngine(), /*allow_empty=*/true);
     };
     const memory::dims dims{depth, columns};
-    ASSIGN_OR_RETURN(
-        const auto chosen,
-        Choose(describe, memory::desc(dims, weight_type, memory::format_tag::any), *spec.weights, cache));
     const memory::desc plain(dims, weight_type,
                              spec.transposed ? memory::format_tag::ba : memory::format_tag::ab);
-    return MakerOf<dnnl::matmul>(chosen, src, dst, {plain, spec.weights, cache},
-                                 {bias, std::move(requantization.bias)});
+    const Weights weights{plain, spec.weights, cache};
+    ASSIGN_OR_RETURN(const auto chosen, Choose(describe, weights));
+    return MakerOf<dnnl::matmul>(chosen, src, dst, weights, {bias, std::move(requantization.bias)});
   });
 }
 

@@ -15,31 +15,6 @@ inline dnnl::memory::dims RowMajorStrides(const dnnl::memory::dims& dims) {
   return strides;
 }
 
-// Picks a fast kernel: one for a layout in which the weights are packed already, else the library's own
-// choice. `describe` makes a primitive descriptor (may be empty) for a weights descriptor; `any` leaves the
-// layout to the library.
-template <typename Describe>
-auto Choose(const Describe& describe, const dnnl::memory::desc& any, const Tensor& weights,
-            const WeightCache& cache) -> absl::StatusOr<decltype(describe(any))> {
-  using Key = WeightCache::LayoutKey;
-  const auto fast = [](const auto& descriptor) {
-    return static_cast<bool>(descriptor) && !FactsOf(descriptor.impl_info_str()).reference;
-  };
-  for (const Key& key : cache.LayoutsOf(&weights)) {
-    dnnl::memory::desc packed;
-    if (key.size() != sizeof packed.data) continue;  // of a kernel of ours
-    std::memcpy(&packed.data, key.data(), sizeof packed.data);
-    if (packed.dims() != any.dims() || packed.data_type() != any.data_type()) continue;
-    auto candidate = describe(packed);
-    if (fast(candidate)) return candidate;
-  }
-  auto chosen = describe(any);
-  if (!fast(chosen))
-    return absl::UnimplementedError(
-        "oneDNN has no fast kernel for this combination of types and layouts, expected one");
-  return chosen;
-}
-
 // Weights as they lie, and where their packed copies are kept.
 struct Weights {
   dnnl::memory::desc plain;
@@ -47,21 +22,53 @@ struct Weights {
   WeightCache& cache;
 };
 
+// A packed layout, and the one that it was packed from: a square matrix may be read both ways.
+inline WeightCache::LayoutKey KeyOf(const dnnl::memory::desc& packed, const dnnl::memory::desc& plain) {
+  WeightCache::LayoutKey key(sizeof packed.data + sizeof plain.data);
+  std::memcpy(key.data(), &packed.data, sizeof packed.data);
+  std::memcpy(key.data() + sizeof packed.data, &plain.data, sizeof plain.data);
+  return key;
+}
+
+// Picks a fast kernel: one for a layout in which the weights are packed already, else the library's own
+// choice. `describe` makes a primitive descriptor (may be empty) for a weights descriptor.
+template <typename Describe>
+auto Choose(const Describe& describe, const Weights& weights)
+    -> absl::StatusOr<decltype(describe(weights.plain))> {
+  const auto fast = [](const auto& descriptor) {
+    return static_cast<bool>(descriptor) && !FactsOf(descriptor.impl_info_str()).reference;
+  };
+  for (const WeightCache::LayoutKey& key : weights.cache.LayoutsOf(weights.tensor.get())) {
+    dnnl::memory::desc packed;
+    if (key.size() < sizeof packed.data) continue;  // of a kernel of ours
+    std::memcpy(&packed.data, key.data(), sizeof packed.data);
+    if (key != KeyOf(packed, weights.plain)) continue;
+    auto candidate = describe(packed);
+    if (fast(candidate)) return candidate;
+  }
+  auto chosen = describe(
+      dnnl::memory::desc(weights.plain.dims(), weights.plain.data_type(), dnnl::memory::format_tag::any));
+  if (!fast(chosen))
+    return absl::UnimplementedError(
+        "oneDNN has no fast kernel for this combination of types and layouts, expected one");
+  return chosen;
+}
+
 // Puts the weights in the layout `packed` into impl.fixed.
 inline absl::Status Pack(const dnnl::memory::desc& packed, const Weights& weights, Primitive::Impl& impl) {
-  WeightCache::LayoutKey key(sizeof packed.data);
-  std::memcpy(key.data(), &packed.data, key.size());
   ASSIGN_OR_RETURN(const auto buffer,
-                   weights.cache.GetOrPack(weights.tensor.get(), key, [&]() -> absl::StatusOr<AlignedBuffer> {
-                     AlignedBuffer bytes(packed.get_size());
-                     dnnl::memory from(weights.plain, CpuEngine(),
-                                       const_cast<std::byte*>(weights.tensor->bytes().data()));
-                     dnnl::memory to(packed, CpuEngine(), bytes.data());
-                     dnnl::stream stream(CpuEngine());
-                     dnnl::reorder(from, to).execute(stream, from, to);
-                     stream.wait();
-                     return bytes;
-                   }));
+                   weights.cache.GetOrPack(weights.tensor.get(), KeyOf(packed, weights.plain),
+                                           [&]() -> absl::StatusOr<AlignedBuffer> {
+                                             AlignedBuffer bytes(packed.get_size());
+                                             dnnl::memory from(
+                                                 weights.plain, CpuEngine(),
+                                                 const_cast<std::byte*>(weights.tensor->bytes().data()));
+                                             dnnl::memory to(packed, CpuEngine(), bytes.data());
+                                             dnnl::stream stream(CpuEngine());
+                                             dnnl::reorder(from, to).execute(stream, from, to);
+                                             stream.wait();
+                                             return bytes;
+                                           }));
   impl.fixed[DNNL_ARG_WEIGHTS] = dnnl::memory(packed, CpuEngine(), buffer->data());
   impl.keep_alive.push_back(buffer);
   return absl::OkStatus();

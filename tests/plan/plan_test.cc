@@ -137,6 +137,21 @@ TEST(PlanTest, PackedWeightsAreSharedByPlansOfAllSizes) {
   EXPECT_EQ(weights.extra_copies(), 0);
 }
 
+TEST(PlanTest, SquareWeightsMayBeReadBothWays) {
+  const Graph graph = Inferred(R"(graph g {
+  input x: f32[N,2]
+  const w: f32[2,2] = 1 2 3 4
+  straight: Gemm(x, w) -> y: f32[?]
+  turned: Gemm(x, w) {transB=1} -> z: f32[?]
+  output y = y
+  output z = z
+})");
+  PlanRunner runner;
+  const auto outputs = RunOn(runner, PlanOf(graph));
+  EXPECT_THAT(outputs[0], testing::ElementsAre(3, 4, 11, 16));
+  EXPECT_THAT(outputs[1], testing::ElementsAre(2, 4, 8, 18));
+}
+
 TEST(PlanRunnerTest, LargerPlanMovesTheArenaAndSmallerOnesFollow) {
   const Graph graph = Inferred(kResidual);
   const auto small = PlanOf(graph, {{"N", 1}}), large = PlanOf(graph, {{"N", 64}});
