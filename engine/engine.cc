@@ -29,15 +29,17 @@ TensorSignature SignatureOf(std::string name, DType dtype, const SymbolicShape& 
   return tensor;
 }
 
-// The steps of one load.
-class Loader {
+// The steps of one compilation.
+class Compiler {
  public:
-  explicit Loader(const LoadOptions& options) : options_(options) {}
+  // `packed`: what models of the same file share; null: nothing.
+  explicit Compiler(const LoadOptions& options, std::shared_ptr<PackedWeights> packed = nullptr)
+      : options_(options) {
+    compiled_.packed = std::move(packed);
+  }
 
-  absl::StatusOr<std::unique_ptr<Model>> Load() {
+  absl::StatusOr<std::unique_ptr<Model>> Compile(ImportedModel imported) {
     SetTeam(options_.threads);
-    ASSIGN_OR_RETURN(ImportedModel imported,
-                     ImportOnnx(options_.model, /*want_sha256=*/!options_.table.empty(), IsOp));
     RETURN_IF_ERROR(CheckPassNames(options_.skip_passes));
     pass_options_.skip = options_.skip_passes;
     pass_options_.on_pass = options_.on_pass;
@@ -120,10 +122,31 @@ class Loader {
   Compiled compiled_;
 };
 
+class ImportedSource final : public ModelSource {
+ public:
+  explicit ImportedSource(ImportedModel imported) : imported_(std::move(imported)) {}
+
+  absl::StatusOr<std::unique_ptr<Model>> Compile(const LoadOptions& options) const override {
+    return Compiler(options, packed_).Compile({imported_.graph.Clone(), imported_.sha256});
+  }
+
+  int64_t packed_bytes() const override { return packed_->bytes(); }
+
+ private:
+  const ImportedModel imported_;
+  const std::shared_ptr<PackedWeights> packed_ = std::make_shared<PackedWeights>();
+};
+
 }  // namespace
 
+absl::StatusOr<std::unique_ptr<ModelSource>> ImportModel(const std::filesystem::path& model) {
+  ASSIGN_OR_RETURN(ImportedModel imported, ImportOnnx(model, /*want_sha256=*/true, IsOp));
+  return std::make_unique<ImportedSource>(std::move(imported));
+}
+
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options) {
-  return Loader(options).Load();
+  ASSIGN_OR_RETURN(ImportedModel imported, ImportOnnx(options.model, /*want_sha256=*/!options.table.empty(), IsOp));
+  return Compiler(options).Compile(std::move(imported));
 }
 
 }  // namespace hachi

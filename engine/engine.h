@@ -215,10 +215,32 @@ class Model {
                                                            int64_t rows, int runs) const = 0;
 };
 
-// Imports, optimises, quantizes, plans and warms up. Slow (up to seconds); call it off the serving threads.
-// The calling thread's OpenMP team has options.threads threads afterwards. Errors: NOT_FOUND no such file;
-// DATA_LOSS damaged file or table; FAILED_PRECONDITION table of another model; UNIMPLEMENTED operator or
-// attribute; INVALID_ARGUMENT contradicting model or options; INTERNAL our bug.
+// A model's file as it was read, to be compiled as often as wanted: in other precisions, by other decisions,
+// for other threads or batches. What it compiles may outlive it; the file's own weights are kept as long as
+// it.
+//
+// Thread-safe.
+class ModelSource {
+ public:
+  virtual ~ModelSource() = default;
+
+  // As LoadModel, but for reading the file: options.model is not looked at. Compiled models that need the
+  // same packed weights share them.
+  virtual absl::StatusOr<std::unique_ptr<Model>> Compile(const LoadOptions& options) const = 0;
+
+  // Of the packed weights that its compiled models hold, shared ones once.
+  virtual int64_t packed_bytes() const = 0;
+};
+
+// Reads the file, no more. Errors: NOT_FOUND no such file; DATA_LOSS damaged; UNIMPLEMENTED or
+// INVALID_ARGUMENT what the file itself asks for.
+absl::StatusOr<std::unique_ptr<ModelSource>> ImportModel(const std::filesystem::path& model);
+
+// Imports and compiles once: optimises, quantizes, plans and warms up; the file's weights are kept no longer
+// than wanted. Slow (up to seconds); call it off the serving threads. The calling thread's OpenMP team has
+// options.threads threads afterwards. Errors: NOT_FOUND no such file; DATA_LOSS damaged file or table;
+// FAILED_PRECONDITION table of another model; UNIMPLEMENTED operator or attribute; INVALID_ARGUMENT
+// contradicting model or options; INTERNAL our bug.
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options);
 
 }  // namespace hachi

@@ -23,8 +23,8 @@ struct Weights {
 };
 
 // A packed layout, and the one that it was packed from: a square matrix may be read both ways.
-inline WeightCache::LayoutKey KeyOf(const dnnl::memory::desc& packed, const dnnl::memory::desc& plain) {
-  WeightCache::LayoutKey key(sizeof packed.data + sizeof plain.data);
+inline PackedLayout KeyOf(const dnnl::memory::desc& packed, const dnnl::memory::desc& plain) {
+  PackedLayout key(sizeof packed.data + sizeof plain.data);
   std::memcpy(key.data(), &packed.data, sizeof packed.data);
   std::memcpy(key.data() + sizeof packed.data, &plain.data, sizeof plain.data);
   return key;
@@ -38,7 +38,7 @@ auto Choose(const Describe& describe, const Weights& weights)
   const auto fast = [](const auto& descriptor) {
     return static_cast<bool>(descriptor) && !FactsOf(descriptor.impl_info_str()).reference;
   };
-  for (const WeightCache::LayoutKey& key : weights.cache.LayoutsOf(weights.tensor.get())) {
+  for (const PackedLayout& key : weights.cache.LayoutsOf(weights.tensor.get())) {
     dnnl::memory::desc packed;
     if (key.size() < sizeof packed.data) continue;  // of a kernel of ours
     std::memcpy(&packed.data, key.data(), sizeof packed.data);

@@ -29,6 +29,7 @@ struct Compiled {
   Signature signature;
   ModelInfo info;  // what is known before a plan is made
   PlanOptions plan_options;
+  std::shared_ptr<PackedWeights> packed;  // with other models of the same file; null: with none
   int threads = 1;
   int64_t max_batch_rows = 1;
   int64_t plan_bytes = 0;
@@ -64,7 +65,7 @@ class LoadedModel final : public Model {
   class Batch;
   using Sets = std::list<std::shared_ptr<ShapePlans>>;  // the one used last in front
 
-  explicit LoadedModel(Compiled compiled) : compiled_(std::move(compiled)) {}
+  explicit LoadedModel(Compiled compiled) : compiled_(std::move(compiled)), weights_(compiled_.packed) {}
 
   bool is_free() const { return !symbols_.empty(); }
   absl::Status MakeFixedPlans();
