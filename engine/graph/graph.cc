@@ -11,11 +11,18 @@
 namespace hachi {
 namespace {
 
-template <typename T>
+// The attribute, which is stored as `Stored`, as a `T`.
+template <typename Stored, typename T>
 absl::StatusOr<T> AttrOr(const Node& node, std::string_view attr, T otherwise, const char* expected) {
-  const auto found = node.attrs.find(std::string(attr));
+  const auto found =
+      std::ranges::find(node.attrs, attr, [](const auto& entry) -> std::string_view { return entry.first; });
   if (found == node.attrs.end()) return otherwise;
-  if (const T* value = std::get_if<T>(&found->second)) return *value;
+  if (const auto* value = std::get_if<Stored>(&found->second)) {
+    if constexpr (std::is_same_v<Stored, T>)
+      return *value;
+    else
+      return T(value->begin(), value->end());
+  }
   return absl::InvalidArgumentError(absl::StrCat("node '", node.name, "': attribute '", std::string(attr),
                                                  "' has another type, expected ", expected));
 }
@@ -31,7 +38,7 @@ absl::StatusOr<float> Node::Float(std::string_view attr, float otherwise) const 
 absl::StatusOr<std::string> Node::String(std::string_view attr, std::string otherwise) const {
   return AttrOr<std::string>(*this, attr, std::move(otherwise), "a string");
 }
-absl::StatusOr<std::vector<int64_t>> Node::Ints(std::string_view attr, std::vector<int64_t> otherwise) const {
+absl::StatusOr<AxisNumbers> Node::Ints(std::string_view attr, AxisNumbers otherwise) const {
   return AttrOr<std::vector<int64_t>>(*this, attr, std::move(otherwise), "a list of integers");
 }
 

@@ -56,7 +56,7 @@ struct Node {
   absl::StatusOr<int64_t> Int(std::string_view attr, int64_t otherwise) const;
   absl::StatusOr<float> Float(std::string_view attr, float otherwise) const;
   absl::StatusOr<std::string> String(std::string_view attr, std::string otherwise) const;
-  absl::StatusOr<std::vector<int64_t>> Ints(std::string_view attr, std::vector<int64_t> otherwise) const;
+  absl::StatusOr<AxisNumbers> Ints(std::string_view attr, AxisNumbers otherwise) const;
 
   // Input `i`, or null when it is left out or beyond the list.
   Value* input(size_t i) const { return i < inputs.size() ? inputs[i] : nullptr; }

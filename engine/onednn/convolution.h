@@ -23,7 +23,7 @@ struct ConvolutionSpec {
   std::optional<QuantParams> weight_quant;  // for s8
   std::shared_ptr<const Tensor> bias;       // f32 [OC] or null
   int64_t groups = 1;
-  std::vector<int64_t> strides, dilations, pads_begin, pads_end;  // one for each spatial axis
+  AxisNumbers strides, dilations, pads_begin, pads_end;  // one for each spatial axis
   std::vector<PostOp> post_ops;
   std::optional<TensorSpec> residual;  // of a kAdd post-op; it lies in dst before the run
 };

@@ -29,7 +29,7 @@ absl::StatusOr<PrimitiveMaker> FindPooling(const PoolingSpec& spec) {
                          : spec.kind == Kind::kAverageWithPadding
                              ? dnnl::algorithm::pooling_avg_include_padding
                              : dnnl::algorithm::pooling_avg_exclude_padding;
-  const auto dims = [](const std::vector<int64_t>& values) {
+  const auto dims = [](std::span<const int64_t> values) {
     return dnnl::memory::dims(values.begin(), values.end());
   };
   dnnl::memory::dims dilations = dims(spec.dilations);

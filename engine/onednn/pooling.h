@@ -1,7 +1,6 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/onednn/primitive.h"
@@ -14,7 +13,7 @@ struct PoolingSpec {
   enum class Kind { kMax, kAverageWithPadding, kAverageWithoutPadding };
   Kind kind = Kind::kMax;
   TensorSpec src, dst;  // the same type; kMax: also the same quantization
-  std::vector<int64_t> kernel, strides, dilations, pads_begin, pads_end;
+  AxisNumbers kernel, strides, dilations, pads_begin, pads_end;
 };
 
 absl::StatusOr<PrimitiveMaker> FindPooling(const PoolingSpec& spec);

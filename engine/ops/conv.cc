@@ -14,10 +14,15 @@ namespace hachi {
 namespace {
 
 absl::StatusOr<Window> WindowOf(const Node& node) {
-  const Value& weights = *node.inputs[1];
-  const auto shape = ConstantShape(*weights.dims);
-  if (!shape) return absl::UnimplementedError("weights have symbolic dimensions, expected numbers");
-  return Window::Read(node, weights.rank() - 2, std::vector<int64_t>(shape->begin() + 2, shape->end()));
+  AxisNumbers kernel;
+  for (const Dim& dim : *node.inputs[1]->dims) {
+    const auto size = dim.constant();
+    if (!size) return absl::UnimplementedError("weights have symbolic dimensions, expected numbers");
+    kernel.push_back(*size);
+  }
+  kernel.erase(kernel.begin(), kernel.begin() + 2);
+  const size_t axes = kernel.size();
+  return Window::Read(node, axes, std::move(kernel));
 }
 
 absl::Status Infer(Node& node) {

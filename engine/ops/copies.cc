@@ -116,7 +116,7 @@ absl::Status InferSqueeze(Node& node) {
   const SymbolicShape& input = *node.inputs[0]->dims;
   std::set<size_t> removed;
   if (node.input(1) != nullptr) {
-    ASSIGN_OR_RETURN(const std::vector<int64_t> axes, KnownInts(node, 1, "axes"));
+    ASSIGN_OR_RETURN(const AxisNumbers axes, KnownInts(node, 1, "axes"));
     for (const int64_t axis : axes) {
       ASSIGN_OR_RETURN(const size_t index, CheckAxis(axis, input.size()));
       if (input[index] != Dim(1))
@@ -140,7 +140,7 @@ absl::Status InferSqueeze(Node& node) {
 absl::Status InferUnsqueeze(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 2, 2));
   const SymbolicShape& input = *node.inputs[0]->dims;
-  ASSIGN_OR_RETURN(const std::vector<int64_t> axes, KnownInts(node, 1, "axes"));
+  ASSIGN_OR_RETURN(const AxisNumbers axes, KnownInts(node, 1, "axes"));
   const size_t rank = input.size() + axes.size();
   std::set<size_t> added;
   for (const int64_t axis : axes) {

@@ -19,13 +19,9 @@ absl::Status Infer(Node& node) {
 
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
   const TensorView& x = inputs[0];
-  ASSIGN_OR_RETURN(const QuantParams quant, ReadQuantParams(node, x.dtype));
-  const auto axis = static_cast<size_t>(quant.per_tensor() ? 0 : quant.axis);
-  const int64_t step = quant.per_tensor() ? 1 : CountOf(x.shape.subspan(axis + 1));
-  for (int64_t i = 0; i < x.count(); ++i) {
-    const int64_t c = quant.per_tensor() ? 0 : i / step % x.shape[axis];
-    outputs[0].As<float>()[i] = static_cast<float>(IntegerAt(x, i) - quant.zero_points[c]) * quant.scales[c];
-  }
+  ASSIGN_OR_RETURN(const ElementQuants quants, ElementQuants::Of(node, inputs));
+  for (int64_t i = 0; i < x.count(); ++i)
+    outputs[0].As<float>()[i] = static_cast<float>(IntegerAt(x, i) - quants.zero_point(i)) * quants.scale(i);
   return absl::OkStatus();
 }
 

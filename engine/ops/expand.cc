@@ -25,7 +25,7 @@ absl::Status Infer(Node& node) {
 
 absl::Status Reference(const Node& /*node*/, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
   const Shape& shape = outputs[0].shape();
-  std::vector<int64_t> strides(shape.size() - inputs[0].shape.size(), 0);
+  AxisNumbers strides(shape.size() - inputs[0].shape.size(), 0);
   for (size_t axis = 0; axis < inputs[0].shape.size(); ++axis)
     strides.push_back(inputs[0].shape[axis] == 1 ? 0 : CountOf(inputs[0].shape.subspan(axis + 1)));
   CopyStrided(inputs[0], 0, strides, outputs[0]);

@@ -120,17 +120,25 @@ std::optional<Tensor> KnownElements(const Value& value) {
   return tensor;
 }
 
-absl::StatusOr<std::vector<int64_t>> KnownInts(const Node& node, size_t i, std::string_view what) {
+absl::StatusOr<AxisNumbers> KnownInts(const Node& node, size_t i, std::string_view what) {
   const Value* value = node.input(i);
   if (value == nullptr)
     return absl::InvalidArgumentError(
         absl::StrCat("input ", i, " (", std::string(what), ") is left out, expected it"));
+  AxisNumbers numbers;
+  if (value->is_constant() && value->constant->shape().size() <= 1 &&
+      (value->dtype == DType::kS64 || value->dtype == DType::kS32)) {
+    for (int64_t k = 0; k < value->constant->count(); ++k)
+      numbers.push_back(IntegerAt(value->constant->view(), k));
+    return numbers;
+  }
   const auto content = ContentOf(*value);
-  const auto numbers = content ? ConstantShape(*content) : std::nullopt;
-  if (!numbers)
+  const auto known = content ? ConstantShape(*content) : std::nullopt;
+  if (!known)
     return absl::UnimplementedError(absl::StrCat("input ", i, " (", std::string(what), ", '", value->name,
                                                  "') is computed, expected constant integers"));
-  return *numbers;
+  numbers.assign(known->begin(), known->end());
+  return numbers;
 }
 
 }  // namespace hachi

@@ -3,7 +3,6 @@
 #include <initializer_list>
 #include <optional>
 #include <string_view>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -53,6 +52,6 @@ std::optional<Tensor> KnownElements(const Value& value);
 
 // The elements of input `i`, an integer vector or scalar called `what` in errors: UNIMPLEMENTED where they
 // are not known as numbers.
-absl::StatusOr<std::vector<int64_t>> KnownInts(const Node& node, size_t i, std::string_view what);
+absl::StatusOr<AxisNumbers> KnownInts(const Node& node, size_t i, std::string_view what);
 
 }  // namespace hachi

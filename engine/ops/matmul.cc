@@ -66,11 +66,10 @@ int64_t MatrixOffset(int64_t index, std::span<const int64_t> stack, std::span<co
 }
 
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
-  const Stacks<Shape> stacks(Shape(inputs[0].shape.begin(), inputs[0].shape.end()),
-                             Shape(inputs[1].shape.begin(), inputs[1].shape.end()));
+  const Stacks<AxisNumbers> stacks(AxisNumbers(inputs[0].shape.begin(), inputs[0].shape.end()),
+                                   AxisNumbers(inputs[1].shape.begin(), inputs[1].shape.end()));
   const int64_t rows = stacks.a[stacks.a.size() - 2], depth = stacks.a.back(), columns = stacks.b.back();
-  Shape stack = outputs[0].shape();
-  stack.resize(std::max(stacks.a.size(), stacks.b.size()) - 2);
+  const auto stack = std::span(outputs[0].shape()).first(std::max(stacks.a.size(), stacks.b.size()) - 2);
   int64_t at = 0;
   for (int64_t matrix = 0; matrix < CountOf(stack); ++matrix)
     for (int64_t row = 0; row < rows; ++row)

@@ -27,11 +27,10 @@ std::vector<const OpDef*> SortedOps() {
 }
 
 // Copies between a dense row-major tensor and the same elements in another layout.
-void CopyElements(const std::byte* from, const std::vector<int64_t>& from_strides, std::byte* to,
-                  const std::vector<int64_t>& to_strides, std::span<const int64_t> shape,
-                  size_t element_bytes) {
+void CopyElements(const std::byte* from, std::span<const int64_t> from_strides, std::byte* to,
+                  std::span<const int64_t> to_strides, std::span<const int64_t> shape, size_t element_bytes) {
   if (CountOf(shape) == 0) return;
-  std::vector<int64_t> index(shape.size(), 0);
+  AxisNumbers index(shape.size(), 0);
   int64_t from_at = 0, to_at = 0;
   for (;;) {
     std::memcpy(to + to_at * static_cast<int64_t>(element_bytes),
@@ -49,68 +48,98 @@ void CopyElements(const std::byte* from, const std::vector<int64_t>& from_stride
   }
 }
 
-// The definition of an operator as a step: correct, slow, allocating. For leftovers off the hot path.
-class ReferenceStep final : public KernelStep {
+// The definition of an operator as a step: correct and slow. For leftovers off the hot path.
+class ReferenceStep final : public Step {
  public:
   ReferenceStep(const LowerContext& context, const OpDef& op, std::string why)
-      : KernelStep({.kernel = {.name = std::string(kReferenceKernel), .isa = context.isa, .reference = true},
-                    .why_reference = std::move(why)}),
+      : Step({.kernel = {.name = std::string(kReferenceKernel), .isa = context.isa, .reference = true},
+              .why_reference = std::move(why)}),
         op_(op) {
     node_.name = context.node.name;
     node_.op = context.node.op;
     node_.attrs = context.node.attrs;
     node_.post_ops = context.node.post_ops;
     // The step outlives the graph, so it keeps values of its own.
-    const auto keep = [&](const Value* value) -> Value* {
-      if (value == nullptr) return nullptr;
+    const auto keep = [&](const Value* value, std::vector<Operand>& operands) -> Value* {
+      if (value == nullptr) {
+        operands.emplace_back();
+        return nullptr;
+      }
       auto copy = std::make_unique<Value>();
       copy->name = value->name;
       copy->dtype = value->dtype;
       copy->dims = value->dims;
       copy->quant = value->quant;
       copy->constant = value->constant;
-      specs_.push_back(context.Spec(value));
+      operands.push_back(Operand::Of(context.Spec(value)));
       values_.push_back(std::move(copy));
       return values_.back().get();
     };
-    for (const Value* input : context.node.inputs) node_.inputs.push_back(keep(input));
-    for (const Value* output : context.node.outputs) node_.outputs.push_back(keep(output));
+    for (const Value* input : context.node.inputs) node_.inputs.push_back(keep(input, inputs_));
+    for (const Value* output : context.node.outputs) node_.outputs.push_back(keep(output, outputs_));
   }
 
- protected:
-  absl::Status Run(const StepBuffers& buffers) const override {
-    std::vector<Tensor> dense;
-    dense.reserve(buffers.inputs.size());
-    std::vector<TensorView> views;
-    size_t spec_index = 0;
-    for (size_t i = 0; i < node_.inputs.size(); ++i) {
-      if (node_.inputs[i] == nullptr) {
-        views.emplace_back();
-        continue;
-      }
-      const TensorSpec& spec = specs_[spec_index++];
-      dense.emplace_back(spec.dtype, spec.shape);
-      CopyElements(buffers.inputs[i], spec.layout.StridesOf(spec.shape), dense.back().bytes().data(),
-                   Layout().StridesOf(spec.shape), spec.shape, SizeOf(spec.dtype));
-      views.push_back(dense.back().view());
+  std::unique_ptr<StepState> Bind(StepBuffers buffers) const override {
+    auto state = std::make_unique<State>();
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      const TensorSpec& spec = inputs_[i].spec;
+      const bool there = node_.inputs[i] != nullptr;
+      Tensor& dense =
+          state->inputs.emplace_back(spec.dtype, there && !inputs_[i].dense ? spec.shape : Shape{0});
+      state->views.push_back(!there             ? TensorView()
+                             : inputs_[i].dense ? TensorView{spec.dtype, spec.shape, buffers.inputs[i]}
+                                                : dense.view());
     }
-    std::vector<Tensor> outputs;
-    for (size_t i = 0; i < node_.outputs.size(); ++i)
-      outputs.emplace_back(specs_[spec_index + i].dtype, specs_[spec_index + i].shape);
-    RETURN_IF_ERROR(op_.reference(node_, views, outputs));
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      const TensorSpec& spec = specs_[spec_index + i];
-      CopyElements(outputs[i].bytes().data(), Layout().StridesOf(spec.shape), buffers.outputs[i],
-                   spec.layout.StridesOf(spec.shape), spec.shape, SizeOf(spec.dtype));
+    for (const Operand& output : outputs_) state->outputs.emplace_back(output.spec.dtype, output.spec.shape);
+    state->buffers = std::move(buffers);
+    return state;
+  }
+
+  absl::Status Run(StepState& step_state, Stream& /*stream*/) const override {
+    auto& state = static_cast<State&>(step_state);
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      if (node_.inputs[i] == nullptr || inputs_[i].dense) continue;
+      const Operand& input = inputs_[i];
+      CopyElements(state.buffers.inputs[i], input.strides, state.inputs[i].bytes().data(),
+                   input.dense_strides, input.spec.shape, SizeOf(input.spec.dtype));
+    }
+    for (Tensor& output : state.outputs) std::ranges::fill(output.bytes(), std::byte{0});
+    RETURN_IF_ERROR(op_.reference(node_, state.views, state.outputs));
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      const Operand& output = outputs_[i];
+      CopyElements(state.outputs[i].bytes().data(), output.dense_strides, state.buffers.outputs[i],
+                   output.strides, output.spec.shape, SizeOf(output.spec.dtype));
     }
     return absl::OkStatus();
   }
 
  private:
+  // What the reference reads or writes, and how that lies in the step's buffers.
+  struct Operand {
+    TensorSpec spec;
+    std::vector<int64_t> strides, dense_strides;
+    bool dense = false;  // the same
+
+    static Operand Of(TensorSpec spec) {
+      Operand operand{.strides = spec.layout.StridesOf(spec.shape),
+                      .dense_strides = Layout().StridesOf(spec.shape),
+                      .dense = spec.layout.SameBytes(Layout(), spec.shape)};
+      operand.spec = std::move(spec);
+      return operand;
+    }
+  };
+
+  // Dense copies of what is not dense in the buffers.
+  struct State : StepState {
+    StepBuffers buffers;
+    std::vector<Tensor> inputs, outputs;
+    std::vector<TensorView> views;
+  };
+
   const OpDef& op_;
   Node node_;
   std::vector<std::unique_ptr<Value>> values_;
-  std::vector<TensorSpec> specs_;  // of the inputs that are there, then of the outputs
+  std::vector<Operand> inputs_, outputs_;
 };
 
 absl::Status UnknownOperator(const Node& node) {

@@ -107,9 +107,10 @@ absl::Status Reference(const Pooling& pooling, const Node& node, std::span<const
   ASSIGN_OR_RETURN(const int64_t count_padding, node.Int("count_include_pad", 0));
   ASSIGN_OR_RETURN(const int64_t p, node.Int("p", 2));
   // Order is that of the stored integers: the scale is positive.
-  const bool stored = pooling.quantize == QuantRule::kKeepScale;
-  const auto from = stored ? std::nullopt : node.inputs[0]->quant;
-  const auto to = stored ? std::nullopt : node.outputs[0]->quant;
+  const std::optional<QuantParams> stored;
+  const bool keeps = pooling.quantize == QuantRule::kKeepScale;
+  const auto& from = keeps ? stored : node.inputs[0]->quant;
+  const auto& to = keeps ? stored : node.outputs[0]->quant;
   for (int64_t i = 0; i < outputs[0].count(); ++i) {
     double sum = pooling.fold.start;
     int64_t count = 0;

@@ -20,8 +20,10 @@ float RealAt(const TensorView& tensor, int64_t i, const std::optional<QuantParam
 }
 
 void StoreReal(Tensor& tensor, int64_t i, float value, const std::optional<QuantParams>& quant) {
-  const float scale = quant ? quant->scale() : 1.0f;
-  const int32_t zero_point = quant ? quant->zero_point() : 0;
+  StoreReal(tensor, i, value, quant ? quant->scale() : 1.0f, quant ? quant->zero_point() : 0);
+}
+
+void StoreReal(Tensor& tensor, int64_t i, float value, float scale, int32_t zero_point) {
   VisitDType(tensor.dtype(), [&](auto zero) {
     using T = decltype(zero);
     T& element = tensor.As<T>()[static_cast<size_t>(i)];

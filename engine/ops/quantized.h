@@ -16,6 +16,7 @@ float RealAt(const TensorView& tensor, int64_t i, const std::optional<QuantParam
 // Stores a real number as element `i`: rounded half to even and saturated where `quant` is set or the type is
 // an integer.
 void StoreReal(Tensor& tensor, int64_t i, float value, const std::optional<QuantParams>& quant);
+void StoreReal(Tensor& tensor, int64_t i, float value, float scale, int32_t zero_point);
 
 // The value after every post-op of the node; residuals are read from `inputs` at the same flat index `i`.
 float ApplyPostOps(const Node& node, std::span<const TensorView> inputs, int64_t i, float value);

@@ -48,4 +48,15 @@ absl::StatusOr<QuantParams> ReadQuantParams(const Node& node, DType dtype) {
   return quant;
 }
 
+absl::StatusOr<ElementQuants> ElementQuants::Of(const Node& node, std::span<const TensorView> inputs) {
+  ElementQuants quants;
+  quants.scales_ = inputs[1].As<float>();
+  if (node.input(2) != nullptr) quants.zero_points_ = &inputs[2];
+  if (quants.scales_.size() == 1) return quants;
+  ASSIGN_OR_RETURN(const int64_t attr, node.Int("axis", 1));
+  ASSIGN_OR_RETURN(const size_t axis, CheckAxis(attr, inputs[0].shape.size()));
+  quants.step_ = CountOf(inputs[0].shape.subspan(axis + 1));
+  return quants;
+}
+
 }  // namespace hachi

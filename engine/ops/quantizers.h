@@ -1,6 +1,9 @@
 #pragma once
 
+#include <iterator>
+
 #include "engine/ops/op.h"
+#include "engine/ops/quantized.h"
 
 // What QuantizeLinear and DequantizeLinear share: x, a constant scale, a constant zero point (may be left
 // out: 0) and the attribute `axis` where there are several scales.
@@ -9,5 +12,24 @@ namespace hachi {
 // The parameters that the node's constants hold; zero points are of `dtype`. INVALID_ARGUMENT where they
 // contradict x, UNIMPLEMENTED where they are computed.
 absl::StatusOr<QuantParams> ReadQuantParams(const Node& node, DType dtype);
+
+// The same by element of x. For references.
+class ElementQuants {
+ public:
+  // REQUIRES: ReadQuantParams takes the node.
+  static absl::StatusOr<ElementQuants> Of(const Node& node, std::span<const TensorView> inputs);
+
+  float scale(int64_t i) const { return scales_[Channel(i)]; }
+  int32_t zero_point(int64_t i) const {
+    return zero_points_ == nullptr ? 0 : static_cast<int32_t>(IntegerAt(*zero_points_, Channel(i)));
+  }
+
+ private:
+  int64_t Channel(int64_t i) const { return i / step_ % std::ssize(scales_); }
+
+  std::span<const float> scales_;
+  const TensorView* zero_points_ = nullptr;  // null: 0
+  int64_t step_ = 1;                         // elements between one channel and the next
+};
 
 }  // namespace hachi

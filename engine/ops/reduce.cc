@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <ranges>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
@@ -19,14 +20,14 @@ namespace hachi {
 namespace {
 
 // Whether each axis of the input is reduced.
-absl::StatusOr<std::vector<bool>> ReducedAxes(const Node& node) {
+absl::StatusOr<AxisFlags> ReducedAxes(const Node& node) {
   ASSIGN_OR_RETURN(const int64_t noop, node.Int("noop_with_empty_axes", 0));
-  std::vector<int64_t> axes;
+  AxisNumbers axes;
   if (node.input(1) != nullptr) {
     ASSIGN_OR_RETURN(axes, KnownInts(node, 1, "axes"));
   }
   const size_t rank = node.inputs[0]->rank();
-  std::vector<bool> reduced(rank, axes.empty() && noop == 0);
+  AxisFlags reduced(rank, axes.empty() && noop == 0);
   for (const int64_t axis : axes) {
     ASSIGN_OR_RETURN(const size_t index, CheckAxis(axis, rank));
     reduced[index] = true;
@@ -78,7 +79,7 @@ absl::Status Infer(Node& node, bool takes_integers) {
   RETURN_IF_ERROR(CheckInputCount(node, 1, 2));
   RETURN_IF_ERROR(takes_integers ? CheckInputType(node, 0, {DType::kF32, DType::kS32, DType::kS64})
                                  : CheckInputType(node, 0, {DType::kF32}));
-  ASSIGN_OR_RETURN(const std::vector<bool> reduced, ReducedAxes(node));
+  ASSIGN_OR_RETURN(const AxisFlags reduced, ReducedAxes(node));
   ASSIGN_OR_RETURN(const int64_t keep, node.Int("keepdims", 1));
   SymbolicShape dims;
   for (size_t axis = 0; axis < reduced.size(); ++axis) {
@@ -92,7 +93,7 @@ absl::StatusOr<RowAxis> Rows(const RowQuery& query) {
   RETURN_IF_ERROR(OnlyFirstHoldsRows(query));
   if (!query.inputs[0]) return RowAxis();
   const size_t axis = *query.inputs[0];
-  ASSIGN_OR_RETURN(const std::vector<bool> reduced, ReducedAxes(query.node));
+  ASSIGN_OR_RETURN(const AxisFlags reduced, ReducedAxes(query.node));
   if (reduced[axis]) return MixesRows(axis);
   if (query.node.output()->rank() == reduced.size()) return RowAxis(axis);
   return RowAxis(axis - static_cast<size_t>(std::count(reduced.begin(), reduced.begin() + axis, true)));
@@ -101,24 +102,25 @@ absl::StatusOr<RowAxis> Rows(const RowQuery& query) {
 // `function` of each lane: of its elements as doubles, or as integers of their type.
 template <typename Function>
 absl::Status Reference(const Node& node, const TensorView& input, Tensor& output, const Function& function) {
-  ASSIGN_OR_RETURN(const std::vector<bool> reduced, ReducedAxes(node));
-  // The result's place of each element, its reduced axes left out.
-  std::vector<std::vector<size_t>> lanes(static_cast<size_t>(output.count()));
-  for (int64_t i = 0; i < input.count(); ++i) {
-    int64_t rest = i, at = 0, stride = 1;
-    for (size_t axis = input.shape.size(); axis-- > 0; rest /= input.shape[axis]) {
-      if (reduced[axis]) continue;
+  ASSIGN_OR_RETURN(const AxisFlags reduced, ReducedAxes(node));
+  int64_t length = 1;
+  for (size_t axis = 0; axis < reduced.size(); ++axis)
+    if (reduced[axis]) length *= input.shape[axis];
+  // Where element `k` of lane `o` lies: `k` counts along the reduced axes, `o` along the others.
+  const auto place = [&](int64_t o, int64_t k) {
+    int64_t at = 0, stride = 1;
+    for (size_t axis = input.shape.size(); axis-- > 0; stride *= input.shape[axis]) {
+      int64_t& rest = reduced[axis] ? k : o;
       at += rest % input.shape[axis] * stride;
-      stride *= input.shape[axis];
+      rest /= input.shape[axis];
     }
-    lanes[static_cast<size_t>(at)].push_back(static_cast<size_t>(i));
-  }
+    return static_cast<size_t>(at);
+  };
   const auto reduce = [&]<typename T, typename Wide>(T /*from*/, Wide /*to*/) {
-    for (size_t o = 0; o < lanes.size(); ++o) {
-      std::vector<Wide> lane;
-      for (const size_t i : lanes[o]) lane.push_back(static_cast<Wide>(input.As<T>()[i]));
-      output.As<T>()[o] = static_cast<T>(function(std::span<const Wide>(lane)));
-    }
+    for (int64_t o = 0; o < output.count(); ++o)
+      output.As<T>()[o] = static_cast<T>(function(
+          std::views::iota(int64_t{0}, length) |
+          std::views::transform([&](int64_t k) { return static_cast<Wide>(input.As<T>()[place(o, k)]); })));
   };
   if (output.dtype() == DType::kF32) reduce(float{}, double{});
   if (output.dtype() == DType::kS32) reduce(int32_t{}, int32_t{});
@@ -144,7 +146,7 @@ absl::StatusOr<Form> Form::Of(const LowerContext& context) {
         absl::StrCat("input is ", std::string(NameOf(src.dtype)), ", expected f32"));
   if (src.count() == 0) return absl::UnimplementedError("input is empty, expected elements");
   RETURN_IF_ERROR(CheckNothingFused(context.node));
-  ASSIGN_OR_RETURN(const std::vector<bool> reduced, ReducedAxes(context.node));
+  ASSIGN_OR_RETURN(const AxisFlags reduced, ReducedAxes(context.node));
   const size_t rank = src.shape.size();
   const bool keeps = dst.shape.size() == rank;
 
@@ -226,50 +228,58 @@ OpDef Member(std::string_view name, const std::optional<Kernel>& kernel, Functio
 template <typename T>
 using Wide = std::conditional_t<std::is_floating_point_v<T>, double, uint64_t>;
 
-template <typename T>
-auto Sum(std::span<const T> lane) {
+template <typename Lane>
+auto Sum(const Lane& lane) {
+  using T = std::ranges::range_value_t<Lane>;
   Wide<T> sum = 0;
   for (const T x : lane) sum += static_cast<Wide<T>>(x);
   return static_cast<std::conditional_t<std::is_floating_point_v<T>, double, int64_t>>(sum);
 }
 
-template <typename T>
-T Mean(std::span<const T> lane) {
+template <typename Lane>
+auto Mean(const Lane& lane) {
+  using T = std::ranges::range_value_t<Lane>;
   const auto sum = Sum(lane);
-  return lane.empty() ? T{} : static_cast<T>(sum / static_cast<decltype(sum)>(lane.size()));
+  return std::ranges::empty(lane) ? T{}
+                                  : static_cast<T>(sum / static_cast<decltype(sum)>(std::ranges::size(lane)));
 }
 
-template <typename T>
-T Product(std::span<const T> lane) {
+template <typename Lane>
+auto Product(const Lane& lane) {
+  using T = std::ranges::range_value_t<Lane>;
   Wide<T> product = 1;
   for (const T x : lane) product *= static_cast<Wide<T>>(x);
   return static_cast<T>(product);
 }
 
-template <typename T>
-T SumOfMagnitudes(std::span<const T> lane) {
+template <typename Lane>
+auto SumOfMagnitudes(const Lane& lane) {
+  using T = std::ranges::range_value_t<Lane>;
   Wide<T> sum = 0;
   for (const T x : lane) sum += x < 0 ? 0 - static_cast<Wide<T>>(x) : static_cast<Wide<T>>(x);
   return static_cast<T>(sum);
 }
 
-template <typename T>
-T SumOfSquares(std::span<const T> lane) {
+template <typename Lane>
+auto SumOfSquares(const Lane& lane) {
+  using T = std::ranges::range_value_t<Lane>;
   Wide<T> sum = 0;
   for (const T x : lane) sum += static_cast<Wide<T>>(x) * static_cast<Wide<T>>(x);
   return static_cast<T>(sum);
 }
 
-template <typename T>
-T Max(std::span<const T> lane) {
+template <typename Lane>
+auto Max(const Lane& lane) {
+  using T = std::ranges::range_value_t<Lane>;
   T max = std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
                                                : std::numeric_limits<T>::lowest();
   for (const T x : lane) max = std::max(max, x);
   return max;
 }
 
-template <typename T>
-T Min(std::span<const T> lane) {
+template <typename Lane>
+auto Min(const Lane& lane) {
+  using T = std::ranges::range_value_t<Lane>;
   T min = std::numeric_limits<T>::has_infinity ? std::numeric_limits<T>::infinity()
                                                : std::numeric_limits<T>::max();
   for (const T x : lane) min = std::min(min, x);
@@ -277,8 +287,9 @@ T Min(std::span<const T> lane) {
 }
 
 // The largest is taken out, so that nothing overflows.
-template <typename T>
-double LogSumExp(std::span<const T> lane) {
+template <typename Lane>
+auto LogSumExp(const Lane& lane) {
+  using T = std::ranges::range_value_t<Lane>;
   const auto max = static_cast<double>(Max(lane));
   if (std::isinf(max)) return max;
   double sum = 0;
@@ -291,19 +302,19 @@ double LogSumExp(std::span<const T> lane) {
 std::span<const OpDef> reduce_ops() {
   static const OpDef defs[] = {
       Member("ReduceL1", Kernel{Reduction::kSumOfMagnitudes},
-             [](auto lane) { return SumOfMagnitudes(lane); }),
+             [](const auto& lane) { return SumOfMagnitudes(lane); }),
       Member("ReduceL2", Kernel{Reduction::kSumOfSquares, UnaryFunction::kSqrt},
-             [](auto lane) { return std::sqrt(static_cast<double>(SumOfSquares(lane))); }),
+             [](const auto& lane) { return std::sqrt(static_cast<double>(SumOfSquares(lane))); }),
       Member("ReduceLogSum", Kernel{Reduction::kSum, UnaryFunction::kLog},
-             [](auto lane) { return std::log(static_cast<double>(Sum(lane))); }),
-      Member("ReduceLogSumExp", std::nullopt, [](auto lane) { return LogSumExp(lane); }),
-      Member("ReduceMax", Kernel{Reduction::kMax}, [](auto lane) { return Max(lane); }),
-      Member("ReduceMean", Kernel{Reduction::kMean}, [](auto lane) { return Mean(lane); }),
-      Member("ReduceMin", Kernel{Reduction::kMin}, [](auto lane) { return Min(lane); }),
-      Member("ReduceProd", Kernel{Reduction::kProduct}, [](auto lane) { return Product(lane); }),
-      Member("ReduceSum", Kernel{Reduction::kSum}, [](auto lane) { return Sum(lane); }),
+             [](const auto& lane) { return std::log(static_cast<double>(Sum(lane))); }),
+      Member("ReduceLogSumExp", std::nullopt, [](const auto& lane) { return LogSumExp(lane); }),
+      Member("ReduceMax", Kernel{Reduction::kMax}, [](const auto& lane) { return Max(lane); }),
+      Member("ReduceMean", Kernel{Reduction::kMean}, [](const auto& lane) { return Mean(lane); }),
+      Member("ReduceMin", Kernel{Reduction::kMin}, [](const auto& lane) { return Min(lane); }),
+      Member("ReduceProd", Kernel{Reduction::kProduct}, [](const auto& lane) { return Product(lane); }),
+      Member("ReduceSum", Kernel{Reduction::kSum}, [](const auto& lane) { return Sum(lane); }),
       Member("ReduceSumSquare", Kernel{Reduction::kSumOfSquares},
-             [](auto lane) { return SumOfSquares(lane); }),
+             [](const auto& lane) { return SumOfSquares(lane); }),
   };
   return defs;
 }

@@ -75,7 +75,7 @@ absl::StatusOr<Dim> SlicedSize(const Cut& cut, const Dim& size) {
   if (cut.step < 0)
     return absl::UnimplementedError(absl::StrCat("cuts ", cut.start.ToText(), " to ", cut.end.ToText(),
                                                  " out of ", size.ToText(), " backwards, expected numbers"));
-  // Symbols are taken to be in range; WalkOf finds out.
+  // Symbols are taken to be in range; Walk::Take finds out.
   return Dim::FloorDiv(Position(cut.end, size) - Position(cut.start, size) + (cut.step - 1), cut.step);
 }
 
@@ -107,36 +107,37 @@ absl::Status Infer(Node& node) {
 
 // First element and step of each axis for concrete sizes.
 struct Walk {
-  std::vector<int64_t> first, step;
+  AxisNumbers first, step;
+
+  explicit Walk(size_t rank) : first(rank, 0), step(rank, 1) {}
+
+  // INVALID_ARGUMENT where the axis of `size` elements leaves others than the result's `left`.
+  absl::Status Take(size_t axis, int64_t start, int64_t end, int64_t by, int64_t size, int64_t left) {
+    const Range range = Resolve(start, end, by, size);
+    if (range.count != left)
+      return absl::InvalidArgumentError(
+          absl::StrCat("cuts ", range.count, " of ", size, " elements of axis ", axis, ", expected ", left));
+    first[axis] = range.first;
+    step[axis] = by;
+    return absl::OkStatus();
+  }
 };
 
-absl::StatusOr<Walk> WalkOf(const std::vector<Cut>& cuts, std::span<const int64_t> shape,
-                            std::span<const int64_t> result) {
-  Walk walk{std::vector<int64_t>(shape.size(), 0), std::vector<int64_t>(shape.size(), 1)};
-  for (const Cut& cut : cuts) {
-    const int64_t size = shape[cut.axis];
-    const Range range = Resolve(*cut.start.constant(), *cut.end.constant(), cut.step, size);
-    if (range.count != result[cut.axis])
-      return absl::InvalidArgumentError(absl::StrCat("cuts ", range.count, " of ", size, " elements of axis ",
-                                                     cut.axis, ", expected ", result[cut.axis]));
-    walk.first[cut.axis] = range.first;
-    walk.step[cut.axis] = cut.step;
-  }
-  return walk;
-}
-
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
-  ASSIGN_OR_RETURN(const std::vector<Cut> cuts, ReadCuts(node, [&](size_t input) {
-                     std::optional<SymbolicShape> elements(std::in_place);
-                     for (int64_t i = 0; i < inputs[input].count(); ++i)
-                       elements->emplace_back(IntegerAt(inputs[input], i));
-                     return elements;
-                   }));
-  ASSIGN_OR_RETURN(const Walk walk, WalkOf(cuts, inputs[0].shape, outputs[0].shape()));
+  const std::span<const int64_t> shape = inputs[0].shape;
+  Walk walk(shape.size());
+  for (int64_t i = 0; i < inputs[1].count(); ++i) {
+    const auto axis = node.input(3) != nullptr ? CheckAxis(IntegerAt(inputs[3], i), shape.size())
+                                               : absl::StatusOr<size_t>(static_cast<size_t>(i));
+    RETURN_IF_ERROR(axis.status());
+    const int64_t step = node.input(4) != nullptr ? IntegerAt(inputs[4], i) : 1;
+    RETURN_IF_ERROR(walk.Take(*axis, IntegerAt(inputs[1], i), IntegerAt(inputs[2], i), step, shape[*axis],
+                              outputs[0].shape()[*axis]));
+  }
   int64_t begin = 0;
-  std::vector<int64_t> strides;
-  for (size_t axis = 0; axis < inputs[0].shape.size(); ++axis) {
-    const int64_t stride = CountOf(inputs[0].shape.subspan(axis + 1));
+  AxisNumbers strides;
+  for (size_t axis = 0; axis < shape.size(); ++axis) {
+    const int64_t stride = CountOf(shape.subspan(axis + 1));
     begin += walk.first[axis] * stride;
     strides.push_back(walk.step[axis] * stride);
   }
@@ -153,7 +154,10 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
                          element = Dim(element.Evaluate(context.bindings).value());
                      return content;
                    }));
-  ASSIGN_OR_RETURN(const Walk walk, WalkOf(cuts, src.shape, dst.shape));
+  Walk walk(src.shape.size());
+  for (const Cut& cut : cuts)
+    RETURN_IF_ERROR(walk.Take(cut.axis, *cut.start.constant(), *cut.end.constant(), cut.step,
+                              src.shape[cut.axis], dst.shape[cut.axis]));
   std::vector<int64_t> strides = src.layout.StridesOf(src.shape);
   int64_t begin = 0;
   for (size_t axis = 0; axis < strides.size(); ++axis) {

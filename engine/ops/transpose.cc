@@ -11,18 +11,18 @@ namespace hachi {
 namespace {
 
 // Axis i of the output is axis perm[i] of the input.
-absl::StatusOr<std::vector<int64_t>> PermutationOf(const Node& node) {
+absl::StatusOr<AxisNumbers> PermutationOf(const Node& node) {
   const size_t rank = node.inputs[0]->rank();
-  std::vector<int64_t> reversed(rank);
+  AxisNumbers reversed(rank);
   std::iota(reversed.rbegin(), reversed.rend(), 0);
   ASSIGN_OR_RETURN(const int64_t swap_last, node.Int("swap_last", 0));
   if (swap_last != 0 && rank >= 2) {
-    std::vector<int64_t> swapped(reversed.rbegin(), reversed.rend());
+    AxisNumbers swapped(reversed.rbegin(), reversed.rend());
     std::swap(swapped[rank - 1], swapped[rank - 2]);
     return swapped;
   }
-  ASSIGN_OR_RETURN(const std::vector<int64_t> perm, node.Ints("perm", reversed));
-  std::vector<bool> seen(rank, false);
+  ASSIGN_OR_RETURN(const AxisNumbers perm, node.Ints("perm", reversed));
+  AxisFlags seen(rank, false);
   bool valid = perm.size() == rank;
   for (size_t i = 0; valid && i < rank; ++i) {
     valid = perm[i] >= 0 && perm[i] < static_cast<int64_t>(rank) && !seen[perm[i]];
@@ -36,22 +36,22 @@ absl::StatusOr<std::vector<int64_t>> PermutationOf(const Node& node) {
 
 absl::Status Infer(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 1, 1));
-  ASSIGN_OR_RETURN(const std::vector<int64_t> perm, PermutationOf(node));
+  ASSIGN_OR_RETURN(const AxisNumbers perm, PermutationOf(node));
   SymbolicShape dims;
   for (const int64_t axis : perm) dims.push_back((*node.inputs[0]->dims)[axis]);
   return SetOutputLike(node, std::move(dims));
 }
 
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
-  ASSIGN_OR_RETURN(const std::vector<int64_t> perm, PermutationOf(node));
-  std::vector<int64_t> strides;
+  ASSIGN_OR_RETURN(const AxisNumbers perm, PermutationOf(node));
+  AxisNumbers strides;
   for (const int64_t axis : perm) strides.push_back(CountOf(inputs[0].shape.subspan(axis + 1)));
   CopyStrided(inputs[0], 0, strides, outputs[0]);
   return absl::OkStatus();
 }
 
 absl::StatusOr<StepMaker> Take(const LowerContext& context) {
-  ASSIGN_OR_RETURN(const std::vector<int64_t> perm, PermutationOf(context.node));
+  ASSIGN_OR_RETURN(const AxisNumbers perm, PermutationOf(context.node));
   const TensorSpec dst = context.Output();
   // The input with its axes named as the output's: only their order in memory differs.
   TensorSpec src = context.Input(0);
@@ -65,7 +65,7 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
 
 absl::StatusOr<RowAxis> RowsOfTranspose(const RowQuery& query) {
   if (!query.inputs[0]) return RowAxis();
-  ASSIGN_OR_RETURN(const std::vector<int64_t> perm, PermutationOf(query.node));
+  ASSIGN_OR_RETURN(const AxisNumbers perm, PermutationOf(query.node));
   return RowAxis(std::ranges::find(perm, static_cast<int64_t>(*query.inputs[0])) - perm.begin());
 }
 

@@ -11,7 +11,7 @@ namespace {
 // Larger values have no use and would let products overflow.
 constexpr int64_t kLargest = 1 << 20;
 
-absl::Status CheckList(std::string_view name, const std::vector<int64_t>& values, size_t count,
+absl::Status CheckList(std::string_view name, std::span<const int64_t> values, size_t count,
                        int64_t smallest) {
   if (values.size() != count)
     return absl::InvalidArgumentError(absl::StrCat("attribute '", std::string(name), "' has ", values.size(),
@@ -25,13 +25,12 @@ absl::Status CheckList(std::string_view name, const std::vector<int64_t>& values
 
 }  // namespace
 
-absl::StatusOr<Window> Window::Read(const Node& node, size_t spatial_axes, std::vector<int64_t> kernel) {
+absl::StatusOr<Window> Window::Read(const Node& node, size_t spatial_axes, AxisNumbers kernel) {
   Window window;
   ASSIGN_OR_RETURN(window.kernel, node.Ints("kernel_shape", std::move(kernel)));
-  ASSIGN_OR_RETURN(window.strides, node.Ints("strides", std::vector<int64_t>(spatial_axes, 1)));
-  ASSIGN_OR_RETURN(window.dilations, node.Ints("dilations", std::vector<int64_t>(spatial_axes, 1)));
-  ASSIGN_OR_RETURN(const std::vector<int64_t> pads,
-                   node.Ints("pads", std::vector<int64_t>(2 * spatial_axes, 0)));
+  ASSIGN_OR_RETURN(window.strides, node.Ints("strides", AxisNumbers(spatial_axes, 1)));
+  ASSIGN_OR_RETURN(window.dilations, node.Ints("dilations", AxisNumbers(spatial_axes, 1)));
+  ASSIGN_OR_RETURN(const AxisNumbers pads, node.Ints("pads", AxisNumbers(2 * spatial_axes, 0)));
   ASSIGN_OR_RETURN(const int64_t ceil_mode, node.Int("ceil_mode", 0));
   ASSIGN_OR_RETURN(window.auto_pad, node.String("auto_pad", "NOTSET"));
   RETURN_IF_ERROR(CheckList("kernel_shape", window.kernel, spatial_axes, 1));

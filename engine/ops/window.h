@@ -1,6 +1,6 @@
 #pragma once
 
-#include <vector>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
@@ -10,14 +10,14 @@ namespace hachi {
 // The sliding window of Conv and the pools: ONNX's kernel_shape, strides, dilations, pads, auto_pad and
 // ceil_mode, one entry a spatial axis. Positive and bounded; pads not negative.
 struct Window {
-  std::vector<int64_t> kernel, strides, dilations;
-  std::vector<int64_t> pads_begin,
+  AxisNumbers kernel, strides, dilations;
+  AxisNumbers pads_begin,
       pads_end;  // filled in by auto_pad only for the concrete input it was read with
   bool ceil_mode = false;
   std::string auto_pad = "NOTSET";  // NOTSET, VALID, SAME_UPPER, SAME_LOWER
 
   // Reads the node's attributes; `kernel` when the attribute is absent (Conv: the weights' shape).
-  static absl::StatusOr<Window> Read(const Node& node, size_t spatial_axes, std::vector<int64_t> kernel);
+  static absl::StatusOr<Window> Read(const Node& node, size_t spatial_axes, AxisNumbers kernel);
 
   // Spatial output dimensions for spatial input dimensions. INVALID_ARGUMENT when the window is larger than
   // the padded input or auto_pad meets a symbolic dimension.

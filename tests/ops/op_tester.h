@@ -31,8 +31,9 @@ struct OpCase {
 // pairs saturate at 16 bits: cases then keep to u8 sources and to weights within [-63, 63].
 bool SumsBytesExactly();
 
-// OK when the lowered form agrees, the node is lowered to something else than its reference, and the lowered
-// form leaves memory around its output alone.
+// OK when the lowered form agrees, is made of the offer that the case wants, leaves memory around its output
+// alone, and does not allocate while it runs (but for oneDNN's small lists of arguments); and when the
+// reference as a step gives the reference's answer, without allocating either.
 absl::Status RunOpCase(const OpCase& op_case);
 
 // Outputs of a graph's nodes as inference leaves them, "y: f32[N,3]", the last node's only; its content
