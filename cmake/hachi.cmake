@@ -17,19 +17,25 @@ function(hachi_library name)
   endif()
 endfunction()
 
-# Builds what runs under the thread sanitizer; ctest knows those tests by the label `tsan`.
+# Build what runs under sanitizers before a change lands; ctest knows those tests by the labels `tsan` and `asan`.
 add_custom_target(tsan_tests)
+add_custom_target(asan_tests)
 
-# hachi_test(NAME [TSAN] SOURCES a_test.cc ... DEPS target ...): one test binary a library, one ctest entry a binary.
+# hachi_test(NAME [TSAN] [ASAN] SOURCES a_test.cc ... DEPS target ...): one test binary a library, one ctest entry a binary.
 # TSAN: it runs under the thread sanitizer too. Not for what has gRPC or an OpenMP team of several threads in its
 # process: they come from the distribution without instrumentation, and the sanitizer takes their locks for races.
+# ASAN: it runs under the address and undefined-behaviour sanitizers too: what reads files, and every operator. The others do
+# with `./dev test --sanitize`.
 function(hachi_test name)
-  cmake_parse_arguments(ARG "TSAN" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "TSAN;ASAN" "" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} hachi_flags GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
-  if(ARG_TSAN)
-    set_tests_properties(${name} PROPERTIES LABELS tsan)
-    add_dependencies(tsan_tests ${name})
-  endif()
+  foreach(sanitizer tsan asan)
+    string(TOUPPER ${sanitizer} option)
+    if(ARG_${option})
+      set_property(TEST ${name} APPEND PROPERTY LABELS ${sanitizer})
+      add_dependencies(${sanitizer}_tests ${name})
+    endif()
+  endforeach()
 endfunction()
