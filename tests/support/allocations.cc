@@ -6,10 +6,16 @@
 
 namespace {
 
-constexpr size_t kLargestArgumentList = 1024;  // bytes
-
 // Counts by whatever thread; nothing else depends on their order.
 std::atomic<int64_t> all = 0, large = 0;
+
+}  // namespace
+
+#ifndef __SANITIZE_ADDRESS__
+
+namespace {
+
+constexpr size_t kLargestArgumentList = 1024;  // bytes
 
 void* Allocate(size_t size, size_t alignment) {
   ++all;
@@ -29,6 +35,8 @@ void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
+
+#endif
 
 namespace hachi {
 
