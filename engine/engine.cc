@@ -145,7 +145,8 @@ absl::StatusOr<std::unique_ptr<ModelSource>> ImportModel(const std::filesystem::
 }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options) {
-  ASSIGN_OR_RETURN(ImportedModel imported, ImportOnnx(options.model, /*want_sha256=*/!options.table.empty(), IsOp));
+  ASSIGN_OR_RETURN(ImportedModel imported,
+                   ImportOnnx(options.model, /*want_sha256=*/!options.table.empty(), IsOp));
   return Compiler(options).Compile(std::move(imported));
 }
 

@@ -4,6 +4,7 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/onednn/internal.h"
+#include "engine/product/clip_bounds.h"
 
 namespace hachi {
 

@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "engine/onednn/primitive.h"
-#include "engine/onednn/weight_cache.h"
+#include "engine/product/weight_cache.h"
 #include "engine/tensor/post_op.h"
 #include "engine/tensor/tensor.h"
 #include "engine/tensor/tensor_spec.h"
@@ -101,9 +101,6 @@ absl::Status AppendEltwise(const PostOp& post_op, float unit, float scale, dnnl:
 // UNIMPLEMENTED where two entries have one algorithm and different parameters: kernels of oneDNN 2.6 would
 // use the first entry's for both, silently.
 absl::Status CheckDistinct(const dnnl::post_ops& ops);
-
-// True when saturating to dst's type does what the last post-op, a clip, would.
-bool SaturationClips(const PostOp& post_op, const TensorSpec& dst);
 
 // A memory that holds a copy of `values`; the copy is kept alive by `impl`.
 dnnl::memory FixedMemory(Primitive::Impl& impl, const dnnl::memory::desc& desc,

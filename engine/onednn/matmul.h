@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/onednn/primitive.h"
-#include "engine/onednn/weight_cache.h"
+#include "engine/product/weight_cache.h"
 #include "engine/tensor/post_op.h"
 #include "engine/tensor/quant_params.h"
 #include "engine/tensor/tensor.h"

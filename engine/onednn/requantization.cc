@@ -6,6 +6,7 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/onednn/internal.h"
+#include "engine/product/clip_bounds.h"
 
 namespace hachi {
 namespace {
@@ -20,15 +21,6 @@ bool IsHomogeneous(const PostOp& post_op) {
 bool IsQuantized(const TensorSpec& spec) { return spec.quant.has_value(); }
 
 }  // namespace
-
-bool SaturationClips(const PostOp& post_op, const TensorSpec& dst) {
-  if (post_op.kind != Kind::kClip || !IsQuantized(dst)) return false;
-  const float scale = dst.quant->scale();
-  const auto zero_point = static_cast<float>(dst.quant->zero_point());
-  const float lowest = dst.dtype == DType::kU8 ? 0.0f : -128.0f;
-  const float highest = dst.dtype == DType::kU8 ? 255.0f : 127.0f;
-  return post_op.alpha <= (lowest - zero_point) * scale && post_op.beta >= (highest - zero_point) * scale;
-}
 
 absl::Status AppendEltwise(const PostOp& post_op, float unit, float scale, dnnl::post_ops& ops) {
   using dnnl::algorithm;

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "absl/status/statusor.h"
-#include "engine/onednn/convolution.h"
 #include "engine/ops/op.h"
+#include "engine/product/convolution_spec.h"
 
 namespace hachi {
 

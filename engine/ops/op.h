@@ -12,9 +12,9 @@
 #include "absl/status/statusor.h"
 #include "engine/cpu/isa.h"
 #include "engine/graph/graph.h"
-#include "engine/onednn/weight_cache.h"
 #include "engine/ops/rows.h"
 #include "engine/ops/step.h"
+#include "engine/product/weight_cache.h"
 #include "engine/tensor/tensor.h"
 #include "engine/tensor/tensor_spec.h"
 

@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/kernels/pointwise.h"
-#include "engine/ops/channel_arithmetic.h"
-#include "engine/ops/clip_bounds.h"
+#include "engine/product/channel_arithmetic.h"
+#include "engine/product/clip_bounds.h"
 
 namespace hachi {
 namespace {

@@ -1,9 +1,9 @@
 #pragma once
 
 #include "absl/status/statusor.h"
-#include "engine/onednn/convolution.h"
-#include "engine/onednn/weight_cache.h"
 #include "engine/ops/op.h"
+#include "engine/product/convolution_spec.h"
+#include "engine/product/weight_cache.h"
 
 namespace hachi {
 

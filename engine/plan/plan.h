@@ -11,8 +11,8 @@
 #include "absl/status/statusor.h"
 #include "engine/cpu/isa.h"
 #include "engine/graph/graph.h"
-#include "engine/onednn/weight_cache.h"
 #include "engine/ops/op.h"
+#include "engine/product/weight_cache.h"
 #include "engine/tensor/tensor_spec.h"
 
 namespace hachi {

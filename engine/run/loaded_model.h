@@ -13,9 +13,9 @@
 #include "engine/base/mutex.h"
 #include "engine/engine.h"
 #include "engine/graph/graph.h"
-#include "engine/onednn/weight_cache.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/runner.h"
+#include "engine/product/weight_cache.h"
 #include "engine/run/shape_plans.h"
 #include "engine/tensor/input_options.h"
 

@@ -9,7 +9,7 @@ import pathlib
 import re
 import sys
 
-OPS = {"engine/ops", "engine/graph", "engine/quant", "engine/cpu", "engine/kernels", "engine/onednn", "engine/tensor"}
+OPS = {"engine/ops", "engine/graph", "engine/quant", "engine/cpu", "engine/kernels", "engine/onednn", "engine/product", "engine/tensor"}
 ENGINE = OPS | {"engine/onnx", "engine/samples", "engine/decide", "engine/passes", "engine/plan", "engine/run", "engine/calibrate", "engine/tune"}
 MODELS = {"engine/engine.h", "config", "server/metrics"}
 BATCHING = MODELS | {"server/models", "engine/tensor"}
@@ -24,7 +24,9 @@ MAY_INCLUDE = {
     "engine/graph": {"engine/tensor"},
     "engine/quant": {"engine/tensor"},
     "engine/kernels": {"engine/tensor", "engine/cpu"},
-    "engine/onednn": {"engine/tensor", "engine/cpu"},
+    # What kernels of ours and the library's share about products.
+    "engine/product": {"engine/tensor"},
+    "engine/onednn": {"engine/tensor", "engine/cpu", "engine/product"},
     "engine/onnx": {"engine/graph", "engine/tensor"},
     "engine/samples": {"engine/onnx", "engine/tensor"},
     "engine/ops": OPS,

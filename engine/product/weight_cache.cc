@@ -1,4 +1,4 @@
-#include "engine/onednn/weight_cache.h"
+#include "engine/product/weight_cache.h"
 
 #include <set>
 #include <string_view>

@@ -4,7 +4,7 @@
 #include <numeric>
 #include <vector>
 
-#include "engine/onednn/convolution.h"
+#include "engine/product/convolution_spec.h"
 
 namespace hachi {
 

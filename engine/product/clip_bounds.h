@@ -28,4 +28,14 @@ struct ClipBounds {
   }
 };
 
+// Whether saturating to dst's type does what the post-op, a clip, would. False for results without a scale.
+inline bool SaturationClips(const PostOp& post_op, const TensorSpec& dst) {
+  if (post_op.kind != PostOp::Kind::kClip || !dst.quant) return false;
+  const float scale = dst.quant->scale();
+  const auto zero_point = static_cast<float>(dst.quant->zero_point());
+  const float lowest = dst.dtype == DType::kU8 ? 0.0f : -128.0f;
+  const float highest = dst.dtype == DType::kU8 ? 255.0f : 127.0f;
+  return post_op.alpha <= (lowest - zero_point) * scale && post_op.beta >= (highest - zero_point) * scale;
+}
+
 }  // namespace hachi
