@@ -88,12 +88,9 @@ absl::StatusOr<PrimitiveMaker> FindDeconvolution(const ConvolutionSpec& spec, We
       return dnnl::deconvolution_forward::primitive_desc(desc, requantization.attr, CpuEngine(),
                                                          /*allow_empty=*/true);
     };
-    ASSIGN_OR_RETURN(
-        const auto chosen,
-        Choose(describe, memory::desc(plain_dims, memory::data_type::f32, memory::format_tag::any),
-               *spec.weights, cache));
-    const memory::desc plain(plain_dims, memory::data_type::f32, plain_strides);
-    return MakerOf<dnnl::deconvolution_forward>(chosen, src, dst, {plain, spec.weights, cache},
+    const Weights weights{{plain_dims, memory::data_type::f32, plain_strides}, spec.weights, cache};
+    ASSIGN_OR_RETURN(const auto chosen, Choose(describe, weights));
+    return MakerOf<dnnl::deconvolution_forward>(chosen, src, dst, weights,
                                                 {bias, std::move(requantization.bias)});
   });
 }
