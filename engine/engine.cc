@@ -11,12 +11,14 @@
 #include "engine/decide/decisions.h"
 #include "engine/onnx/import.h"
 #include "engine/ops/index_range.h"
+#include "engine/passes/infer_graph.h"
 #include "engine/passes/pass.h"
 #include "engine/quant/calibration_table.h"
 #include "engine/quant/range.h"
 #include "engine/run/ends.h"
 #include "engine/run/loaded_model.h"
 #include "engine/run/prepare.h"
+#include "engine/run/specialized_model.h"
 
 namespace hachi {
 namespace {
@@ -44,10 +46,58 @@ class Compiler {
     pass_options_.skip = options_.skip_passes;
     pass_options_.on_pass = options_.on_pass;
     pass_options_.report_changes = options_.explain;
-    RETURN_IF_ERROR(DecidePrecision(imported));
+    RETURN_IF_ERROR(DecidePrecision(imported.graph, imported.sha256));
     RETURN_IF_ERROR(CheckInputs(imported.graph, options_.inputs));
-    ASSIGN_OR_RETURN(PreparedGraph prepared, PrepareGraph(imported.graph, pass_options_));
+    auto prepared = PrepareGraph(imported.graph, pass_options_);
+    if (!prepared.ok()) return CompileByRequest(std::move(imported), prepared.status());
     imported.graph = Graph();  // its weights are wanted no longer than passes want them
+    return CompilePrepared(*std::move(prepared));
+  }
+
+  // A graph whose shapes are numbers, of a file with that hash.
+  absl::StatusOr<std::unique_ptr<Model>> CompileSpecial(PreparedGraph prepared, const std::string& sha256) {
+    pass_options_.skip = options_.skip_passes;
+    RETURN_IF_ERROR(DecidePrecision(prepared.graph, sha256));
+    return CompilePrepared(std::move(prepared));
+  }
+
+ private:
+  // The model of a graph that can't be prepared without knowing what a request holds; `status` says why.
+  absl::StatusOr<std::unique_ptr<Model>> CompileByRequest(ImportedModel imported,
+                                                          const absl::Status& status) {
+    Graph trial = imported.graph.Clone();
+    auto deciding = DecidingInputs(trial);
+    const bool is_free = std::ranges::any_of(imported.graph.inputs(),
+                                             [](const Value* input) { return !ConstantShape(*input->dims); });
+    if (!deciding.ok()) return deciding.status();
+    if (deciding->empty() && !is_free) return status;
+    SpecializedModel::Spec spec;
+    spec.deciding = *std::move(deciding);
+    spec.info = compiled_.info;
+    spec.plan_bytes = options_.plan_bytes;
+    spec.signature.batched = false;
+    spec.signature.why_not_batched = std::string(status.message());
+    for (size_t i = 0; i < imported.graph.inputs().size(); ++i) {
+      const Value* input = imported.graph.inputs()[i];
+      const InputOptions& client = spec.inputs.emplace_back(OptionsOf(*input, options_.inputs));
+      spec.signature.inputs.push_back(
+          SignatureOf(input->name, *client.dtype, ToClient(*input->dims, client)));
+      spec.signature.inputs.back().decides = spec.deciding.contains(i);
+    }
+    for (const Graph::Output& output : imported.graph.outputs())
+      spec.signature.outputs.push_back(
+          {.name = output.name, .dtype = output.value->dtype, .dims = {-1}, .symbols = {"?"}});
+    spec.compile = [options = options_, packed = compiled_.packed,
+                    sha256 = imported.sha256](PreparedGraph prepared) {
+      return Compiler(options, packed).CompileSpecial(std::move(prepared), sha256);
+    };
+    spec.imported = std::move(imported.graph);
+    auto model = SpecializedModel::Create(std::move(spec));
+    return model.ok() ? std::move(model) : absl::StatusOr<std::unique_ptr<Model>>(status);
+  }
+
+  absl::StatusOr<std::unique_ptr<Model>> CompilePrepared(PreparedGraph prepared) {
+    SetTeam(options_.threads);
     compiled_.graph = std::move(prepared.graph);
     compiled_.rows = std::move(prepared.rows);
     compiled_.signature.why_not_batched = std::move(prepared.why_whole);
@@ -63,10 +113,9 @@ class Compiler {
     return LoadedModel::Create(std::move(compiled_));
   }
 
- private:
-  absl::Status DecidePrecision(const ImportedModel& imported) {
-    const bool has_quantizers = std::ranges::any_of(
-        imported.graph.nodes(), [](const auto& node) { return node->op == "DequantizeLinear"; });
+  absl::Status DecidePrecision(const Graph& graph, const std::string& sha256) {
+    const bool has_quantizers =
+        std::ranges::any_of(graph.nodes(), [](const auto& node) { return node->op == "DequantizeLinear"; });
     Precision precision = options_.precision;
     if (precision == Precision::kAuto)
       precision = !options_.table.empty() || has_quantizers ? Precision::kInt8 : Precision::kFp32;
@@ -80,8 +129,8 @@ class Compiler {
           "QuantizeLinear and DequantizeLinear nodes");
     if (options_.table.empty()) return absl::OkStatus();
     ASSIGN_OR_RETURN(table_, CalibrationTable::Read(options_.table));
-    RETURN_IF_ERROR(WithContext(table_->CheckBelongsTo(imported.sha256),
-                                absl::StrCat("'", options_.table.string(), "'")));
+    RETURN_IF_ERROR(
+        WithContext(table_->CheckBelongsTo(sha256), absl::StrCat("'", options_.table.string(), "'")));
     pass_options_.table = &*table_;
     ASSIGN_OR_RETURN(pass_options_.range_method, ParseRangeMethod(options_.range_method));
     pass_options_.weight_bits = HasVnni(compiled_.plan_options.isa) ? 8 : 7;

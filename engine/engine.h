@@ -46,8 +46,9 @@ struct LoadOptions {
 struct TensorSignature {
   std::string name;
   DType dtype;
-  std::vector<int64_t> dims;              // without the batch dimension when Signature::batched; -1: free
-  std::optional<IntegerRange> range;      // of an s32 or s64 input that picks rows of a table
+  std::vector<int64_t> dims;          // without the batch dimension when Signature::batched; -1: free
+  std::optional<IntegerRange> range;  // of an s32 or s64 input that picks rows of a table
+  bool decides = false;  // of an input: its elements decide dimensions, so that plans are made for them
   std::vector<std::string> symbols = {};  // of free dimensions, as `dims`: inputs' equal symbols have equal
                                           // sizes, an output's is a term over them, "2*length"
 
@@ -111,14 +112,16 @@ struct ModelInfo {
   std::map<std::string, std::string> reference_steps;  // that run plain loops, and why no kernel takes them
 };
 
+// An input's bytes, scattered over several chunks, split anywhere, as they came from the network.
+using InputChunks = std::vector<std::span<const std::byte>>;
+
 // Consecutive rows of one request. Bytes are dense, row-major, little-endian, in the client's datatype and
-// layout. An input may be scattered over several chunks, split anywhere, as they came from the network.
+// layout.
 struct Rows {
   int64_t count = 0;
   std::shared_ptr<const RowShapes>
-      shapes;  // Model::ShapesOf; null: the only ones of a model without free shapes
-  std::vector<std::vector<std::span<const std::byte>>>
-      inputs;                                 // in the signature's order; count × row_bytes each
+      shapes;                       // Model::ShapesOf; null: the only ones of a model without free shapes
+  std::vector<InputChunks> inputs;  // in the signature's order; count × row_bytes each
   std::vector<std::span<std::byte>> outputs;  // in the signature's order; empty: not wanted
 };
 
@@ -179,8 +182,9 @@ class Model {
   // What rows of these input shapes make. Without free dimensions always the same; else plans may still have
   // to be made for it. INVALID_ARGUMENT, naming the input, what does not fit the signature or is beyond a
   // configured bound; RESOURCE_EXHAUSTED what could not run within LoadOptions::plan_bytes.
+  // `values` are the inputs' bytes: read where TensorSignature::decides, and may be empty where none does.
   virtual absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOf(
-      std::span<const std::vector<int64_t>> inputs) const = 0;
+      std::span<const std::vector<int64_t>> inputs, std::span<const InputChunks> values) const = 0;
 
   // Makes what plans these shapes still need for a batch of `rows`. Slow: call it off the serving threads.
   // The calling thread's team has LoadOptions::threads threads afterwards. RESOURCE_EXHAUSTED when

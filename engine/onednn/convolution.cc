@@ -81,9 +81,9 @@ absl::StatusOr<PrimitiveMaker> FindDeconvolution(const ConvolutionSpec& spec, We
         requantization.bias.empty()
             ? memory::desc()
             : memory::desc({out_channels}, memory::data_type::f32, memory::format_tag::a);
-    const auto describe = [&](const memory::desc& weights) {
+    const auto describe = [&](const memory::desc& packed) {
       const dnnl::deconvolution_forward::desc desc(dnnl::prop_kind::forward_inference,
-                                                   dnnl::algorithm::deconvolution_direct, src, weights, bias,
+                                                   dnnl::algorithm::deconvolution_direct, src, packed, bias,
                                                    dst, strides, dilations, pads_begin, pads_end);
       return dnnl::deconvolution_forward::primitive_desc(desc, requantization.attr, CpuEngine(),
                                                          /*allow_empty=*/true);

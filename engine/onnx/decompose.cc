@@ -94,12 +94,6 @@ Results Celu(Writer& w) {
   return One(w.Make("Mul", {w.Make("Elu", {scaled}), w.Number(alpha)}));
 }
 
-Results Swish(Writer& w) {
-  ASSIGN_OR_RETURN(const float alpha, w.Float("alpha", 1.0f));
-  Value* scaled = alpha == 1.0f ? w.in(0) : w.Make("Mul", {w.in(0), w.Number(alpha)});
-  return One(w.Make("Mul", {w.in(0), w.Make("Sigmoid", {scaled})}));
-}
-
 Results IsNaN(Writer& w) { return One(w.Make("Not", {w.Make("Equal", {w.in(0), w.in(0)})})); }
 
 Results IsInf(Writer& w) {
@@ -243,7 +237,7 @@ Results FastGelu(Writer& w) {
 
 Results QuickGelu(Writer& w) {
   ASSIGN_OR_RETURN(const float alpha, w.Float("alpha", 1.702f));
-  return One(w.Make("Mul", {w.in(0), w.Make("Sigmoid", {w.Make("Mul", {w.in(0), w.Number(alpha)})})}));
+  return One(w.Make("Swish", {w.in(0)}, {{"alpha", alpha}}));
 }
 
 // Outputs: the normalized sum, two that are for training, and the sum.
@@ -384,7 +378,6 @@ constexpr std::pair<std::string_view, Results (*)(Writer&)> kRules[] = {
     {"Selu", Selu},
     {"Shrink", Shrink},
     {"SimplifiedLayerNormalization", RmsNormalization},
-    {"Swish", Swish},
     {"ThresholdedRelu", ThresholdedRelu},
     {"com.microsoft.Attention", ContribAttention},
     {"com.microsoft.BiasGelu", BiasGelu},

@@ -98,6 +98,20 @@ class Inliner {
     return absl::OkStatus();
   }
 
+  // What a call says of an attribute of the function; where it says nothing, what ONNX says of the operator;
+  // else null.
+  static const onnx::AttributeProto* Given(const onnx::NodeProto& call, const std::string& name) {
+    for (const auto& given : call.attribute())
+      if (given.name() == name) return &given;
+    if (!call.domain().empty() && call.domain() != "ai.onnx") return nullptr;
+    const onnx::OpSchema* schema = onnx::OpSchemaRegistry::Schema(call.op_type(), kNewestKnownOpset, "");
+    if (schema == nullptr) return nullptr;
+    const auto found = schema->attributes().find(name);
+    const bool has_default =
+        found != schema->attributes().end() && !found->second.default_value.name().empty();
+    return has_default ? &found->second.default_value : nullptr;
+  }
+
   // The names and attributes of a body's node as the call has them.
   static void Rename(onnx::NodeProto& node, const Renaming& renaming, const onnx::NodeProto& call,
                      int64_t opset) {
@@ -108,13 +122,12 @@ class Inliner {
     for (auto& attribute : attributes) {
       if (attribute.name() == kOpsetAttr) continue;
       if (!attribute.ref_attr_name().empty()) {
-        for (const auto& given : call.attribute()) {
-          if (given.name() != attribute.ref_attr_name()) continue;
+        if (const onnx::AttributeProto* given = Given(call, attribute.ref_attr_name())) {
           auto& taken = *node.add_attribute();
-          taken = given;
+          taken = *given;
           taken.set_name(attribute.name());
         }
-        continue;  // one that the call leaves out has the operator's default
+        continue;
       }
       if (attribute.has_g()) RenameGraph(*attribute.mutable_g(), renaming, call, opset);
       *node.add_attribute() = std::move(attribute);

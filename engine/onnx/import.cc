@@ -457,6 +457,10 @@ class Importer {
         return absl::InvalidArgumentError(
             absl::StrCat("output '", output.name(), "' is listed twice, expected once"));
       ASSIGN_OR_RETURN(value, InDeclaredFloats(graph_, value, output.type().tensor_type().elem_type()));
+      // A hint: what computes the value says in the end.
+      if (const auto declared = ToDType(output.type().tensor_type().elem_type());
+          declared.ok() && value->producer != nullptr)
+        value->dtype = *declared;
       graph_.AddOutput(output.name(), value);
     }
     return absl::OkStatus();

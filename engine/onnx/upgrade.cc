@@ -175,6 +175,11 @@ absl::Status UpgradeTo7(Graph& graph, Node& node, int64_t opset) {
   if (node.op == "Cast") return UpgradeCast(node);
   if (node.op == "Concat" && opset < 4 && !node.attrs.contains("axis")) node.attrs["axis"] = int64_t{1};
   if (node.op == "Gemm") node.attrs.erase("broadcast");
+  if (node.op == "PRelu") {  // slopes were those of channels
+    node.attrs["broadcast"] = int64_t{1};
+    node.attrs["axis"] = int64_t{1};
+    return UpgradeBroadcast(graph, node);
+  }
   if (node.op == "Pad" && node.attrs.contains("paddings")) {
     node.attrs["pads"] = node.attrs["paddings"];
     node.attrs.erase("paddings");

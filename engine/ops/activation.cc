@@ -101,6 +101,11 @@ absl::StatusOr<PostOp> LeakyRelu(const Node& node) {
   return PostOp{PostOp::Kind::kLeakyRelu, alpha};
 }
 
+absl::StatusOr<PostOp> SwishOf(const Node& node) {
+  ASSIGN_OR_RETURN(const float alpha, node.Float("alpha", 1.0f));
+  return PostOp{PostOp::Kind::kSwish, alpha};
+}
+
 absl::StatusOr<PostOp> Relu(const Node& /*node*/) {
   return PostOp{PostOp::Kind::kClip, 0.0f, std::numeric_limits<float>::infinity()};
 }
@@ -120,6 +125,7 @@ constexpr Activation kActivations[] = {
     {"LeakyRelu", LeakyRelu},
     {"Relu", Relu},
     {"Sigmoid", Plain<PostOp::Kind::kSigmoid>},
+    {"Swish", SwishOf},
     {"Tanh", Plain<PostOp::Kind::kTanh>},
 };
 

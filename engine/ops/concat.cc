@@ -35,7 +35,7 @@ absl::Status Infer(Node& node) {
     }
     SymbolicShape expected = dims;
     if (input.rank() == dims.size()) expected[axis] = (*input.dims)[axis];
-    if (*input.dims != expected)
+    if (!std::ranges::equal(*input.dims, expected, MayBeEqual))
       return absl::InvalidArgumentError(absl::StrCat("input ", i, " ('", input.name, "') has shape ",
                                                      ShapeText(*input.dims), ", expected that of input 0, ",
                                                      ShapeText(dims), ", but for axis ", axis));

@@ -17,8 +17,8 @@ namespace {
 // How input positions become output positions along each spatial axis.
 struct Geometry {
   Window window;  // pads as the node states them
-  std::vector<int64_t> output_padding;
-  std::vector<int64_t> output_shape;  // empty: it follows from the pads
+  AxisNumbers output_padding;
+  AxisNumbers output_shape;  // empty: it follows from the pads
   int64_t groups = 1;
 };
 
@@ -28,8 +28,8 @@ absl::StatusOr<Geometry> GeometryOf(const Node& node) {
   const size_t axes = weights->size() - 2;
   Geometry geometry;
   ASSIGN_OR_RETURN(geometry.window,
-                   Window::Read(node, axes, std::vector<int64_t>(weights->begin() + 2, weights->end())));
-  ASSIGN_OR_RETURN(geometry.output_padding, node.Ints("output_padding", std::vector<int64_t>(axes, 0)));
+                   Window::Read(node, axes, AxisNumbers(weights->begin() + 2, weights->end())));
+  ASSIGN_OR_RETURN(geometry.output_padding, node.Ints("output_padding", AxisNumbers(axes, 0)));
   ASSIGN_OR_RETURN(geometry.output_shape, node.Ints("output_shape", {}));
   ASSIGN_OR_RETURN(geometry.groups, node.Int("group", 1));
   if (geometry.output_shape.size() == axes + 2)  // some exporters write batch and channels too

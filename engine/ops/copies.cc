@@ -92,7 +92,16 @@ absl::Status InferReshape(Node& node) {
       dims.push_back(dim);
     }
   }
-  const Dim total = CountOf(input), known = CountOf(dims);
+  // What is kept takes no part: sums of symbols are not divided by each other.
+  SymbolicShape rest = input, asked = dims;
+  if (inferred) asked.erase(asked.begin() + static_cast<std::ptrdiff_t>(*inferred));
+  std::erase_if(asked, [&](const Dim& dim) {
+    const auto same = std::ranges::find(rest, dim);
+    if (same == rest.end()) return false;
+    rest.erase(same);
+    return true;
+  });
+  const Dim total = CountOf(rest), known = CountOf(asked);
   if (inferred) {
     const auto quotient = total.ExactQuotient(known);
     if (!quotient)

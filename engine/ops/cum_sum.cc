@@ -8,7 +8,7 @@ namespace hachi {
 namespace {
 
 absl::StatusOr<size_t> AxisOf(const Node& node) {
-  ASSIGN_OR_RETURN(const std::vector<int64_t> axis, KnownInts(node, 1, "axis"));
+  ASSIGN_OR_RETURN(const AxisNumbers axis, KnownInts(node, 1, "axis"));
   if (axis.size() != 1) return absl::InvalidArgumentError(absl::StrCat(axis.size(), " axes, expected 1"));
   return CheckAxis(axis[0], node.inputs[0]->rank());
 }

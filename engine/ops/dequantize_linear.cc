@@ -13,7 +13,8 @@ namespace {
 absl::Status Infer(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 2, 3));
   RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kU8, DType::kS8, DType::kU16, DType::kS16, DType::kS32}));
-  RETURN_IF_ERROR(ReadQuantParams(node, node.inputs[0]->dtype).status());
+  RETURN_IF_ERROR(HasComputedScale(node) ? CheckComputedScale(node, node.inputs[0]->dtype)
+                                         : ReadQuantParams(node, node.inputs[0]->dtype).status());
   return SetOutput(node, DType::kF32, *node.inputs[0]->dims);
 }
 

@@ -49,13 +49,19 @@ absl::StatusOr<size_t> CheckAxis(int64_t axis, size_t rank) {
   return static_cast<size_t>(axis < 0 ? axis + signed_rank : axis);
 }
 
+bool MayBeEqual(const Dim& a, const Dim& b) {
+  if (a == b) return true;
+  const auto rounds = [](const Dim& dim) { return dim.ToText().find("floor(") != std::string::npos; };
+  return rounds(a) && rounds(b);
+}
+
 absl::StatusOr<SymbolicShape> BroadcastDims(const SymbolicShape& a, const SymbolicShape& b) {
   const size_t rank = std::max(a.size(), b.size());
   SymbolicShape dims(rank);
   for (size_t i = 0; i < rank; ++i) {
     const Dim left = i + a.size() < rank ? Dim(1) : a[i + a.size() - rank];
     const Dim right = i + b.size() < rank ? Dim(1) : b[i + b.size() - rank];
-    if (left == right || right == Dim(1)) {
+    if (right == Dim(1) || MayBeEqual(left, right)) {
       dims[i] = left;
     } else if (left == Dim(1)) {
       dims[i] = right;

@@ -26,7 +26,12 @@ absl::Status CheckRank(const Node& node, size_t i, size_t min, size_t max);
 // `axis` counted from the front; negative ones count from the back.
 absl::StatusOr<size_t> CheckAxis(int64_t axis, size_t rank);
 
-// The dimensions of NumPy broadcasting. Symbolic dimensions must be equal or meet a 1.
+// Whether two dimensions are equal, or round symbols, as what is halved and doubled again does: whether those
+// are equal shows only with numbers, and is looked at again then (LoadedModel).
+bool MayBeEqual(const Dim& a, const Dim& b);
+
+// The dimensions of NumPy broadcasting. Symbolic dimensions must be equal, as far as can be told, or meet
+// a 1.
 absl::StatusOr<SymbolicShape> BroadcastDims(const SymbolicShape& a, const SymbolicShape& b);
 
 // Sets the only output.

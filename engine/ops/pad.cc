@@ -18,13 +18,13 @@ namespace {
 constexpr int64_t kMaxPad = 1 << 20;
 
 struct Pads {
-  std::vector<int64_t> front, end;
+  AxisNumbers front, end;
 };
 
 absl::StatusOr<Pads> PadsOf(const Node& node) {
   const size_t rank = node.inputs[0]->rank();
-  ASSIGN_OR_RETURN(const std::vector<int64_t> pads, KnownInts(node, 1, "pads"));
-  std::vector<int64_t> axes;
+  ASSIGN_OR_RETURN(const AxisNumbers pads, KnownInts(node, 1, "pads"));
+  AxisNumbers axes;
   if (node.input(3) != nullptr) {
     ASSIGN_OR_RETURN(axes, KnownInts(node, 3, "axes"));
   } else {
@@ -33,7 +33,7 @@ absl::StatusOr<Pads> PadsOf(const Node& node) {
   if (pads.size() != 2 * axes.size())
     return absl::InvalidArgumentError(
         absl::StrCat(pads.size(), " pads, expected two for each of ", axes.size(), " axes"));
-  Pads of{std::vector<int64_t>(rank, 0), std::vector<int64_t>(rank, 0)};
+  Pads of{AxisNumbers(rank, 0), AxisNumbers(rank, 0)};
   for (size_t i = 0; i < axes.size(); ++i) {
     ASSIGN_OR_RETURN(const size_t axis, CheckAxis(axes[i], rank));
     of.front[axis] = pads[i];

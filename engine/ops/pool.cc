@@ -54,8 +54,9 @@ absl::Status CheckType(const Pooling& pooling, const Node& node) {
 }
 
 absl::Status Infer(const Pooling& pooling, Node& node) {
-  if (node.outputs.size() > 1)
-    return absl::UnimplementedError("output 1 (indices) is asked for, expected only the maxima");
+  const bool wants_places = node.outputs.size() == 2 && pooling.name == "MaxPool";
+  if (node.outputs.size() != 1 && !wants_places)
+    return absl::InvalidArgumentError(absl::StrCat(node.outputs.size(), " outputs, expected 1"));
   RETURN_IF_ERROR(CheckInputCount(node, 1, 1));
   RETURN_IF_ERROR(CheckType(pooling, node));
   RETURN_IF_ERROR(CheckRank(node, 0, 3, 5));
@@ -69,8 +70,27 @@ absl::Status Infer(const Pooling& pooling, Node& node) {
     ASSIGN_OR_RETURN(dims, window.OutputDims(std::span<const Dim>(input).subspan(2)));
   }
   dims.insert(dims.begin(), {input[0], input[1]});
-  if (pooling.quantize == QuantRule::kKeepScale) return SetOutputLike(node, std::move(dims));
-  return SetOutput(node, RealType(*node.outputs[0]), std::move(dims));
+  Value& output = *node.outputs[0];
+  output.dtype = pooling.quantize == QuantRule::kKeepScale ? node.inputs[0]->dtype : RealType(output);
+  if (pooling.quantize == QuantRule::kKeepScale) output.quant = node.inputs[0]->quant;
+  output.dims = dims;
+  if (wants_places) {
+    node.outputs[1]->dtype = DType::kS64;
+    node.outputs[1]->dims = std::move(dims);
+  }
+  return absl::OkStatus();
+}
+
+// A flat index of a tensor, counted with the last axis but one innermost where storage_order is 1.
+int64_t PlaceOf(int64_t flat, std::span<const int64_t> shape, bool column_major) {
+  if (!column_major) return flat;
+  int64_t place = 0, stride = 1, pixels = 1;
+  for (size_t axis = 2; axis < shape.size(); ++axis) pixels *= shape[axis];
+  AxisNumbers at(shape.size());
+  int64_t rest = flat % pixels;
+  for (size_t axis = shape.size(); axis-- > 2; rest /= shape[axis]) at[axis] = rest % shape[axis];
+  for (size_t axis = 2; axis < shape.size(); stride *= shape[axis++]) place += at[axis] * stride;
+  return flat - flat % pixels + place;
 }
 
 // The window of these sizes, auto_pad and ceil_mode resolved.
@@ -106,6 +126,7 @@ absl::Status Reference(const Pooling& pooling, const Node& node, std::span<const
   const Window& window = windows.whole;
   ASSIGN_OR_RETURN(const int64_t count_padding, node.Int("count_include_pad", 0));
   ASSIGN_OR_RETURN(const int64_t p, node.Int("p", 2));
+  ASSIGN_OR_RETURN(const int64_t storage_order, node.Int("storage_order", 0));
   // Order is that of the stored integers: the scale is positive.
   const std::optional<QuantParams> stored;
   const bool keeps = pooling.quantize == QuantRule::kKeepScale;
@@ -113,7 +134,7 @@ absl::Status Reference(const Pooling& pooling, const Node& node, std::span<const
   const auto& to = keeps ? stored : node.outputs[0]->quant;
   for (int64_t i = 0; i < outputs[0].count(); ++i) {
     double sum = pooling.fold.start;
-    int64_t count = 0;
+    int64_t count = 0, largest = -1;  // `largest`: the place of the first of the largest elements
     for (int64_t tap = 0; tap < CountOf(window.kernel); ++tap) {
       int64_t rest = tap, plane = i, at = 0, stride = 1;
       bool inside = true, counted = count_padding != 0;
@@ -128,11 +149,16 @@ absl::Status Reference(const Pooling& pooling, const Node& node, std::span<const
         rest /= window.kernel[axis];
         plane /= shape[axis + 2];
       }
-      if (inside) sum = pooling.fold.add(sum, static_cast<double>(RealAt(x, plane * stride + at, from)), p);
+      if (inside) {
+        const double element = static_cast<double>(RealAt(x, plane * stride + at, from));
+        if (largest < 0 || element > sum) largest = plane * stride + at;
+        sum = pooling.fold.add(sum, element, p);
+      }
       count += inside || counted;
     }
     const auto result = static_cast<float>(pooling.fold.finish(sum, count, p));
     StoreReal(outputs[0], i, ApplyPostOps(node, inputs, i, result), to);
+    if (outputs.size() > 1) outputs[1].As<int64_t>()[i] = PlaceOf(largest, x.shape, storage_order != 0);
   }
   return absl::OkStatus();
 }
@@ -140,6 +166,8 @@ absl::Status Reference(const Pooling& pooling, const Node& node, std::span<const
 absl::StatusOr<StepMaker> TakeInLibrary(const Pooling& pooling, const LowerContext& context) {
   using Kind = PoolingSpec::Kind;
   RETURN_IF_ERROR(CheckNothingFused(context.node));
+  if (context.node.outputs.size() > 1)
+    return absl::UnimplementedError("the places of the maxima are asked for, expected the maxima alone");
   PoolingSpec spec{*pooling.library, context.Input(0), context.Output()};
   ASSIGN_OR_RETURN(const Windows windows, Windows::Of(pooling, context.node, spec.src.shape, spec.dst.shape));
   ASSIGN_OR_RETURN(const int64_t count_padding, context.node.Int("count_include_pad", 0));

@@ -1,5 +1,6 @@
-// Pow (ONNX opset 15) of real numbers; the exponent may be an integer.
+// Pow (ONNX opset 15); the exponent may have another type.
 #include <cmath>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
@@ -14,19 +15,36 @@ namespace {
 
 absl::Status Infer(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 2, 2));
-  RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kF32}));
-  RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kF32, DType::kS32, DType::kS64}));
+  RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kF32, DType::kS32, DType::kS64}));
+  RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kF32, DType::kS32, DType::kS64, DType::kU32, DType::kU64}));
   ASSIGN_OR_RETURN(SymbolicShape dims, BroadcastDims(*node.inputs[0]->dims, *node.inputs[1]->dims));
-  return SetOutput(node, DType::kF32, std::move(dims));
+  return SetOutput(node, node.inputs[0]->dtype, std::move(dims));
 }
 
+double NumberAt(const TensorView& view, int64_t i) {
+  return view.dtype == DType::kF32 ? static_cast<double>(view.As<float>()[i])
+                                   : static_cast<double>(IntegerAt(view, i));
+}
+
+// An integer's power is cut to an integer, and saturates.
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
   const Shape& shape = outputs[0].shape();
   for (int64_t i = 0; i < outputs[0].count(); ++i) {
-    const double x = RealAt(inputs[0], BroadcastIndex(i, shape, inputs[0].shape), std::nullopt);
-    const double exponent = RealAt(inputs[1], BroadcastIndex(i, shape, inputs[1].shape), std::nullopt);
-    StoreReal(outputs[0], i, ApplyPostOps(node, inputs, i, static_cast<float>(std::pow(x, exponent))),
-              std::nullopt);
+    const double x = NumberAt(inputs[0], BroadcastIndex(i, shape, inputs[0].shape));
+    const double power = std::pow(x, NumberAt(inputs[1], BroadcastIndex(i, shape, inputs[1].shape)));
+    if (outputs[0].dtype() == DType::kF32) {
+      StoreReal(outputs[0], i, ApplyPostOps(node, inputs, i, static_cast<float>(power)), std::nullopt);
+      continue;
+    }
+    const auto store = [&]<typename T>(T /*zero*/) {
+      constexpr auto kHighest = static_cast<double>(std::numeric_limits<T>::max());
+      constexpr auto kLowest = static_cast<double>(std::numeric_limits<T>::lowest());
+      outputs[0].As<T>()[i] = std::isnan(power)   ? T{0}
+                              : power >= kHighest ? std::numeric_limits<T>::max()
+                              : power <= kLowest  ? std::numeric_limits<T>::lowest()
+                                                  : static_cast<T>(power);
+    };
+    outputs[0].dtype() == DType::kS32 ? store(int32_t{}) : store(int64_t{});
   }
   return absl::OkStatus();
 }

@@ -21,9 +21,10 @@ absl::Status Infer(Node& node) {
   if (asked != 0 && ((asked != 2 && asked != 3) || dtype != by_attribute))
     return absl::UnimplementedError(
         "attribute 'output_dtype' is neither u8 (2) nor s8 (3) or not that of the zero point");
-  ASSIGN_OR_RETURN(QuantParams quant, ReadQuantParams(node, dtype));
   RETURN_IF_ERROR(SetOutput(node, dtype, *node.inputs[0]->dims));
-  node.outputs[0]->quant = std::move(quant);
+  node.outputs[0]->quant.reset();
+  if (HasComputedScale(node)) return CheckComputedScale(node, dtype);
+  ASSIGN_OR_RETURN(node.outputs[0]->quant, ReadQuantParams(node, dtype));
   return absl::OkStatus();
 }
 
@@ -59,8 +60,8 @@ class QuantizeStep final : public KernelStep {
 };
 
 absl::Status CheckOneScale(const TensorSpec& spec) {
-  if (spec.quant->per_tensor()) return absl::OkStatus();
-  return absl::UnimplementedError("output has scales by channel, expected one");
+  if (spec.quant && spec.quant->per_tensor()) return absl::OkStatus();
+  return absl::UnimplementedError("output has computed scales or scales by channel, expected a constant one");
 }
 
 absl::StatusOr<StepMaker> TakeInTable(const LowerContext& context) {

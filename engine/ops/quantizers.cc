@@ -9,6 +9,30 @@
 
 namespace hachi {
 
+bool HasComputedScale(const Node& node) {
+  return !node.inputs[1]->is_constant() || (node.input(2) != nullptr && !node.inputs[2]->is_constant());
+}
+
+absl::Status CheckComputedScale(const Node& node, DType dtype) {
+  RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kF32}));
+  RETURN_IF_ERROR(CheckRank(node, 1, 0, 1));
+  const SymbolicShape& scale = *node.inputs[1]->dims;
+  if (node.input(2) != nullptr) {
+    RETURN_IF_ERROR(CheckInputType(node, 2, {dtype}));
+    if (*node.inputs[2]->dims != scale)
+      return absl::InvalidArgumentError(absl::StrCat("scale has shape ", ShapeText(scale), " and zero point ",
+                                                     ShapeText(*node.inputs[2]->dims),
+                                                     ", expected one shape"));
+  }
+  if (CountOf(scale) == Dim(1)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int64_t attr, node.Int("axis", 1));
+  ASSIGN_OR_RETURN(const size_t axis, CheckAxis(attr, node.inputs[0]->rank()));
+  if ((*node.inputs[0]->dims)[axis] == scale[0]) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(scale[0].ToText(), " scales, expected ",
+                                                 (*node.inputs[0]->dims)[axis].ToText(),
+                                                 ", the size of axis ", axis));
+}
+
 absl::StatusOr<QuantParams> ReadQuantParams(const Node& node, DType dtype) {
   ASSIGN_OR_RETURN(const int64_t block_size, node.Int("block_size", 0));
   if (block_size != 0)

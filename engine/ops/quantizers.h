@@ -13,10 +13,16 @@ namespace hachi {
 // contradict x, UNIMPLEMENTED where they are computed.
 absl::StatusOr<QuantParams> ReadQuantParams(const Node& node, DType dtype);
 
+// Whether scale or zero point are no constants: integers of the node then stand for nothing that is known.
+bool HasComputedScale(const Node& node);
+
+// Types and shapes of such a scale and zero point.
+absl::Status CheckComputedScale(const Node& node, DType dtype);
+
 // The same by element of x. For references.
 class ElementQuants {
  public:
-  // REQUIRES: ReadQuantParams takes the node.
+  // REQUIRES: ReadQuantParams or CheckComputedScale takes the node.
   static absl::StatusOr<ElementQuants> Of(const Node& node, std::span<const TensorView> inputs);
 
   float scale(int64_t i) const { return scales_[Channel(i)]; }

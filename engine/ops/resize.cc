@@ -55,7 +55,7 @@ absl::StatusOr<Rule> RuleOf(const Node& node) {
   ASSIGN_OR_RETURN(const int64_t antialias, node.Int("antialias", 0));
   rule.exclude_outside = exclude != 0;
   rule.antialias = antialias != 0;
-  ASSIGN_OR_RETURN(const std::vector<int64_t> axes, node.Ints("axes", {}));
+  ASSIGN_OR_RETURN(const AxisNumbers axes, node.Ints("axes", {}));
   const size_t rank = node.inputs[0]->rank();
   for (const int64_t axis : axes) {
     ASSIGN_OR_RETURN(const size_t index, CheckAxis(axis, rank));

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
@@ -8,9 +9,15 @@
 namespace hachi {
 namespace {
 
+// The convolution in front of it, of either kind; null: there is none.
+Node* ConvolutionOf(const Node& normalization) {
+  Node* conv = MakerOf(normalization.inputs[0], "Conv");
+  return conv != nullptr ? conv : MakerOf(normalization.inputs[0], "ConvTranspose");
+}
+
 bool Folds(const Graph& graph, const Node& normalization) {
   const Value& x = *normalization.inputs[0];
-  const Node* conv = MakerOf(&x, "Conv");
+  const Node* conv = ConvolutionOf(normalization);
   if (conv == nullptr || OnlyReader(graph, &x, normalization.op) == nullptr) return false;
   for (const size_t i : {1, 2})
     if (const Value* parameter = conv->input(i); parameter != nullptr && !parameter->is_constant())
@@ -26,26 +33,36 @@ bool Folds(const Graph& graph, const Node& normalization) {
 absl::Status FoldBatchNormalization(Graph& graph, const PassOptions& /*options*/) {
   for (Node* node : graph.NodeList()) {
     if (node->op != "BatchNormalization" || !Folds(graph, *node)) continue;
-    Node* conv = node->inputs[0]->producer;
+    Node* conv = ConvolutionOf(*node);
     ASSIGN_OR_RETURN(const float epsilon, node->Float("epsilon", 1e-5f));
     const auto parameter = [&](size_t i, int64_t c) {
       return static_cast<double>(node->inputs[i]->constant->As<float>()[static_cast<size_t>(c)]);
     };
     const Value* weights = conv->inputs[1];
     const Value* bias = conv->input(2);
-    const int64_t channels = weights->constant->shape()[0];
-    const int64_t inner = weights->constant->count() / std::max<int64_t>(channels, 1);
-    Tensor new_weights(DType::kF32, weights->constant->shape());
+    const Shape& shape = weights->constant->shape();
+    ASSIGN_OR_RETURN(const int64_t groups, conv->Int("group", 1));
+    // [OC, IC / groups, ...], transposed [IC, OC / groups, ...].
+    const bool transposed = conv->op == "ConvTranspose";
+    const int64_t channels = transposed ? shape[1] * groups : shape[0];
+    const int64_t pixels = CountOf(std::span(shape).subspan(2));
+    const auto channel_of = [&](int64_t i) {
+      if (!transposed) return i / (shape[1] * pixels);
+      return i / (shape[1] * pixels) / (shape[0] / groups) * shape[1] + i / pixels % shape[1];
+    };
+    Tensor new_weights(DType::kF32, shape);
     Tensor new_bias(DType::kF32, {channels});
+    std::vector<double> factors;
     for (int64_t c = 0; c < channels; ++c) {
       const double factor = parameter(1, c) / std::sqrt(parameter(4, c) + static_cast<double>(epsilon));
-      for (int64_t i = c * inner; i < (c + 1) * inner; ++i)
-        new_weights.As<float>()[i] =
-            static_cast<float>(static_cast<double>(weights->constant->As<float>()[i]) * factor);
+      factors.push_back(factor);
       const double old_bias =
           bias == nullptr ? 0.0 : static_cast<double>(bias->constant->As<float>()[static_cast<size_t>(c)]);
       new_bias.As<float>()[c] = static_cast<float>((old_bias - parameter(3, c)) * factor + parameter(2, c));
     }
+    for (int64_t i = 0; i < new_weights.count(); ++i)
+      new_weights.As<float>()[i] = static_cast<float>(static_cast<double>(weights->constant->As<float>()[i]) *
+                                                      factors[static_cast<size_t>(channel_of(i))]);
     const auto add = [&](const std::string& name, Tensor tensor) {
       return graph.AddConstant(graph.UniqueValueName(absl::StrCat(conv->name, name)),
                                std::make_shared<const Tensor>(std::move(tensor)));

@@ -25,7 +25,8 @@ Node* DequantizerOf(const Value* value) {
 Node* QuantizerOf(const Graph& graph, const Value* value) {
   if (value->users.size() != 1 || graph.IsOutput(value)) return nullptr;
   Node* node = value->users.front();
-  const bool per_tensor = node->op == "QuantizeLinear" && node->output()->quant->per_tensor();
+  const auto& quant = node->output()->quant;
+  const bool per_tensor = node->op == "QuantizeLinear" && quant && quant->per_tensor();
   return per_tensor ? node : nullptr;
 }
 

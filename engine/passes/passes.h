@@ -13,6 +13,14 @@ absl::Status RemoveIdentities(Graph& graph, const PassOptions& options);
 // by constants. DequantizeLinear stays: FoldQuantizers reads it.
 absl::Status FoldConstants(Graph& graph, const PassOptions& options);
 
+// Gemm whose matrices are multiplied by one number, its constant operands being scaled; one of two computed
+// matrices becomes a MatMul.
+absl::Status SimplifyGemm(Graph& graph, const PassOptions& options);
+
+// Einsum of two operands with at most one axis of rows, one of columns and one that is summed -> Transpose,
+// MatMul.
+absl::Status DecomposeEinsum(Graph& graph, const PassOptions& options);
+
 // A layer normalization that exporters wrote as means, a square root and arithmetic -> LayerNormalization.
 // Takes PyTorch's form ((x - mean) / deviation * scale + bias) and TensorFlow's (x * factor + (bias - mean *
 // factor)).
@@ -21,7 +29,14 @@ absl::Status FuseLayerNorm(Graph& graph, const PassOptions& options);
 // x / 2 * (1 + erf(x / sqrt(2))), in whatever order it is multiplied -> Gelu.
 absl::Status FuseGelu(Graph& graph, const PassOptions& options);
 
-// Conv, BatchNormalization -> Conv with other weights and bias.
+// x × sigmoid(alpha x), x × min(max(x + 3, 0), 6) / 6, x × tanh(softplus(x)), and x / 2 × (1 + tanh(...)), in
+// the forms that exporters write -> Swish, HardSwish, Mish, Gelu.
+absl::Status FuseActivations(Graph& graph, const PassOptions& options);
+
+// Pad in front of Conv, MaxPool or AveragePool -> the window's own pads, where it fills as those do.
+absl::Status FoldPads(Graph& graph, const PassOptions& options);
+
+// Conv or ConvTranspose, BatchNormalization -> the convolution with other weights and bias.
 absl::Status FoldBatchNormalization(Graph& graph, const PassOptions& options);
 
 // MatMul, Add of a constant vector -> MatMul with bias.

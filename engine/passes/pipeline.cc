@@ -9,7 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
-#include "engine/ops/op.h"
+#include "engine/passes/infer_graph.h"
 #include "engine/passes/passes.h"
 
 namespace hachi {
@@ -20,6 +20,9 @@ constexpr Pass kPrepare[] = {
     {"remove_identities", RemoveIdentities},
     // Weights computed in the graph, shapes that reshapes ask for.
     {"fold_constants", FoldConstants},
+    // Behind the constants, which decide what becomes a product of computed matrices.
+    {"simplify_gemm", SimplifyGemm},
+    {"decompose_einsum", DecomposeEinsum},
 };
 
 constexpr Pass kObserve[] = {
@@ -30,6 +33,8 @@ constexpr Pass kOptimize[] = {
     // What exporters take apart, before its pieces are fused to something else.
     {"fuse_layer_norm", FuseLayerNorm},
     {"fuse_gelu", FuseGelu},
+    {"fuse_activations", FuseActivations},
+    {"fold_pads", FoldPads},
     // Into weights, before activations can hide the convolution from the normalization.
     {"fold_batch_normalization", FoldBatchNormalization},
     {"fuse_bias", FuseBias},
@@ -66,8 +71,7 @@ std::vector<std::string> Changes(const std::vector<std::string>& before,
 absl::Status Check(Graph& graph) {
   graph.RemoveDead();
   RETURN_IF_ERROR(graph.Verify());
-  for (const auto& node : graph.nodes()) RETURN_IF_ERROR(InferNode(*node));
-  return absl::OkStatus();
+  return InferGraph(graph);
 }
 
 }  // namespace

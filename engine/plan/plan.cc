@@ -14,6 +14,9 @@
 namespace hachi {
 namespace {
 
+// A product without a kernel runs its reference where that is a matter of a second or so. Guessed.
+constexpr int64_t kMostReferenceMacs = 100'000'000;
+
 std::string SpecText(const Place& place) {
   std::string text =
       absl::StrCat(place.name, ":", std::string(NameOf(place.spec.dtype)), ShapeText(place.spec.shape));
@@ -63,9 +66,10 @@ class PlanBuilder {
     for (size_t i = 0; i < node.post_ops.size(); ++i)
       absl::StrAppend(&planned.what, i ? " " : " post ", ToText(node.post_ops[i]));
     if (op->macs != nullptr) planned.macs = op->macs(context);
-    if (planned.macs > 0 && info.kernel.reference)
+    if (planned.macs > kMostReferenceMacs && info.kernel.reference)
       return absl::UnimplementedError(absl::StrCat("node '", node.name, "' (", node.op,
-                                                   "): no fast kernel, expected one: ", info.why_reference));
+                                                   "): no fast kernel for its ", planned.macs,
+                                                   " multiply-adds, expected one: ", info.why_reference));
     bool bytes = false;
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       Place place;

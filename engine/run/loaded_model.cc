@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/team.h"
+#include "engine/passes/infer_graph.h"
 #include "engine/run/box_copy.h"
 #include "engine/run/ends.h"
 
@@ -17,8 +18,9 @@ namespace {
 // A first run that takes longer is timed as it is: what it does once is little beside it. Guessed.
 constexpr absl::Duration kLongRun = absl::Milliseconds(10);
 
-// What free dimensions are tried with at load, where nothing is configured: images first, then sequences.
-constexpr int64_t kTrialSizes[] = {224, 64, 32};
+// What free dimensions are tried with at load, where nothing is configured: images first, then sequences,
+// sounds.
+constexpr int64_t kTrialSizes[] = {224, 64, 32, 1024, 16384};
 
 class Context final : public RunContext {
  public:
@@ -64,6 +66,26 @@ StepFacts FactsOf(const PlannedStep& step) {
   for (const OfferAnswer& offer : step.answers)
     facts.answers.push_back({std::string(offer.offer), std::string(offer.answer.message())});
   return facts;
+}
+
+// Infers once more with numbers: symbols that were taken to be equal may turn out not to be.
+// INVALID_ARGUMENT, naming the node.
+absl::Status CheckShapes(const Graph& graph, const Bindings& bindings) {
+  Graph numbers = graph.Clone();
+  for (Value* input : numbers.inputs()) {
+    ASSIGN_OR_RETURN(const Shape shape, Evaluate(*input->dims, bindings));
+    input->dims = SymbolicShape(shape.begin(), shape.end());
+  }
+  RETURN_IF_ERROR(InferGraph(numbers));
+  for (const auto& [name, value] : graph.values()) {
+    const Value* checked = numbers.FindValue(name);
+    if (value->is_constant() || checked == nullptr) continue;
+    ASSIGN_OR_RETURN(const Shape shape, Evaluate(*value->dims, bindings));
+    if (ConstantShape(*checked->dims) != shape)
+      return absl::InvalidArgumentError(absl::StrCat("'", name, "' has shape ", ShapeText(*checked->dims),
+                                                     " for these inputs, expected ", ShapeText(shape)));
+  }
+  return absl::OkStatus();
 }
 
 // One padding element, as clients would send it.
@@ -414,7 +436,7 @@ LoadedModel::Sets::iterator LoadedModel::Drop(Sets::iterator set) const {
 }
 
 absl::StatusOr<std::shared_ptr<const RowShapes>> LoadedModel::ShapesOf(
-    std::span<const std::vector<int64_t>> inputs) const {
+    std::span<const std::vector<int64_t>> inputs, std::span<const InputChunks> /*values*/) const {
   if (fixed_shapes_ != nullptr) {
     for (size_t i = 0; i < inputs.size(); ++i)
       if (inputs[i] != fixed_shapes_->inputs[i])
@@ -458,6 +480,7 @@ absl::Status LoadedModel::MakePlans(const PlanSet& plans, int64_t rows) const {
 absl::Status LoadedModel::MakePlan(ShapePlans& set, int64_t rows, PlanRunner& warm_up) const {
   Bindings bindings = set.ends().bindings;
   if (compiled_.rows) bindings[compiled_.rows->ToText()] = rows;
+  if (is_free()) RETURN_IF_ERROR(CheckShapes(compiled_.graph, bindings));
   ASSIGN_OR_RETURN(const auto plan,
                    Plan::Create(compiled_.graph, bindings, weights_, compiled_.plan_options));
   if (is_free()) {

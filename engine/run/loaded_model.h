@@ -50,7 +50,7 @@ class LoadedModel final : public Model {
   const ModelInfo& info() const override { return compiled_.info; }
 
   absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOf(
-      std::span<const std::vector<int64_t>> inputs) const override;
+      std::span<const std::vector<int64_t>> inputs, std::span<const InputChunks> values) const override;
   absl::Status MakePlans(const PlanSet& plans, int64_t rows) const override;
   PlanCacheStats plan_cache_stats() const override;
 

@@ -52,7 +52,7 @@ absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOf(const Model& model,
   for (const auto& [name, shape] : given)
     if (std::ranges::count(signature.inputs, name, &TensorSignature::name) == 0)
       return absl::InvalidArgumentError(absl::StrCat("--shape: '", name, "', expected the name of an input"));
-  return model.ShapesOf(rows);
+  return model.ShapesOf(rows, {});
 }
 
 }  // namespace hachi::server

@@ -236,7 +236,7 @@ absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Model& model, int
       return Invalid("input '", signature.inputs[i].name, "': is missing, expected ",
                      NamesOf(signature.inputs));
 
-  ASSIGN_OR_RETURN(valid.rows.shapes, model.ShapesOf(row_shapes));
+  ASSIGN_OR_RETURN(valid.rows.shapes, model.ShapesOf(row_shapes, valid.rows.inputs));
   ASSIGN_OR_RETURN(valid.outputs, CheckOutputs(wire.head, signature));
   valid.keep_alive = std::move(bytes);
   return valid;

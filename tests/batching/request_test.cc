@@ -51,7 +51,7 @@ TEST(RequestTest, WantedOutputsGetTheirBytesAndTheOthersNone) {
   request.model = model.handle;
   request.rows.count = 5;
   const std::vector<int64_t> row = {4};
-  request.rows.shapes = *model.fake->ShapesOf({&row, 1});
+  request.rows.shapes = *model.fake->ShapesOf({&row, 1}, {});
   request.AllocateOutputs({true, false, true});
   ASSERT_EQ(request.rows.outputs.size(), 3u);
   EXPECT_EQ(request.rows.outputs[0].size(), 15u);

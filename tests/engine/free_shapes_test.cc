@@ -42,7 +42,7 @@ struct Call {
   std::vector<float> y;
 
   Call(const Model& model, const Dims& row, std::vector<T> values, int64_t rows = 1) : x(std::move(values)) {
-    auto found = model.ShapesOf({&row, 1});
+    auto found = model.ShapesOf({&row, 1}, {});
     EXPECT_OK(found);
     shapes = *found;
     y.resize(shapes->output_bytes[0] / sizeof(float) * static_cast<size_t>(rows));
@@ -144,8 +144,8 @@ TEST(FreeShapesTest, RowsOfOneShapeRunTogether) {
 TEST(FreeShapesTest, EqualShapesShareTheirPlans) {
   const auto model = Load(Elementwise({"N", "length"}));
   const Dims a = {3}, b = {4};
-  EXPECT_EQ((*model->ShapesOf({&a, 1}))->plans, (*model->ShapesOf({&a, 1}))->plans);
-  EXPECT_NE((*model->ShapesOf({&a, 1}))->plans, (*model->ShapesOf({&b, 1}))->plans);
+  EXPECT_EQ((*model->ShapesOf({&a, 1}, {}))->plans, (*model->ShapesOf({&a, 1}, {}))->plans);
+  EXPECT_NE((*model->ShapesOf({&a, 1}, {}))->plans, (*model->ShapesOf({&b, 1}, {}))->plans);
 }
 
 TEST(FreeShapesTest, BucketsPadAndOutputsAreCutBack) {
@@ -154,8 +154,8 @@ TEST(FreeShapesTest, BucketsPadAndOutputsAreCutBack) {
            {.inputs = {{"x", {.dims = {{"length", {.buckets = {4, 8}}}}}}}, .max_batch_rows = 2});
   EXPECT_THAT(RunOnce<float>(*model, {3, 2}, {1, -2, 3, -4, 5, -6}), ElementsAre(1, 0, 3, 0, 5, 0));
   const Dims three = {3, 2}, four = {4, 2}, five = {5, 2};
-  EXPECT_EQ((*model->ShapesOf({&three, 1}))->plans, (*model->ShapesOf({&four, 1}))->plans);
-  EXPECT_NE((*model->ShapesOf({&three, 1}))->plans, (*model->ShapesOf({&five, 1}))->plans);
+  EXPECT_EQ((*model->ShapesOf({&three, 1}, {}))->plans, (*model->ShapesOf({&four, 1}, {}))->plans);
+  EXPECT_NE((*model->ShapesOf({&three, 1}, {}))->plans, (*model->ShapesOf({&five, 1}, {}))->plans);
 }
 
 TEST(FreeShapesTest, RequestsOfOneBucketRunInOneBatch) {
@@ -178,7 +178,7 @@ TEST(FreeShapesTest, PaddingIsWhatIsConfigured) {
 TEST(FreeShapesTest, ShapesBeyondABoundOrOffTheSignatureAreRefused) {
   const auto model =
       Load(Elementwise({"N", "length", "2"}), {.inputs = {{"x", {.dims = {{"length", {.max = 9}}}}}}});
-  const auto refused = [&](const Dims& row) { return model->ShapesOf({&row, 1}).status(); };
+  const auto refused = [&](const Dims& row) { return model->ShapesOf({&row, 1}, {}).status(); };
   EXPECT_OK(refused({9, 2}));
   EXPECT_THAT(refused({10, 2}),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("'length' is 10, expected at most 9")));
@@ -192,14 +192,14 @@ TEST(FreeShapesTest, OneSymbolHasOneSize) {
   const ModelBuilder builder = SumOf({"N", "length"}, {"N", "length"});
   const auto model = Load(builder);
   const std::vector<Dims> rows = {{3}, {4}};
-  EXPECT_THAT(model->ShapesOf(rows), StatusIs(StatusCode::kInvalidArgument, HasSubstr("input 'b'")));
+  EXPECT_THAT(model->ShapesOf(rows, {}), StatusIs(StatusCode::kInvalidArgument, HasSubstr("input 'b'")));
 }
 
 TEST(FreeShapesTest, ShapeThatCannotFitIsRefusedBeforeAnythingIsAllocated) {
   const auto model = Load(Elementwise({"N", "length"}), {.plan_bytes = 4 << 20});
   for (const int64_t length : {int64_t{1} << 20, int64_t{1} << 40, int64_t{1} << 61}) {
     const Dims row = {length};
-    EXPECT_THAT(model->ShapesOf({&row, 1}), StatusIs(StatusCode::kResourceExhausted, HasSubstr("limit")));
+    EXPECT_THAT(model->ShapesOf({&row, 1}, {}), StatusIs(StatusCode::kResourceExhausted, HasSubstr("limit")));
   }
 }
 

@@ -72,7 +72,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Row{"HardSigmoid", "{alpha=0.3,beta=0.4}", 1e-6, -1, 0.1, "hachi_hard_sigmoid"},
                     Row{"HardSwish", "", 2e-6, 1, 0.6666667}, Row{"LeakyRelu", "", 1e-7, -2, -0.02},
                     Row{"LeakyRelu", "{alpha=0.2}", 1e-7, -2, -0.4}, Row{"Relu", "", 0, -2, 0},
-                    Row{"Sigmoid", "", 2e-6, 1, 0.7310586}, Row{"Tanh", "", 2e-6, 1, 0.7615942}),
+                    Row{"Sigmoid", "", 2e-6, 1, 0.7310586}, Row{"Swish", "", 2e-6, 1, 0.7310586},
+                    Row{"Swish", "{alpha=2.0}", 2e-6, 1, 0.8807971}, Row{"Tanh", "", 2e-6, 1, 0.7615942}),
     [](const auto& row) { return absl::StrCat(row.param.name, row.index); });
 
 TEST(GeluTest, RunsOnAProductsAccumulators) {

@@ -21,17 +21,20 @@ TEST(ConvTransposeTest, AgreesForEveryGeometry) {
                "const b: f32[6] = random 2 -1 1\n n: ConvTranspose(x, w, b) {",
                attrs, "} -> y: f32[2,6,", dims, "] channels_last }"),
            .kernel = "onednn",
-           .threads = threads}))
+           .threads = threads,
+           .reference_allocates = "it reads the weights' shape"}))
           << attrs;
 }
 
 TEST(ConvTransposeTest, GroupsAndOtherRanksAgree) {
   EXPECT_OK(RunOpCase(
       {.graph = "graph g { input x: f32[1,8,5,4] channels_last const w: f32[8,3,2,2] = random 1 -1 1\n"
-                " n: ConvTranspose(x, w) {group=2,strides=[2,2]} -> y: f32[1,6,10,8] channels_last }"}));
+                " n: ConvTranspose(x, w) {group=2,strides=[2,2]} -> y: f32[1,6,10,8] channels_last }",
+       .reference_allocates = "it reads the weights' shape"}));
   EXPECT_OK(
       RunOpCase({.graph = "graph g { input x: f32[1,4,9] channels_last const w: f32[4,3,4] = random 1 -1 1\n"
-                          " n: ConvTranspose(x, w) {strides=[2]} -> y: f32[1,3,20] channels_last }"}));
+                          " n: ConvTranspose(x, w) {strides=[2]} -> y: f32[1,3,20] channels_last }",
+                 .reference_allocates = "it reads the weights' shape"}));
 }
 
 TEST(ConvTransposeTest, FreeDimensionsGrow) {

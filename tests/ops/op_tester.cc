@@ -130,7 +130,8 @@ class Guarded {
 
 // What the step makes of inputs that lie as the node's values say, `inputs`; dense.
 absl::StatusOr<std::vector<Tensor>> RunStep(const Step& step, const LowerContext& context,
-                                            const std::vector<const std::byte*>& inputs) {
+                                            const std::vector<const std::byte*>& inputs,
+                                            bool may_allocate = false) {
   const Node& node = context.node;
   StepBuffers buffers{.inputs = inputs, .outputs = {}};
   std::vector<Guarded> results;
@@ -149,7 +150,8 @@ absl::StatusOr<std::vector<Tensor>> RunStep(const Step& step, const LowerContext
     if (residual >= 0)
       std::memcpy(results[0].data(), inputs[residual],
                   static_cast<size_t>(context.Input(static_cast<size_t>(residual)).bytes()));
-    RETURN_IF_ERROR(again ? RunWithoutAllocating(step, *state, stream) : step.Run(*state, stream));
+    RETURN_IF_ERROR(again && !may_allocate ? RunWithoutAllocating(step, *state, stream)
+                                           : step.Run(*state, stream));
   }
   std::vector<Tensor> outputs;
   for (size_t i = 0; i < node.outputs.size(); ++i) {
@@ -219,7 +221,8 @@ absl::Status RunOpCase(const OpCase& op_case) {
   LowerContext plain = context;
   plain.kernel = "ref";
   ASSIGN_OR_RETURN(const auto reference, LowerNode(plain));
-  ASSIGN_OR_RETURN(const std::vector<Tensor> again, RunStep(*reference, plain, inputs));
+  ASSIGN_OR_RETURN(const std::vector<Tensor> again,
+                   RunStep(*reference, plain, inputs, !op_case.reference_allocates.empty()));
   for (size_t i = 0; i < want.size(); ++i)
     if (!std::ranges::equal(again[i].bytes(), want[i].bytes()))
       return absl::InternalError(absl::StrCat("output ", i, " of the reference as a step is another"));

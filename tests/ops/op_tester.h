@@ -25,6 +25,8 @@ struct OpCase {
   // combinations have one.
   std::string_view kernel = "";
   int threads = 1;
+  // Why the reference may allocate where it runs as a step; empty: it may not.
+  std::string_view reference_allocates = "";
 };
 
 // Whether the CPU, as far as ONEDNN_MAX_CPU_ISA lets us use it, sums products of bytes in 32 bits. Elsewhere

@@ -20,7 +20,8 @@ TEST(PadTest, EveryModeAgreesInEveryLayout) {
                                                    " const p: s64[8] = ", pads, "\n n: Pad(x, p) {mode=\"",
                                                    mode, "\"} -> y: f32[2,3,", dims, "]", layout, " }"),
                              .tolerance = 0,
-                             .kernel = "hachi_mapped_copy"}))
+                             .kernel = "hachi_mapped_copy",
+                             .reference_allocates = "it lists where each axis comes from"}))
             << mode << layout << pads;
 }
 
@@ -28,7 +29,8 @@ TEST(PadTest, IntegersAreFilledWithWhatStandsForTheValue) {
   EXPECT_OK(
       RunOpCase({.graph = "graph g { input x: u8[2,3,4,4] quant(0.5:7) const p: s64[8] = 0 0 1 1 0 0 1 1\n"
                           " n: Pad(x, p) -> y: u8[2,3,6,6] quant(0.5:7) }",
-                 .kernel = "hachi_mapped_copy"}));
+                 .kernel = "hachi_mapped_copy",
+                 .reference_allocates = "it lists where each axis comes from"}));
 }
 
 TEST(PadTest, HasKnownAnswers) {

@@ -99,9 +99,10 @@ TEST(MaxPoolTest, SymbolicBatchIsKept) {
 TEST(MaxPoolTest, ContradictionsAreRefused) {
   EXPECT_THAT(InferText("graph g { input x: f32[1,3,9,9]\n p: MaxPool(x) -> y: f32[?] }"),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("'kernel_shape' has 0 entries, expected 2")));
-  EXPECT_THAT(InferText("graph g { input x: f32[1,3,9,9]\n p: MaxPool(x) {kernel_shape=[2,2]} -> y: f32[?], "
-                        "i: s64[?] }"),
-              StatusIs(StatusCode::kUnimplemented, HasSubstr("output 1 (indices)")));
+  EXPECT_THAT(
+      InferText("graph g { input x: f32[1,3,9,9]\n p: AveragePool(x) {kernel_shape=[2,2]} -> y: f32[?], "
+                "i: s64[?] }"),
+      StatusIs(StatusCode::kInvalidArgument, HasSubstr("2 outputs, expected 1")));
 }
 
 TEST(AveragePoolTest, PaddingMayCount) {
@@ -165,6 +166,18 @@ TEST(LpPoolTest, PIsTheNorms) {
   EXPECT_THAT(
       InferText("graph g { input x: f32[1,1,3]\n p: LpPool(x) {kernel_shape=[2], p=0} -> y: f32[?] }"),
       StatusIs(StatusCode::kInvalidArgument, HasSubstr("p is 0, expected 1 or more")));
+}
+
+TEST(PoolTest, MaximaSayWhereTheyWere) {
+  for (const auto& [order, places] :
+       {std::pair(0, std::vector<int64_t>{5}), std::pair(1, std::vector<int64_t>{5})}) {
+    const auto result = RunReferences(absl::StrCat(
+        "graph g { const x: f32[1,1,2,3] = 1 2 3 4 5 6\n n: MaxPool(x) {kernel_shape=[2,3],storage_order=",
+        order, "} -> y: f32[?], i: s64[?] }"));
+    ASSERT_OK(result.status());
+    EXPECT_THAT((*result)[0].As<float>(), testing::ElementsAre(6));
+    EXPECT_THAT((*result)[1].As<int64_t>(), testing::ElementsAreArray(places));
+  }
 }
 
 }  // namespace

@@ -37,5 +37,12 @@ TEST(PowTest, SquareOfANegativeNumberIsPositive) {
   EXPECT_THAT((*result)[0].As<float>(), testing::ElementsAre(9, 4));
 }
 
+TEST(PowTest, PowersOfIntegersAreIntegers) {
+  const auto result = RunReferences(
+      "graph g { const x: s32[4] = 2 -3 2 7 const e: f32[4] = 3 3 -1 40\n n: Pow(x, e) -> y: s32[?] }");
+  ASSERT_OK(result.status());
+  EXPECT_THAT((*result)[0].As<int32_t>(), testing::ElementsAre(8, -27, 0, 2147483647));
+}
+
 }  // namespace
 }  // namespace hachi

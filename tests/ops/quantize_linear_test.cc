@@ -61,6 +61,15 @@ TEST(QuantizeLinearTest, TheOutputSaysWhatItsIntegersMean) {
       IsOkAndHolds("y: s8[N] quant(0.5:0)"));
 }
 
+TEST(QuantizeLinearTest, ScalesMayBeComputed) {
+  EXPECT_THAT(InferText("graph g { input x: f32[2] input s: f32[]\n q: QuantizeLinear(x, s) -> y: f32[?] }"),
+              IsOkAndHolds("y: u8[2]"));
+  EXPECT_OK(RunOpCase(
+      {.graph = "graph g { const x: f32[2,3] = random 1 0 9 const s: f32[3] = 1 2 3 input z: u8[3]\n"
+                " q: QuantizeLinear(x, s, z) -> y: u8[?] }",
+       .kernel = "ref"}));
+}
+
 TEST(QuantizeLinearTest, ContradictionsAreRefused) {
   using testing::HasSubstr;
   const auto infer = [](const char* rest) {
@@ -76,8 +85,8 @@ TEST(QuantizeLinearTest, ContradictionsAreRefused) {
   EXPECT_THAT(
       infer("const s: f32[3] = 1 2 3 const z: u8[2] = 1 2\n q: QuantizeLinear(x, s, z)"),
       StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("2 zero points, expected one for each of 3")));
-  EXPECT_THAT(infer("\n q: QuantizeLinear(x, c)"),
-              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("is computed, expected constants")));
+  EXPECT_THAT(infer("input z: u8[1]\n q: QuantizeLinear(x, c, z)"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("zero point [1], expected one shape")));
   EXPECT_THAT(infer("const s: f32[] = 1 const z: s32[] = 0\n q: QuantizeLinear(x, s, z)"),
               StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("has type s32, expected u8 or s8")));
   EXPECT_THAT(infer("const s: f32[] = 1\n q: QuantizeLinear(x, s) {block_size=2}"),

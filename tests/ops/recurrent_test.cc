@@ -33,14 +33,16 @@ TEST(RecurrentTest, EveryCellAgreesInEveryDirection) {
                             cell.inputs, cell.gates, direction[0] == 'b' ? 2 : 1),
              .tolerance = 1e-5,
              .kernel = "hachi_recurrent",
-             .threads = threads}))
+             .threads = threads,
+             .reference_allocates = "it keeps a row's states"}))
             << cell.op << direction;
 }
 
 TEST(RecurrentTest, GruResetsBehindTheProductWhereAsked) {
   EXPECT_OK(RunOpCase({.graph = Graph("GRU", "linear_before_reset=1", "b, _, h", 3, 1),
                        .tolerance = 1e-5,
-                       .kernel = "hachi_recurrent"}));
+                       .kernel = "hachi_recurrent",
+                       .reference_allocates = "it keeps a row's states"}));
 }
 
 TEST(RecurrentTest, ShapesHaveToFit) {

@@ -19,7 +19,8 @@ TEST(ResizeTest, EveryModeAgreesInEveryLayout) {
                              "\n n: Resize(x, _, s) {mode=\"", mode, "\",coordinate_transformation_mode=\"",
                              coordinates, "\"} -> y: f32[2,5,", dims, "]", layout, " }"),
                          .tolerance = 1e-5,
-                         .threads = 2}))
+                         .threads = 2,
+                         .reference_allocates = "it lists the taps of each axis"}))
               << mode << coordinates << layout << scales;
 }
 
@@ -30,7 +31,8 @@ TEST(ResizeTest, IntegersAgree) {
           {.graph = absl::StrCat("graph g { input x: ", type,
                                  "[2,40,6,8] channels_last quant(0.5:4) const s: "
                                  "f32[4] = 1 1 2 2\n n: Resize(x, _, s) {mode=\"",
-                                 mode, "\"} -> y: ", type, "[2,40,12,16] channels_last quant(0.5:4) }")}))
+                                 mode, "\"} -> y: ", type, "[2,40,12,16] channels_last quant(0.5:4) }"),
+           .reference_allocates = "it lists the taps of each axis"}))
           << mode << type;
 }
 
@@ -40,7 +42,8 @@ TEST(ResizeTest, AntialiasingWidensTheFilterWhereItShrinks) {
            "graph g { input x: f32[1,2,12,12] channels_last const s: f32[4] = 1 1 0.25 0.5\n n: Resize(x, "
            "_, s) {mode=\"linear\",antialias=1} -> y: f32[1,2,3,6] channels_last }",
        .tolerance = 1e-5,
-       .kernel = "hachi_interpolate"}));
+       .kernel = "hachi_interpolate",
+       .reference_allocates = "it lists the taps of each axis"}));
 }
 
 TEST(ResizeTest, FreeDimensionsAreScaled) {

@@ -613,5 +613,108 @@ TEST(PipelineTest, ErrorsNameThePassAndTheNode) {
               HasSubstr("node 'n': operator 'NoSuchOperator' is not supported"));
 }
 
+TEST(SimplifyGemmTest, FactorsGoIntoConstants) {
+  EXPECT_EQ(RunOne(SimplifyGemm, R"(graph g {
+  input x: f32[N,2]
+  const w: f32[2,2] = 1 2 3 4
+  input c: f32[2]
+  n: Gemm(x, w, c) {alpha=0.5, beta=2.0} -> y: f32[?]
+  output y = y
+})"),
+            "n/Mul: Mul(c, c_beta_factor) -> n/Mul: f32[2]\nn: Gemm(x, w_alpha, n/Mul) -> y: f32[N,2]\n");
+}
+
+TEST(SimplifyGemmTest, ComputedMatricesAreMultiplied) {
+  EXPECT_EQ(RunOne(SimplifyGemm, R"(graph g {
+  input a: f32[3,N]
+  input b: f32[4,3]
+  n: Gemm(a, b) {transA=1, transB=1} -> y: f32[?]
+  output y = y
+})"),
+            "n/Transpose: Transpose(a) {perm=[1,0]} -> n/Transpose: f32[N,3]\n"
+            "n/Transpose_2: Transpose(b) {perm=[1,0]} -> n/Transpose_2: f32[3,4]\n"
+            "n/MatMul: MatMul(n/Transpose, n/Transpose_2) -> n/MatMul: f32[N,4]\n");
+}
+
+TEST(DecomposeEinsumTest, AttentionBecomesProductsOfMatrices) {
+  EXPECT_EQ(RunOne(DecomposeEinsum, R"(graph g {
+  input q: f32[N,L,2,4]
+  input k: f32[N,L,2,4]
+  n: Einsum(q, k) {equation="bqhd,bkhd->bhqk"} -> y: f32[?]
+  output y = y
+})")
+                .substr(0, 60),
+            "n/Transpose: Transpose(q) {perm=[0,2,1,3]} -> n/Transpose: f");
+}
+
+std::string Activation(const char* nodes) {
+  const std::string text =
+      RunOne(FuseActivations, std::string("graph g {\n  input x: f32[N,4]\n") + nodes + "  output y = y\n}");
+  return text.substr(0, text.find(" ->"));
+}
+
+TEST(FuseActivationsTest, FormsOfExportersAreRecognised) {
+  EXPECT_EQ(Activation("  s: Sigmoid(x) -> s: f32[?]\n  m: Mul(x, s) -> y: f32[?]\n"), "m: Swish(x)");
+  EXPECT_EQ(Activation("  const c: f32[] = 1.702\n  k: Mul(x, c) -> k: f32[?]\n  s: Sigmoid(k) -> s: f32[?]\n"
+                       "  m: Mul(s, x) -> y: f32[?]\n"),
+            "m: Swish(x) {alpha=1.702}");
+  EXPECT_EQ(Activation("  h: HardSigmoid(x) {alpha=0.16666667} -> h: f32[?]\n  m: Mul(x, h) -> y: f32[?]\n"),
+            "m: HardSwish(x)");
+  EXPECT_EQ(Activation("  const three: f32[] = 3\n  const zero: f32[] = 0\n  const six: f32[] = 6\n"
+                       "  a: Add(x, three) -> a: f32[?]\n  c: Clip(a, zero, six) -> c: f32[?]\n"
+                       "  m: Mul(x, c) -> m: f32[?]\n  d: Div(m, six) -> y: f32[?]\n"),
+            "d: HardSwish(x)");
+  EXPECT_EQ(
+      Activation("  p: Softplus(x) -> p: f32[?]\n  t: Tanh(p) -> t: f32[?]\n  m: Mul(x, t) -> y: f32[?]\n"),
+      "m: Mish(x)");
+  EXPECT_EQ(
+      Activation("  const three: f32[] = 3\n  const c: f32[] = 0.044715\n  const r: f32[] = 0.7978846\n"
+                 "  const one: f32[] = 1\n  const half: f32[] = 0.5\n  p: Pow(x, three) -> p: f32[?]\n"
+                 "  q: Mul(p, c) -> q: f32[?]\n  a: Add(x, q) -> a: f32[?]\n  b: Mul(a, r) -> b: f32[?]\n"
+                 "  t: Tanh(b) -> t: f32[?]\n  g: Add(t, one) -> g: f32[?]\n  h: Mul(x, half) -> h: f32[?]\n"
+                 "  m: Mul(h, g) -> y: f32[?]\n"),
+      "m: Gelu(x) {approximate=\"tanh\"}");
+}
+
+TEST(FuseActivationsTest, AGateOfAnotherTensorStays) {
+  EXPECT_EQ(
+      Activation("  n: Neg(x) -> n: f32[?]\n  s: Sigmoid(n) -> s: f32[?]\n  m: Mul(x, s) -> y: f32[?]\n"),
+      "n: Neg(x)");
+}
+
+TEST(FoldPadsTest, WindowsTakePadsThatFillAsTheyDo) {
+  const auto window = [](const char* pad, const char* node) {
+    const std::string text = RunOne(
+        FoldPads,
+        absl::StrCat("graph g {\n  input x: f32[N,2,8,8]\n  const p: s64[8] = 0 0 1 2 0 0 3 4\n"
+                     "  const w: f32[2,2,3,3] = splat 1\n  const low: f32[] = -3.4028235e38\n  pad: Pad(x, p",
+                     pad, ") -> a: f32[?]\n  n: ", node, " -> y: f32[?]\n  output y = y\n}"));
+    return text.substr(0, text.find(" ->"));
+  };
+  EXPECT_EQ(window("", "Conv(a, w) {pads=[1,1,1,1]}"), "n: Conv(x, w) {pads=[2,3,4,5]}");
+  EXPECT_EQ(window("", "Conv(a, w) {auto_pad=\"VALID\"}"), "n: Conv(x, w) {pads=[1,2,3,4]}");
+  EXPECT_EQ(window(", low", "MaxPool(a) {kernel_shape=[2,2]}"),
+            "n: MaxPool(x) {kernel_shape=[2,2], pads=[1,2,3,4]}");
+  EXPECT_THAT(window("", "MaxPool(a) {kernel_shape=[2,2]}"), testing::StartsWith("pad: Pad"));
+  EXPECT_THAT(window(", low", "Conv(a, w)"), testing::StartsWith("pad: Pad"));
+}
+
+TEST(FoldBatchNormalizationTest, TransposedConvolutionsTakeItInTheirGroups) {
+  auto graph = ParseGraph(R"(graph g {
+  input x: f32[1,2,1,1]
+  const w: f32[2,1,1,1] = 1 1
+  const s: f32[2] = 2 3
+  const z: f32[2] = 0 0
+  const v: f32[2] = 1 1
+  c: ConvTranspose(x, w) {group=2} -> c: f32[?]
+  b: BatchNormalization(c, s, z, z, v) {epsilon=0.0} -> y: f32[?]
+  output y = y
+})");
+  ASSERT_OK(graph);
+  const Pass pass{"tested", FoldBatchNormalization};
+  ASSERT_OK(RunPasses(*graph, {&pass, 1}, {}));
+  EXPECT_THAT(graph->nodes().front()->inputs[1]->constant->As<float>(), testing::ElementsAre(2, 3));
+}
+
 }  // namespace
 }  // namespace hachi

@@ -117,17 +117,21 @@ TEST(PlanTest, ConstantMayBeAnOutput) {
   EXPECT_THAT(RunOn(runner, PlanOf(graph))[0], testing::ElementsAre(5, 6));
 }
 
-TEST(PlanTest, ProductWithoutAFastKernelIsNoPlan) {
-  const Graph graph = Inferred(R"(graph g {
-  input x: f32[N,2]
-  const w: f32[2,2] = splat 1
-  gemm: Gemm(x, w) {alpha=0.5} -> y: f32[?]
+TEST(PlanTest, LargeProductWithoutAFastKernelIsNoPlan) {
+  const char* text = R"(graph g {
+  input x: f32[N,8,64,64]
+  input w: f32[8,8,3,3]
+  conv: Conv(x, w) {pads=[1,1,1,1]} -> y: f32[?]
   output y = y
-})");
+})";
+  const Graph graph = Inferred(text);
   WeightCache weights;
-  EXPECT_THAT(Plan::Create(graph, {{"N", 2}}, weights),
-              StatusIs(absl::StatusCode::kUnimplemented,
-                       HasSubstr("node 'gemm' (Gemm): no fast kernel, expected one: onednn: ")));
+  EXPECT_OK(Plan::Create(graph, {{"N", 1}}, weights));
+  EXPECT_THAT(
+      Plan::Create(graph, {{"N", 100}}, weights),
+      StatusIs(
+          absl::StatusCode::kUnimplemented,
+          HasSubstr("node 'conv' (Conv): no fast kernel for its 235929600 multiply-adds, expected one: ")));
 }
 
 TEST(PlanTest, PackedWeightsAreSharedByPlansOfAllSizes) {

@@ -95,7 +95,7 @@ class FakeModel final : public Model {
 
   // As they come. Outputs have no free dimensions.
   absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOf(
-      std::span<const std::vector<int64_t>> inputs) const override {
+      std::span<const std::vector<int64_t>> inputs, std::span<const InputChunks> /*values*/) const override {
     auto shapes = std::make_shared<RowShapes>();
     shapes->inputs.assign(inputs.begin(), inputs.end());
     for (const TensorSignature& output : signature_.outputs) shapes->outputs.push_back(output.dims);

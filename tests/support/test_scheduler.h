@@ -106,7 +106,7 @@ class Call {
     const TensorSignature& signature = model.fake->signature().inputs[0];
     std::vector<int64_t> shape = signature.dims;
     if (signature.is_free()) shape[0] = options.length;
-    const std::shared_ptr<const RowShapes> shapes = *model.fake->ShapesOf({&shape, 1});
+    const std::shared_ptr<const RowShapes> shapes = *model.fake->ShapesOf({&shape, 1}, {});
     const size_t bytes = shapes->input_bytes[0] * static_cast<size_t>(options.rows);
     const auto input = std::make_shared<std::vector<std::byte>>(bytes, std::byte{fill_});
     request_->model = model.handle;

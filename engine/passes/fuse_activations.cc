@@ -1,0 +1,147 @@
+#include <cmath>
+#include <numbers>
+#include <optional>
+
+#include "engine/base/status_macros.h"
+#include "engine/passes/match.h"
+#include "engine/passes/passes.h"
+
+namespace hachi {
+namespace {
+
+// x where `value` is x + number.
+Value* WithoutAddend(const Value* value, double number) {
+  const Node* add = MakerOf(value, "Add");
+  if (add == nullptr) return nullptr;
+  for (const size_t side : {0, 1})
+    if (IsScalar(add->inputs[side], number)) return add->inputs[1 - side];
+  return nullptr;
+}
+
+// x where `value` is x × factor, or x ÷ (1 / factor).
+Value* WithoutFactor(const Value* value, double factor) {
+  if (const Node* mul = MakerOf(value, "Mul"))
+    for (const size_t side : {0, 1})
+      if (IsScalar(mul->inputs[side], factor)) return mul->inputs[1 - side];
+  const Node* div = MakerOf(value, "Div");
+  return div != nullptr && IsScalar(div->inputs[1], 1 / factor) ? div->inputs[0] : nullptr;
+}
+
+// Whether `value` is min(max(x + 3, 0), 6).
+bool IsRampOf(const Value* value, const Value* x) {
+  const Node* clip = MakerOf(value, "Clip");
+  return clip != nullptr && clip->input(1) != nullptr && clip->input(2) != nullptr &&
+         IsScalar(clip->inputs[1], 0.0) && IsScalar(clip->inputs[2], 6.0) &&
+         WithoutAddend(clip->inputs[0], 3.0) == x;
+}
+
+bool IsHardSigmoidOf(const Value* value, const Value* x) {
+  if (const Value* ramp = WithoutFactor(value, 1.0 / 6); ramp != nullptr && IsRampOf(ramp, x)) return true;
+  const Node* gate = MakerOf(value, "HardSigmoid");
+  if (gate == nullptr || gate->inputs[0] != x) return false;
+  const auto alpha = gate->Float("alpha", 0.2f), beta = gate->Float("beta", 0.5f);
+  return alpha.ok() && beta.ok() && std::abs(*alpha - 1.0f / 6) < 1e-5f && std::abs(*beta - 0.5f) < 1e-5f;
+}
+
+// alpha where `value` is sigmoid(alpha × x).
+std::optional<float> SigmoidFactor(const Value* value, const Value* x) {
+  const Node* sigmoid = MakerOf(value, "Sigmoid");
+  if (sigmoid == nullptr) return std::nullopt;
+  const Value* in = sigmoid->inputs[0];
+  if (in == x) return 1.0f;
+  const Node* mul = MakerOf(in, "Mul");
+  const Value* factor = mul == nullptr ? nullptr : OtherInput(*mul, x);
+  return factor == nullptr ? std::nullopt : ScalarOf(factor);
+}
+
+bool IsMishGateOf(const Value* value, const Value* x) {
+  const Node* tanh = MakerOf(value, "Tanh");
+  const Node* softplus = tanh == nullptr ? nullptr : MakerOf(tanh->inputs[0], "Softplus");
+  return softplus != nullptr && softplus->inputs[0] == x;
+}
+
+// Whether `value` is x³.
+bool IsCubeOf(const Value* value, const Value* x) {
+  const Node* pow = MakerOf(value, "Pow");
+  if (pow != nullptr) return pow->inputs[0] == x && IsScalar(pow->inputs[1], 3.0);
+  const Node* mul = MakerOf(value, "Mul");
+  const Value* square = mul == nullptr ? nullptr : OtherInput(*mul, x);
+  const Node* squared = square == nullptr ? nullptr : MakerOf(square, "Mul");
+  return squared != nullptr && squared->inputs[0] == x && squared->inputs[1] == x;
+}
+
+// x where `value` is 1 + tanh(sqrt(2 / pi) × (x + 0.044715 x³)).
+Value* GeluTanhGateOf(const Value* value) {
+  const Value* gate = WithoutAddend(value, 1.0);
+  const Node* tanh = gate == nullptr ? nullptr : MakerOf(gate, "Tanh");
+  const Value* sum =
+      tanh == nullptr ? nullptr : WithoutFactor(tanh->inputs[0], std::sqrt(2 * std::numbers::inv_pi));
+  const Node* add = sum == nullptr ? nullptr : MakerOf(sum, "Add");
+  if (add == nullptr) return nullptr;
+  for (const size_t side : {0, 1}) {
+    Value* x = add->inputs[1 - side];
+    const Value* cube = WithoutFactor(add->inputs[side], 0.044715);
+    if (cube != nullptr && IsCubeOf(cube, x)) return x;
+  }
+  return nullptr;
+}
+
+// x where the product of `a` and `b` is x / 2 × the gate.
+Value* GeluTanhOf(Value* a, Value* b) {
+  if (Value* x = GeluTanhGateOf(b); x != nullptr && WithoutFactor(a, 0.5) == x) return x;
+  if (const Value* gate = WithoutFactor(b, 0.5); gate != nullptr && GeluTanhGateOf(gate) == a) return a;
+  return nullptr;
+}
+
+// x where half of `product` is the function of it.
+Value* HalvedGeluTanhOf(const Value* product) {
+  const Node* mul = MakerOf(product, "Mul");
+  if (mul == nullptr) return nullptr;
+  for (const size_t side : {0, 1})
+    if (GeluTanhGateOf(mul->inputs[side]) == mul->inputs[1 - side]) return mul->inputs[1 - side];
+  return nullptr;
+}
+
+// `mul` is x times a function of x that has a name of its own.
+void FuseGate(Graph& graph, Node* mul) {
+  for (const size_t side : {0, 1}) {
+    Value *x = mul->inputs[side], *gate = mul->inputs[1 - side];
+    if (x->dims != mul->output()->dims) continue;
+    if (const auto alpha = SigmoidFactor(gate, x)) {
+      std::map<std::string, Attr> attrs;
+      if (*alpha != 1.0f) attrs["alpha"] = *alpha;
+      return Become(graph, mul, "Swish", {x}, std::move(attrs));
+    }
+    if (IsHardSigmoidOf(gate, x)) return Become(graph, mul, "HardSwish", {x});
+    if (IsMishGateOf(gate, x)) return Become(graph, mul, "Mish", {x});
+    if (Value* in = GeluTanhOf(x, gate); in != nullptr && in->dims == mul->output()->dims)
+      return Become(graph, mul, "Gelu", {in}, {{"approximate", std::string("tanh")}});
+  }
+}
+
+// `node` is (x × ramp(x)) ÷ 6, or half of x × gate(x).
+void FuseScaled(Graph& graph, Node* node) {
+  if (const Value* product = WithoutFactor(node->output(), 1.0 / 6)) {
+    const Node* mul = MakerOf(product, "Mul");
+    if (mul == nullptr) return;
+    for (const size_t side : {0, 1})
+      if (IsRampOf(mul->inputs[1 - side], mul->inputs[side]))
+        return Become(graph, node, "HardSwish", {mul->inputs[side]});
+  } else if (const Value* whole = WithoutFactor(node->output(), 0.5)) {
+    if (Value* x = HalvedGeluTanhOf(whole))
+      Become(graph, node, "Gelu", {x}, {{"approximate", std::string("tanh")}});
+  }
+}
+
+}  // namespace
+
+absl::Status FuseActivations(Graph& graph, const PassOptions& /*options*/) {
+  for (Node* node : graph.NodeList()) {
+    const bool real = !node->outputs.empty() && node->output()->dtype == DType::kF32;
+    if (node->op == "Mul" && real && node->post_ops.empty()) FuseGate(graph, node);
+    if ((node->op == "Mul" || node->op == "Div") && real && node->post_ops.empty()) FuseScaled(graph, node);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace hachi
