@@ -25,51 +25,76 @@ SINGLE = (1, 2, 1)  # one row on both cores
 
 
 def samples(folder):
-    """All samples of a model by input name, rows in the first dimension."""
-    (file,) = (folder / "samples").iterdir()
-    loaded = np.load(file)
-    return {"input": loaded} if file.suffix == ".npy" else dict(loaded)
+    """The inputs of each sample, a dictionary by input name. A folder's only file holds all samples as rows."""
+    files = sorted((folder / "samples").iterdir())
+    loaded = [{"input": np.load(file)} if file.suffix == ".npy" else dict(np.load(file)) for file in files]
+    if len(files) > 1:
+        return loaded
+    return [rows(loaded[0], i, 1) for i in range(len(next(iter(loaded[0].values()))))]
 
 
 def rows(data, first, count):
     return {name: np.take(values, range(first, first + count), axis=0, mode="wrap") for name, values in data.items()}
 
 
-# Quantizing with each engine's own tool
+def batch_of(data, count):
+    """So many rows: of the first samples, or where their shapes differ, of the first again and again."""
+    if count == 1:
+        return data[0]
+    chosen = [data[i % len(data)] for i in range(count)]
+    if any(sample[name].shape != values.shape for sample in chosen for name, values in data[0].items()):
+        chosen = [data[0]] * count
+    return {name: np.concatenate([sample[name] for sample in chosen]) for name in data[0]}
 
 
-def prepare(hachi, folder):
+# Quantizing with each engine's own tool, once: what is there is kept
+
+
+def calibrate(hachi, folder):
     if not (folder / "calibration.txt").exists():
         subprocess.run([hachi, "calibrate", folder, "--data", folder / "samples", "--output",
                         folder / "calibration.txt"], check=True)
-    if not (folder / "openvino/int8.xml").exists():
-        import nncf
-        import openvino
-        data = samples(folder)
-        model = openvino.convert_model(folder / "model.onnx")
-        openvino.save_model(model, folder / "openvino/fp32.xml", compress_to_fp16=False)
-        count = len(next(iter(data.values())))
-        dataset = nncf.Dataset([rows(data, i, 1) for i in range(count)])
-        transformer = {"model_type": nncf.ModelType.TRANSFORMER} if "attention_mask" in data else {}
-        quantized = nncf.quantize(model, dataset, subset_size=count, **transformer)
-        openvino.save_model(quantized, folder / "openvino/int8.xml", compress_to_fp16=False)
-    if not (folder / "onnxruntime/int8.onnx").exists():
-        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-        data = samples(folder)
 
-        class Reader(CalibrationDataReader):
-            def __init__(self):
-                self.left = [rows(data, i, 1) for i in range(len(next(iter(data.values()))))]
 
-            def get_next(self):
-                return self.left.pop() if self.left else None
+def quantize_for_openvino(folder, **options):
+    """By NNCF; `options` are more of its own."""
+    if (folder / "openvino/int8.xml").exists():
+        return
+    import nncf
+    import openvino
+    data = samples(folder)
+    model = openvino.convert_model(folder / "model.onnx")
+    openvino.save_model(model, folder / "openvino/fp32.xml", compress_to_fp16=False)
+    quantized = nncf.quantize(model, nncf.Dataset(data), subset_size=len(data), **options)
+    openvino.save_model(quantized, folder / "openvino/int8.xml", compress_to_fp16=False)
 
-        (folder / "onnxruntime").mkdir(exist_ok=True)
-        plain = folder / "onnxruntime/fp32.onnx"
-        quant_pre_process(str(folder / "model.onnx"), str(plain), skip_symbolic_shape=True)
-        quantize_static(str(plain), str(folder / "onnxruntime/int8.onnx"), Reader(), quant_format=QuantFormat.QDQ,
-                        per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+
+def quantize_for_onnxruntime(folder):
+    if (folder / "onnxruntime/int8.onnx").exists():
+        return
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self.left = samples(folder)
+
+        def get_next(self):
+            return self.left.pop() if self.left else None
+
+    (folder / "onnxruntime").mkdir(exist_ok=True)
+    plain = folder / "onnxruntime/fp32.onnx"
+    quant_pre_process(str(folder / "model.onnx"), str(plain), skip_symbolic_shape=True)
+    quantize_static(str(plain), str(folder / "onnxruntime/int8.onnx"), Reader(), quant_format=QuantFormat.QDQ,
+                    per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+
+
+def prepare(hachi, folder):
+    import nncf
+    transformer = {"model_type": nncf.ModelType.TRANSFORMER} if "attention_mask" in samples(folder)[0] else {}
+    calibrate(hachi, folder)
+    quantize_for_openvino(folder, **transformer)
+    quantize_for_onnxruntime(folder)
 
 
 # Engines in processes of their own: python peers.py --worker ENGINE FOLDER PRECISION
@@ -89,13 +114,12 @@ class OpenVino:
         self.data = samples(folder)
 
     def runners(self, streams, threads, batch):
+        feed = batch_of(self.data, batch)
         model = self.core.read_model(self.file)
-        model.reshape({i.any_name: [batch, *[d.get_length() for d in list(i.partial_shape)[1:]]]
-                       for i in model.inputs})
+        model.reshape({name: values.shape for name, values in feed.items()})
         compiled = self.core.compile_model(model, "CPU", {
             "NUM_STREAMS": str(streams), "INFERENCE_NUM_THREADS": str(streams * threads),
             "INFERENCE_PRECISION_HINT": self.hint})
-        feed = rows(self.data, 0, batch)
         return [lambda r=compiled.create_infer_request(): r.infer(feed) for _ in range(streams)]
 
 
@@ -109,7 +133,7 @@ class OnnxRuntime:
     def runners(self, streams, threads, batch):
         options = self.onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        feed = rows(self.data, 0, batch)
+        feed = batch_of(self.data, batch)
         return [lambda s=self.onnxruntime.InferenceSession(self.file, options, providers=["CPUExecutionProvider"]):
                 s.run(None, feed) for _ in range(streams)]
 
@@ -167,8 +191,8 @@ class Peer:
 
 
 class Hachi:
-    def __init__(self, binary, folder, precision):
-        self.command = [binary, "bench", folder, "--precision", precision, "--json"]
+    def __init__(self, binary, folder, precision, options=()):
+        self.command = [binary, "bench", folder, "--precision", precision, "--json", *options]
 
     def measure(self, setting, seconds):
         streams, threads, batch = setting
@@ -181,15 +205,17 @@ class Hachi:
 
 
 def measure_model(arguments, folder, precision):
+    return measure_engines({engine: Hachi(arguments.hachi, folder, precision) if engine == "hachi"
+                            else Peer(engine, folder, precision) for engine in ENGINES}, arguments, SETTINGS)
+
+
+def measure_engines(engines, arguments, settings):
     """Every engine's rounds: {engine: {"setting": ..., "throughput": [...], "latency": [...], ...}}"""
-    open_engine = lambda engine: (Hachi(arguments.hachi, folder, precision) if engine == "hachi"
-                                  else Peer(engine, folder, precision))
-    engines = {engine: open_engine(engine) for engine in ENGINES}
     results = {}
     for engine, peer in engines.items():
         # The first measurement of a process loads one setting only: its load time and memory are comparable.
         single = peer.measure(SINGLE, arguments.seconds)
-        best = max(SETTINGS, key=lambda setting: peer.measure(setting, arguments.seconds)["throughput_per_s"])
+        best = max(settings, key=lambda setting: peer.measure(setting, arguments.seconds)["throughput_per_s"])
         results[engine] = {"setting": best, "load_seconds": single["load_seconds"],
                            "resident_bytes": single["resident_bytes"], "throughput": [], "p50": [], "p99": []}
     for _ in range(arguments.rounds):
