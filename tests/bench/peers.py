@@ -72,6 +72,7 @@ def quantize_for_openvino(folder, **options):
 def quantize_for_onnxruntime(folder):
     if (folder / "onnxruntime/int8.onnx").exists():
         return
+    import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -85,8 +86,9 @@ def quantize_for_onnxruntime(folder):
     (folder / "onnxruntime").mkdir(exist_ok=True)
     plain = folder / "onnxruntime/fp32.onnx"
     quant_pre_process(str(folder / "model.onnx"), str(plain), skip_symbolic_shape=True)
+    opset = next(entry.version for entry in onnx.load(plain).opset_import if entry.domain in ("", "ai.onnx"))
     quantize_static(str(plain), str(folder / "onnxruntime/int8.onnx"), Reader(), quant_format=QuantFormat.QDQ,
-                    per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+                    per_channel=opset >= 13, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
 
 
 def prepare(hachi, folder):

@@ -157,14 +157,14 @@ def chinese(index):
 
 
 @functools.cache
-def speech(index):
-    """Two seconds of a synthetic voice that reads a sentence, with noise: float32 [-1, 1], 16 kHz."""
+def speech(index, phrase=None):
+    """Two seconds of a synthetic voice that reads a sentence, or the phrase, with noise: float32 [-1, 1], 16 kHz."""
     rng = random(index)
     voice = f"en{rng.choice(['', '-us', '-gb-scotland'])}+{rng.choice(['m1', 'm3', 'm7', 'f1', 'f2', 'f4'])}"
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "speech.wav"
         subprocess.run(["espeak-ng", "-v", voice, "-s", str(rng.integers(120, 200)), "-p", str(rng.integers(30, 70)),
-                        "-w", file, sentence(index)], check=True)
+                        "-w", file, phrase or sentence(index)], check=True)
         with wave.open(str(file)) as opened:
             rate = opened.getframerate()
             sound = np.frombuffer(opened.readframes(opened.getnframes()), np.int16) / 32768

@@ -10,7 +10,10 @@ peers.py's settings, medians of N rounds in turns. A model that does not load is
 """
 
 import argparse
+import contextlib
+import io
 import json
+import logging
 import os
 import pathlib
 import re
@@ -66,7 +69,9 @@ def joined(answers):
 
 def onnxruntime_answers(file, inputs):
     import onnxruntime
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # no warnings: some files state wrong shapes of their outputs
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     return [output.name for output in session.get_outputs()], joined([session.run(None, feed) for feed in inputs])
 
 
@@ -131,17 +136,18 @@ def signal_to_noise(right, found):
 def attempt(row, engine, work):
     """What `work` returns; None, with the reason in the row, where a peer's own tool fails."""
     try:
-        return work()
+        with contextlib.redirect_stdout(io.StringIO()):  # progress
+            return work()
     except Exception as error:  # whatever a peer raises
         row.setdefault("peers", {})[engine] = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
         return None
 
 
 def accuracy(hachi, folder, row):
-    inputs = test_inputs(folder)
-    outputs, right = onnxruntime_answers(folder / "model.onnx", inputs)
     shapes = shape_options(folder)
     run(hachi, "inspect", folder, "--precision", "fp32", *shapes)
+    inputs = test_inputs(folder)
+    outputs, right = onnxruntime_answers(folder / "model.onnx", inputs)
     if not (folder / "calibration.txt").exists():
         run(hachi, "calibrate", folder, "--data", folder / "samples", "--output", folder / "calibration.txt")
     plan = json.loads(run(hachi, "inspect", folder, "--precision", "int8", "--json", *shapes))
@@ -173,11 +179,13 @@ def speed(arguments, folder, model, row):
 
 def measure(arguments, name):
     model, row = zoo.MODELS[name], {"maker": zoo.MODELS[name].maker}
-    folder = zoo.prepare(arguments.folder, name)
     try:
+        folder = zoo.prepare(arguments.folder, name)
         accuracy(arguments.hachi, folder, row)
         if not arguments.no_speed:
             speed(arguments, folder, model, row)
+    except zoo.NotExported as reason:
+        row["reason"] = str(reason)
     except DoesNotLoad as reason:
         row["reason"] = re.sub(r"'[^' ]*/models/", "'", str(reason))
     except Exception:  # one model's trouble is not the others'
@@ -233,6 +241,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
+    logging.disable(logging.WARNING)
     rows = {}
     print(HEADER, flush=True)
     for name in arguments.models:

