@@ -115,8 +115,9 @@ def keras(name, size=224, **options):
     def export(file):
         import keras as library
         library.utils.set_random_seed(8)
-        network = getattr(library.applications, name)(weights=None, input_shape=(size, size, 3),
-                                                      classifier_activation=None, **options)
+        image = library.Input((size, size, 3), name="image")
+        network = getattr(library.applications, name)(weights=None, input_tensor=image, classifier_activation=None,
+                                                      **options)
         normalizations = [layer for layer in network._flatten_layers() if hasattr(layer, "moving_mean")]
         for layer in normalizations:
             layer.momentum = 0.0  # the last batch is what counts

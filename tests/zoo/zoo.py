@@ -266,9 +266,9 @@ for name in ("lstm_text", "gru_text"):
     exported(name, "PyTorch", token_ids)
 for name in ("paddle_mobilenet", "paddle_resnet"):
     exported(name, "Paddle", photo("image", 224, 224, **IMAGENET))
-exported("keras_efficientnet", "Keras", channels_last("keras_tensor", 224))
-exported("keras_mobilenet", "Keras", channels_last("keras_tensor", 224))
-exported("keras_xception", "Keras", channels_last("keras_tensor", 160))
+exported("keras_efficientnet", "Keras", channels_last("image", 224))
+exported("keras_mobilenet", "Keras", channels_last("image", 224))
+exported("keras_xception", "Keras", channels_last("image", 160))
 
 root = None  # set by prepare
 
