@@ -102,6 +102,10 @@ def prepare(hachi, folder):
 # Engines in processes of their own: python peers.py --worker ENGINE FOLDER PRECISION
 
 
+class CannotRun(Exception):
+    """An engine refuses a model, or so many rows of it."""
+
+
 def resident_bytes():
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
@@ -169,8 +173,13 @@ def worker(engine, folder, precision):
         streams, threads, batch, seconds = json.loads(line)
         start = time.perf_counter()
         setting = (streams, threads, batch)
-        if setting not in kept:
-            kept[setting] = engine.runners(*setting)
+        try:
+            if setting not in kept:
+                kept[setting] = engine.runners(*setting)
+                kept[setting][0]()
+        except Exception as error:  # whatever the engine raises
+            print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
+            continue
         load_seconds = time.perf_counter() - start
         result = measure(kept[setting], batch, seconds)
         print(json.dumps({**result, "load_seconds": load_seconds, "resident_bytes": resident_bytes()}), flush=True)
@@ -184,8 +193,14 @@ class Peer:
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def measure(self, setting, seconds):
-        print(json.dumps([*setting, seconds]), file=self.process.stdin, flush=True)
-        return json.loads(self.process.stdout.readline())
+        try:
+            print(json.dumps([*setting, seconds]), file=self.process.stdin, flush=True)
+            result = json.loads(self.process.stdout.readline())
+        except (BrokenPipeError, json.JSONDecodeError):
+            raise CannotRun(f"the process ended with {self.process.wait()}") from None
+        if "error" in result:
+            raise CannotRun(result["error"])
+        return result
 
     def close(self):
         self.process.stdin.close()
@@ -199,7 +214,9 @@ class Hachi:
     def measure(self, setting, seconds):
         streams, threads, batch = setting
         done = subprocess.run([*self.command, "--instances", str(streams), "--threads", str(threads), "--batch",
-                               str(batch), "--seconds", str(seconds)], check=True, capture_output=True, text=True)
+                               str(batch), "--seconds", str(seconds)], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise CannotRun(done.stderr.strip())
         return json.loads(done.stdout)
 
     def close(self):
@@ -212,12 +229,21 @@ def measure_model(arguments, folder, precision):
 
 
 def measure_engines(engines, arguments, settings):
-    """Every engine's rounds: {engine: {"setting": ..., "throughput": [...], "latency": [...], ...}}"""
+    """Every engine's rounds: {engine: {"setting": ..., "throughput": [...], "latency": [...], ...}}
+
+    An engine that cannot run a setting has the best of the others; every one has to run SINGLE.
+    """
+    def throughput(peer, setting):
+        try:
+            return peer.measure(setting, arguments.seconds)["throughput_per_s"]
+        except CannotRun:
+            return -1
+
     results = {}
     for engine, peer in engines.items():
         # The first measurement of a process loads one setting only: its load time and memory are comparable.
         single = peer.measure(SINGLE, arguments.seconds)
-        best = max(settings, key=lambda setting: peer.measure(setting, arguments.seconds)["throughput_per_s"])
+        best = max(settings, key=lambda setting: throughput(peer, setting))
         results[engine] = {"setting": best, "load_seconds": single["load_seconds"],
                            "resident_bytes": single["resident_bytes"], "throughput": [], "p50": [], "p99": []}
     for _ in range(arguments.rounds):
