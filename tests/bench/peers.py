@@ -208,16 +208,21 @@ class Peer:
 
 
 class Hachi:
-    def __init__(self, binary, folder, precision, options=()):
-        self.command = [binary, "bench", folder, "--precision", precision, "--json", *options]
+    """`shapes` makes the --shape options for so many rows, of models with free dimensions."""
+
+    def __init__(self, binary, folder, precision, shapes=lambda rows: []):
+        self.command = [binary, "bench", folder, "--precision", precision, "--json"]
+        self.shapes = shapes
 
     def measure(self, setting, seconds):
         streams, threads, batch = setting
         done = subprocess.run([*self.command, "--instances", str(streams), "--threads", str(threads), "--batch",
-                               str(batch), "--seconds", str(seconds)], capture_output=True, text=True)
+                               str(batch), "--seconds", str(seconds), *self.shapes(batch)], capture_output=True, text=True)
         if done.returncode != 0:
             raise CannotRun(done.stderr.strip())
-        return json.loads(done.stdout)
+        result = json.loads(done.stdout)
+        result["throughput_per_s"] *= batch / result["batch"]  # 1: all rows are one request, which runs by itself
+        return result
 
     def close(self):
         pass

@@ -120,7 +120,7 @@ class PageTest(unittest.TestCase):
     def export(self, file, modules):
         imports = "import " + ", ".join(modules)
         if not os.path.exists(EXPORTERS) or subprocess.run([EXPORTERS, "-c", imports], capture_output=True).returncode != 0:
-            print(f"{file}: not run, no Python with {' '.join(modules)}")
+            print(f"{file}: only compiled, no Python with {' '.join(modules)}")
             compile((self.folder / file).read_text(), file, "exec")
             if file in STAND_INS:
                 name, write = STAND_INS[file]
@@ -155,7 +155,7 @@ class PageTest(unittest.TestCase):
             except Exception as error:
                 error.add_note(f"{PAGE.relative_to(ROOT)}:{line}: {' '.join(kind)}")
                 raise
-            print(f"{PAGE.name}:{line}: {' '.join(kind)}: right", flush=True)
+            print(f"{PAGE.name}:{line}: {' '.join(kind[:2])}", flush=True)
 
     def test_a_snippet_without_a_kind_would_not_be_run(self):
         fences = re.findall(r"^```.*$", PAGE.read_text(), re.M)

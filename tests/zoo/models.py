@@ -48,15 +48,14 @@ def test_inputs(folder):
     return [dict(np.load(file)) for file in sorted((folder / "tests").iterdir())]
 
 
-def shape_options(folder):
-    """--shape for each input that has more free than its rows: as the first sample has it."""
+def shape_options(folder, rows=1):
+    """--shape for each input with free dimensions: as the first sample has it, with so many rows."""
     import onnx
     graph = onnx.load(folder / "model.onnx", load_external_data=False).graph
-    first, options = peers.samples(folder)[0], []
+    feed, options = peers.batch_of(peers.samples(folder), rows), []
     for value in graph.input:
-        dimensions = value.type.tensor_type.shape.dim
-        if value.name in first and any(d.dim_value <= 0 for d in list(dimensions)[1:]):
-            options += ["--shape", f"{value.name}={','.join(map(str, first[value.name].shape))}"]
+        if value.name in feed and any(d.dim_value <= 0 for d in value.type.tensor_type.shape.dim):
+            options += ["--shape", f"{value.name}={','.join(map(str, feed[value.name].shape))}"]
     return options
 
 
@@ -169,7 +168,7 @@ def speed(arguments, folder, model, row):
         engines = {}
         for engine in peers.ENGINES:
             if engine == "hachi":
-                peer = peers.Hachi(arguments.hachi, folder, precision, shape_options(folder))
+                peer = peers.Hachi(arguments.hachi, folder, precision, lambda rows: shape_options(folder, rows))
             else:
                 peer = peers.Peer(engine, folder, precision)
             if attempt(row, f"{engine} {precision}", lambda: peer.measure(peers.SINGLE, 0.05)):

