@@ -1,12 +1,12 @@
 """Runs real models on Hachi, OpenVINO and ONNX Runtime, and prints how exact and how fast each is.
 
-usage: models.py HACHI FOLDER [--models NAME ...] [--no-speed] [--rounds N] [--seconds S] [--json FILE]
+usage: models.py HACHI FOLDER [--models NAME ...] [--no-speed | --fp32] [--rounds N] [--seconds S] [--json FILE]
 FOLDER is zoo.py's; what each engine's own tool makes of a model is kept there beside it: calibration.txt
 (hachi calibrate), openvino/ (NNCF's default), onnxruntime/ (static quantization), all from the same 64 samples.
 Columns: the worst FP32 error against ONNX Runtime over 32 other inputs, |difference| / (max - min) of the output; INT8's
 signal over quantization noise of the worst output over the same, 10 log10(sum y^2 / sum difference^2); share of multiply-adds in
 INT8; then Hachi / OpenVINO / ONNX Runtime: milliseconds of one row on all cores, rows a second at the best of
-peers.py's settings, medians of N rounds in turns. A model that does not load is a line with the reason.
+peers.py's settings, medians of N rounds in turns. --fp32 ends after the first of these columns. A model that does not load is a line with the reason.
 """
 
 import argparse
@@ -80,13 +80,13 @@ def openvino_answers(file, inputs):
     return joined([list(compiled(feed).values()) for feed in inputs])
 
 
-def hachi_answers(hachi, folder, outputs, inputs):
-    """Those of the model in FP32 and in INT8, through the server."""
+def hachi_answers(hachi, folder, outputs, inputs, precisions):
+    """Those of the model in each precision, through the server."""
     import tritonclient.grpc as triton
     from tritonclient.utils import np_to_triton_dtype
     os.environ["HACHI"] = str(hachi)
     from daemon import Daemon
-    server = Daemon([f"dir: '{folder}', name: {name}, precision: {name}" for name in ("fp32", "int8")])
+    server = Daemon([f"dir: '{folder}', name: {name}, precision: {name}" for name in precisions])
     try:
         try:
             server.wait_until_ready()
@@ -104,7 +104,7 @@ def hachi_answers(hachi, folder, outputs, inputs):
                 raise DoesNotLoad(f"answers {error.status()}: {error.message()}") from None
             return [result.as_numpy(output) for output in outputs]
 
-        return tuple(joined([answer(model, feed) for feed in inputs]) for model in ("fp32", "int8"))
+        return [joined([answer(model, feed) for feed in inputs]) for model in precisions]
     finally:
         server.stop()
 
@@ -142,18 +142,23 @@ def attempt(row, engine, work):
         return None
 
 
-def accuracy(hachi, folder, row):
-    shapes = shape_options(folder)
-    run(hachi, "inspect", folder, "--precision", "fp32", *shapes)
+def fp32_accuracy(hachi, folder, row):
+    """Fills the row; returns the test inputs, the names of outputs and what they rightly hold."""
+    run(hachi, "inspect", folder, "--precision", "fp32", *shape_options(folder))
     inputs = test_inputs(folder)
     outputs, right = onnxruntime_answers(folder / "model.onnx", inputs)
+    (found,) = hachi_answers(hachi, folder, outputs, inputs, ["fp32"])
+    row["fp32_error"] = worst_error(right, found)
+    return inputs, outputs, right
+
+
+def int8_accuracy(hachi, folder, row, inputs, outputs, right):
     if not (folder / "calibration.txt").exists():
         run(hachi, "calibrate", folder, "--data", folder / "samples", "--output", folder / "calibration.txt")
-    plan = json.loads(run(hachi, "inspect", folder, "--precision", "int8", "--json", *shapes))
-    row["int8_mac_ratio"], row["reference_steps"] = plan["int8_mac_ratio"], plan.get("reference_steps")
-    fp32, int8 = hachi_answers(hachi, folder, outputs, inputs)
-    row["fp32_error"] = worst_error(right, fp32)
-    row["sqnr_db"] = {"hachi": signal_to_noise(right, int8)}
+    plan = json.loads(run(hachi, "inspect", folder, "--precision", "int8", "--json", *shape_options(folder)))
+    row["int8_mac_ratio"] = plan["int8_mac_ratio"]
+    (found,) = hachi_answers(hachi, folder, outputs, inputs, ["int8"])
+    row["sqnr_db"] = {"hachi": signal_to_noise(right, found)}
     row["sqnr_db"]["openvino"] = attempt(row, "openvino", lambda: (
         peers.quantize_for_openvino(folder),
         signal_to_noise(right, openvino_answers(folder / "openvino/int8.xml", inputs)))[-1])
@@ -180,8 +185,10 @@ def measure(arguments, name):
     model, row = zoo.MODELS[name], {"maker": zoo.MODELS[name].maker}
     try:
         folder = zoo.prepare(arguments.folder, name)
-        accuracy(arguments.hachi, folder, row)
-        if not arguments.no_speed:
+        known = fp32_accuracy(arguments.hachi, folder, row)
+        if not arguments.fp32:
+            int8_accuracy(arguments.hachi, folder, row, *known)
+        if not (arguments.fp32 or arguments.no_speed):
             speed(arguments, folder, model, row)
     except zoo.NotExported as reason:
         row["reason"] = str(reason)
@@ -210,10 +217,13 @@ HEADER = (f"{'model':19} {'FP32 error':>10} {'INT8 SQNR, dB':>16} {'INT8':>5} {'
 
 
 def line(name, row):
-    if "reason" in row:
+    if "fp32_error" not in row:
         return f"{name:19} {row['reason'][:240]}"
+    text = f"{name:19} {row['fp32_error']:10.1e}"
+    if "int8_mac_ratio" not in row:
+        return f"{text} {row.get('reason', '')[:240]}"
     decibels = "/".join(figure(row["sqnr_db"][engine], ".1f") for engine in peers.ENGINES)
-    text = f"{name:19} {row['fp32_error']:10.1e} {decibels:>16} {100 * row['int8_mac_ratio']:4.0f}%"
+    text += f" {decibels:>16} {100 * row['int8_mac_ratio']:4.0f}%"
     if "int8" in row:
         for key, form in (("p50", ".2f"), ("throughput", ".0f")):
             for precision in ("fp32", "int8"):
@@ -222,9 +232,10 @@ def line(name, row):
 
 
 def summary(rows):
-    loaded = [row for row in rows.values() if "reason" not in row]
+    loaded = [row for row in rows.values() if "fp32_error" in row]
     right = sum(row["fp32_error"] <= FP32_ERROR for row in loaded)
-    compared = [row["sqnr_db"] for row in loaded if None not in (row["sqnr_db"]["hachi"], row["sqnr_db"]["openvino"])]
+    compared = [row["sqnr_db"] for row in loaded
+                if "sqnr_db" in row and None not in (row["sqnr_db"]["hachi"], row["sqnr_db"]["openvino"])]
     above = sum(row["hachi"] >= row["openvino"] for row in compared)
     return (f"{len(loaded)} of {len(rows)} load; FP32 is within {FP32_ERROR:g} for {right} of {len(loaded)}; "
             f"INT8 has at least the SQNR of NNCF's default for {above} of {len(compared)}")
@@ -236,6 +247,7 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--models", nargs="+", default=list(zoo.MODELS), choices=list(zoo.MODELS), metavar="NAME")
     parser.add_argument("--no-speed", action="store_true")
+    parser.add_argument("--fp32", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--json", type=pathlib.Path)
