@@ -88,10 +88,9 @@ def hachi_answers(hachi, folder, outputs, inputs, precisions):
     from daemon import Daemon
     server = Daemon([f"dir: '{folder}', name: {name}, precision: {name}" for name in precisions])
     try:
-        try:
-            server.wait_until_ready()
-        except AssertionError as error:
-            raise DoesNotLoad(str(error).strip().splitlines()[-1]) from None
+        server.wait_until(lambda: server.client.is_server_ready() or " ERROR " in server.log())
+        if not server.client.is_server_ready():
+            raise DoesNotLoad(server.log().split(" ERROR ")[1].splitlines()[0])
 
         def answer(model, feed):
             tensors = []
@@ -133,18 +132,17 @@ def signal_to_noise(right, found):
 
 
 def attempt(row, engine, work):
-    """What `work` returns; None, with the reason in the row, where a peer's own tool fails."""
+    """What `work` returns; None, with the reason in the row, where the engine's own tool fails."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # progress
             return work()
-    except Exception as error:  # whatever a peer raises
-        row.setdefault("peers", {})[engine] = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+    except Exception as error:  # whatever an engine raises
+        row.setdefault("refused", {})[engine] = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
         return None
 
 
 def fp32_accuracy(hachi, folder, row):
     """Fills the row; returns the test inputs, the names of outputs and what they rightly hold."""
-    run(hachi, "inspect", folder, "--precision", "fp32", *shape_options(folder))
     inputs = test_inputs(folder)
     outputs, right = onnxruntime_answers(folder / "model.onnx", inputs)
     (found,) = hachi_answers(hachi, folder, outputs, inputs, ["fp32"])
@@ -155,10 +153,10 @@ def fp32_accuracy(hachi, folder, row):
 def int8_accuracy(hachi, folder, row, inputs, outputs, right):
     if not (folder / "calibration.txt").exists():
         run(hachi, "calibrate", folder, "--data", folder / "samples", "--output", folder / "calibration.txt")
-    plan = json.loads(run(hachi, "inspect", folder, "--precision", "int8", "--json", *shape_options(folder)))
-    row["int8_mac_ratio"] = plan["int8_mac_ratio"]
     (found,) = hachi_answers(hachi, folder, outputs, inputs, ["int8"])
     row["sqnr_db"] = {"hachi": signal_to_noise(right, found)}
+    row["int8_mac_ratio"] = attempt(row, "hachi inspect", lambda: json.loads(
+        run(hachi, "inspect", folder, "--precision", "int8", "--json", *shape_options(folder)))["int8_mac_ratio"])
     row["sqnr_db"]["openvino"] = attempt(row, "openvino", lambda: (
         peers.quantize_for_openvino(folder),
         signal_to_noise(right, openvino_answers(folder / "openvino/int8.xml", inputs)))[-1])
@@ -220,10 +218,10 @@ def line(name, row):
     if "fp32_error" not in row:
         return f"{name:19} {row['reason'][:240]}"
     text = f"{name:19} {row['fp32_error']:10.1e}"
-    if "int8_mac_ratio" not in row:
+    if "sqnr_db" not in row:
         return f"{text} {row.get('reason', '')[:240]}"
     decibels = "/".join(figure(row["sqnr_db"][engine], ".1f") for engine in peers.ENGINES)
-    text += f" {decibels:>16} {100 * row['int8_mac_ratio']:4.0f}%"
+    text += f" {decibels:>16} {figure(row['int8_mac_ratio'], '.0%'):>5}"
     if "int8" in row:
         for key, form in (("p50", ".2f"), ("throughput", ".0f")):
             for precision in ("fp32", "int8"):
@@ -261,7 +259,7 @@ def main():
         if arguments.json:
             arguments.json.write_text(json.dumps(rows, indent=1, default=float) + "\n")
     for name, row in rows.items():
-        for engine, reason in row.get("peers", {}).items():
+        for engine, reason in row.get("refused", {}).items():
             print(f"{name}: {engine}: {reason}")
     print(summary(rows))
 
