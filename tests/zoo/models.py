@@ -6,7 +6,8 @@ FOLDER is zoo.py's; what each engine's own tool makes of a model is kept there b
 Columns: the worst FP32 error against ONNX Runtime over 32 other inputs, |difference| / (max - min) of the output; INT8's
 signal over quantization noise of the worst output over the same, 10 log10(sum y^2 / sum difference^2); share of multiply-adds in
 INT8; then Hachi / OpenVINO / ONNX Runtime: milliseconds of one row on all cores, rows a second at the best of
-peers.py's settings, medians of N rounds in turns. --fp32 ends after the first of these columns. A model that does not load is a line with the reason.
+peers.py's settings, medians of N rounds in turns. --fp32 ends after the first of these columns. A model that does not load
+is a line with the reason.
 """
 
 import argparse
@@ -147,6 +148,9 @@ def fp32_accuracy(hachi, folder, row):
     outputs, right = onnxruntime_answers(folder / "model.onnx", inputs)
     (found,) = hachi_answers(hachi, folder, outputs, inputs, ["fp32"])
     row["fp32_error"] = worst_error(right, found)
+    if row["fp32_error"] > FP32_ERROR:  # of the network or of Hachi?
+        row["fp32_error_openvino"] = attempt(row, "openvino", lambda: worst_error(
+            right, openvino_answers(folder / "model.onnx", inputs)))
     return inputs, outputs, right
 
 
@@ -261,6 +265,9 @@ def main():
     for name, row in rows.items():
         for engine, reason in row.get("refused", {}).items():
             print(f"{name}: {engine}: {reason}")
+    for name, row in rows.items():
+        if row.get("fp32_error_openvino"):
+            print(f"{name}: OpenVINO's FP32 differs from ONNX Runtime's by {row['fp32_error_openvino']:.1e}")
     print(summary(rows))
 
 
