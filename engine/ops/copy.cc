@@ -31,6 +31,8 @@ class ViewStep final : public KernelStep {
  public:
   ViewStep() : KernelStep({.in_place_input = 0, .view = true}) {}
 
+  bool Reads(size_t input) const override { return input == 0; }
+
  protected:
   absl::Status Run(const StepBuffers& /*buffers*/) const override { return absl::OkStatus(); }
 };

@@ -79,6 +79,11 @@ class ReferenceStep final : public Step {
     for (const Value* output : context.node.outputs) node_.outputs.push_back(keep(output, outputs_));
   }
 
+  // Inference has read what is a shape; what stands for its own shape alone has no elements to read.
+  bool Reads(size_t input) const override {
+    return op_.reads_elements && op_.shape_input != static_cast<int>(input);
+  }
+
   std::unique_ptr<StepState> Bind(StepBuffers buffers) const override {
     auto state = std::make_unique<State>();
     for (size_t i = 0; i < inputs_.size(); ++i) {
@@ -98,7 +103,7 @@ class ReferenceStep final : public Step {
   absl::Status Run(StepState& step_state, Stream& /*stream*/) const override {
     auto& state = static_cast<State&>(step_state);
     for (size_t i = 0; i < inputs_.size(); ++i) {
-      if (node_.inputs[i] == nullptr || inputs_[i].dense) continue;
+      if (node_.inputs[i] == nullptr || inputs_[i].dense || !Reads(i)) continue;
       const Operand& input = inputs_[i];
       CopyElements(state.buffers.inputs[i], input.strides, state.inputs[i].bytes().data(),
                    input.dense_strides, input.spec.shape, SizeOf(input.spec.dtype));

@@ -1,7 +1,9 @@
 #include "engine/plan/plan.h"
 
 #include <algorithm>
+#include <iterator>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -37,6 +39,7 @@ class PlanBuilder {
     plan_->threads_ = TeamSize();
     plan_->isa_ = options_.isa;
     for (const auto& node : graph_.nodes()) RETURN_IF_ERROR(Lower(*node));
+    DropUnread();
     FindLifetimes();
     return LayOutMemory();
   }
@@ -95,6 +98,25 @@ class PlanBuilder {
     plan_->steps_.push_back(std::move(planned));
     nodes_.push_back(&node);
     return absl::OkStatus();
+  }
+
+  // Steps whose outputs no step reads, such as what computed a shape that inference knows.
+  void DropUnread() {
+    std::unordered_set<const Value*> read;
+    for (const Graph::Output& output : graph_.outputs()) read.insert(output.value);
+    std::vector<PlannedStep> steps;
+    std::vector<const Node*> nodes;
+    for (size_t i = nodes_.size(); i-- > 0;) {
+      const Node& node = *nodes_[i];
+      if (std::ranges::none_of(node.outputs, [&](const Value* output) { return read.contains(output); }))
+        continue;
+      for (size_t k = 0; k < node.inputs.size(); ++k)
+        if (node.inputs[k] != nullptr && plan_->steps_[i].step->Reads(k)) read.insert(node.inputs[k]);
+      steps.push_back(std::move(plan_->steps_[i]));
+      nodes.push_back(&node);
+    }
+    plan_->steps_.assign(std::make_move_iterator(steps.rbegin()), std::make_move_iterator(steps.rend()));
+    nodes_.assign(nodes.rbegin(), nodes.rend());
   }
 
   int NewPiece(const Value* value, int first) {

@@ -134,6 +134,20 @@ TEST(PlanTest, LargeProductWithoutAFastKernelIsNoPlan) {
           HasSubstr("node 'conv' (Conv): no fast kernel for its 235929600 multiply-adds, expected one: ")));
 }
 
+TEST(PlanTest, WhatOnlyComputedAShapeIsNotRun) {
+  const Graph graph = Inferred(R"(graph g {
+  input x: f32[N,2,3]
+  const zero: s64[1] = 0
+  const rest: s64[1] = -1
+  s: Shape(x) -> s: s64[?]
+  g: Gather(s, zero) -> n: s64[?]
+  c: Concat(n, rest) {axis=0} -> c: s64[?]
+  r: Reshape(x, c) -> y: f32[?]
+  output y = y
+})");
+  EXPECT_EQ(PlanOf(graph)->steps().size(), 1);
+}
+
 TEST(PlanTest, PackedWeightsAreSharedByPlansOfAllSizes) {
   const Graph graph = Inferred(kResidual);
   WeightCache weights;
