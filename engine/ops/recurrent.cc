@@ -4,13 +4,14 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "engine/kernels/row_products.h"
+#include "engine/kernels/panel_products.h"
 #include "engine/kernels/unary.h"
 #include "engine/ops/family.h"
 #include "engine/ops/infer.h"
@@ -325,14 +326,71 @@ void Tanhs(std::span<float> x) {
   for (float& element : x) element = 2 * element - 1;
 }
 
+// A weight input's matrices as panels, one direction's after the other's. R's last gate has a matrix of its
+// own where a GRU keeps what it recalls apart.
+class PackedGates {
+ public:
+  PackedGates(std::shared_ptr<const AlignedBuffer> panels, int64_t depth, std::vector<int64_t> columns)
+      : panels_(std::move(panels)), depth_(depth), columns_(std::move(columns)) {}
+
+  static int64_t FloatsOf(int64_t depth, std::span<const int64_t> columns) {
+    int64_t floats = 0;
+    for (const int64_t count : columns) floats += depth * PanelMatrix::Padded(count);
+    return floats;
+  }
+
+  // Packs the constant, once for all plans.
+  static absl::StatusOr<PackedGates> Of(const std::shared_ptr<const Tensor>& tensor,
+                                        std::vector<int64_t> columns, WeightCache& weights) {
+    const int64_t directions = tensor->shape()[0], depth = tensor->shape()[2];
+    const std::string name = absl::StrCat("hachi_recurrent_", columns.size());
+    ASSIGN_OR_RETURN(
+        auto panels,
+        weights.GetOrPack(tensor.get(), {name.begin(), name.end()}, [&]() -> absl::StatusOr<AlignedBuffer> {
+          const int64_t floats = directions * FloatsOf(depth, columns);
+          AlignedBuffer packed(static_cast<size_t>(floats) * sizeof(float));
+          auto* to = reinterpret_cast<float*>(packed.data());
+          const float* from = tensor->As<float>().data();
+          for (int64_t direction = 0; direction < directions; ++direction)
+            for (const int64_t count : columns) {
+              const int64_t size = depth * PanelMatrix::Padded(count);
+              PackPanels({from, static_cast<size_t>(count * depth)}, count, depth,
+                         {to, static_cast<size_t>(size)});
+              from += count * depth;
+              to += size;
+            }
+          return packed;
+        }));
+    return PackedGates(std::move(panels), depth, std::move(columns));
+  }
+
+  // Matrix `i` of a direction.
+  PanelMatrix At(int64_t direction, size_t i) const {
+    const auto* data = reinterpret_cast<const float*>(panels_->data()) +
+                       direction * FloatsOf(depth_, columns_) +
+                       FloatsOf(depth_, std::span(columns_).first(i));
+    return {data, depth_, columns_[i]};
+  }
+
+ private:
+  std::shared_ptr<const AlignedBuffer> panels_;
+  int64_t depth_;
+  std::vector<int64_t> columns_;
+};
+
 // The usual activations, no peepholes: all inputs of a direction through W at once, then step by step.
 class RecurrentStep final : public KernelStep {
  public:
-  RecurrentStep(const Cell& cell, const Rule& rule, const Sizes& sizes)
+  RecurrentStep(const Cell& cell, const Rule& rule, const Sizes& sizes, PackedGates taken,
+                PackedGates recalled)
       : KernelStep({.scratch_bytes = ScratchFloats(cell, rule, sizes) * sizeof(float)}),
         cell_(cell),
         rule_(rule),
-        sizes_(sizes) {}
+        sizes_(sizes),
+        taken_(std::move(taken)),
+        recalled_(std::move(recalled)) {}
+
+  bool Reads(size_t input) const override { return input != 1 && input != 2; }
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
@@ -372,9 +430,8 @@ class RecurrentStep final : public KernelStep {
         const bool apart = gru && g >= 2 * hidden;
         gates[i * width + g] = bias == nullptr ? 0.0f : bias[g] + (apart ? 0.0f : bias[width + g]);
       }
-    AddRowProducts({input(0), sizes_.steps * sizes_.batch, sizes_.inputs, sizes_.inputs},
-                   {input(1) + direction * width * sizes_.inputs, width, sizes_.inputs, sizes_.inputs}, gates,
-                   width);
+    AddPanelProducts({input(0), sizes_.steps * sizes_.batch, sizes_.inputs, sizes_.inputs},
+                     taken_.At(direction, 0), gates, width);
     for (int64_t row = 0; row < sizes_.batch; ++row)
       for (int64_t i = 0; i < hidden; ++i) {
         const int64_t at = places.State(direction, row) + i;
@@ -384,9 +441,8 @@ class RecurrentStep final : public KernelStep {
     const bool backwards = Goes(rule_, direction, true);
     for (int64_t t = 0; t < sizes_.steps; ++t) {
       const int64_t step = backwards ? sizes_.steps - 1 - t : t;
-      RunStep({input(2) + direction * width * hidden, width, hidden, hidden},
-              bias == nullptr ? nullptr : bias + width + 2 * hidden, gates, step, lengths, recalled, h, c,
-              kept);
+      RunStep(direction, bias == nullptr ? nullptr : bias + width + 2 * hidden, gates, step, lengths,
+              recalled, h, c, kept);
       for (int64_t row = 0; row < sizes_.batch; ++row) {
         float* y = output(0) + places.Y(step, direction, row);
         const bool runs = lengths == nullptr || step < lengths[row];
@@ -402,7 +458,7 @@ class RecurrentStep final : public KernelStep {
   }
 
   // Rows whose sequence is over keep their states.
-  void RunStep(const RowMatrix& recurrence, const float* recall_bias, float* gates, int64_t step,
+  void RunStep(int64_t direction, const float* recall_bias, float* gates, int64_t step,
                const int32_t* lengths, float* recalled, float* h, float* c, float* kept) const {
     const int64_t hidden = rule_.hidden, width = cell_.gates * hidden;
     const auto rows = [&](const float* state) { return RowMatrix{state, sizes_.batch, hidden, hidden}; };
@@ -410,13 +466,8 @@ class RecurrentStep final : public KernelStep {
       return gates + (rule_.batch_first ? row * sizes_.steps + step : step * sizes_.batch + row) * width;
     };
     const int64_t row_stride = rule_.batch_first ? sizes_.steps * width : width;
-    const auto gate_rows = [&](int64_t first, int64_t count) {
-      return RowMatrix{recurrence.data + first * hidden * hidden, count * hidden, hidden, hidden};
-    };
-    if (cell_.kind != CellKind::kGru) {
-      AddRowProducts(rows(h), recurrence, first_row(0), row_stride);
-    } else {
-      AddRowProducts(rows(h), gate_rows(0, 2), first_row(0), row_stride);
+    AddPanelProducts(rows(h), recalled_.At(direction, 0), first_row(0), row_stride);
+    if (cell_.kind == CellKind::kGru) {
       for (int64_t row = 0; row < sizes_.batch; ++row) {
         float* gate = first_row(row);
         Sigmoids({gate, static_cast<size_t>(2 * hidden)});
@@ -426,7 +477,7 @@ class RecurrentStep final : public KernelStep {
           recalled[row * hidden + i] = recall_bias == nullptr ? 0.0f : recall_bias[i];
         }
       }
-      AddRowProducts(rows(kept), gate_rows(2, 1), recalled, hidden);
+      AddPanelProducts(rows(kept), recalled_.At(direction, 1), recalled, hidden);
     }
     for (int64_t row = 0; row < sizes_.batch; ++row) {
       if (lengths != nullptr && step >= lengths[row]) continue;
@@ -457,6 +508,7 @@ class RecurrentStep final : public KernelStep {
   const Cell& cell_;
   const Rule rule_;
   const Sizes sizes_;
+  const PackedGates taken_, recalled_;  // W and R
 };
 
 absl::StatusOr<StepMaker> Take(const Cell& cell, const LowerContext& context) {
@@ -468,8 +520,16 @@ absl::StatusOr<StepMaker> Take(const Cell& cell, const LowerContext& context) {
                        std::string(cell.activations[i % cell.activations.size()])));
   if (context.node.input(7) != nullptr) return absl::UnimplementedError("has peepholes, expected none");
   if (std::isfinite(rule.clip)) return absl::UnimplementedError("clips, expected no clip");
-  return [&cell, rule, sizes = SizesOf(rule, context.Input(0).shape)] {
-    return std::make_unique<RecurrentStep>(cell, rule, sizes);
+  const Value &w = *context.node.inputs[1], &r = *context.node.inputs[2];
+  if (!w.is_constant() || !r.is_constant())
+    return absl::UnimplementedError("weights are computed, expected constants");
+  return [&cell, rule, sizes = SizesOf(rule, context.Input(0).shape), w = w.constant, r = r.constant,
+          &weights = context.weights]() -> absl::StatusOr<std::unique_ptr<Step>> {
+    std::vector<int64_t> apart{cell.gates * rule.hidden};
+    if (cell.kind == CellKind::kGru) apart = {2 * rule.hidden, rule.hidden};
+    ASSIGN_OR_RETURN(PackedGates taken, PackedGates::Of(w, {cell.gates * rule.hidden}, weights));
+    ASSIGN_OR_RETURN(PackedGates recalled, PackedGates::Of(r, std::move(apart), weights));
+    return std::make_unique<RecurrentStep>(cell, rule, sizes, std::move(taken), std::move(recalled));
   };
 }
 
