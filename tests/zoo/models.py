@@ -106,7 +106,8 @@ def hachi_answers(hachi, folder, outputs, inputs, precisions):
 
         return [joined([answer(model, feed) for feed in inputs]) for model in precisions]
     finally:
-        server.stop()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a load that goes on; it was killed
+            server.stop()
 
 
 def worst_error(right, found):
