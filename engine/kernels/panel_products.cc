@@ -18,32 +18,42 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // kRows vectors of x by kPanels panels of w: sums stay in registers, every weight is loaded once.
 template <int64_t kRows, int64_t kPanels>
-void Tile(const float* x, int64_t x_stride, const float* w, int64_t w_stride, int64_t depth, int64_t columns,
-          float* out, int64_t out_stride) {
+void Tile(const float* x, int64_t x_stride, const float* w, int64_t depth, int64_t columns, float* out,
+          int64_t out_stride) {
   const hn::CappedTag<float, PanelMatrix::kPanel> d;
   using V = hn::Vec<decltype(d)>;
   // Vectors of a panel: more than one where registers are shorter.
   constexpr int64_t kMostLanes = HWY_MAX_BYTES / sizeof(float) < 16 ? HWY_MAX_BYTES / sizeof(float) : 16;
-  constexpr int64_t kVectors = kPanels * PanelMatrix::kPanel / kMostLanes;
+  constexpr int64_t kInPanel = PanelMatrix::kPanel / kMostLanes, kVectors = kPanels * kInPanel;
   V sums[kRows][kVectors];
-  for (auto& row : sums)
-    for (V& sum : row) sum = hn::Zero(d);
+#pragma GCC unroll 4
+  for (int64_t r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < kVectors; ++v) sums[r][v] = hn::Zero(d);
   for (int64_t k = 0; k < depth; ++k) {
-    const float* weights = w + k * w_stride;
+    const float* weights = w + k * PanelMatrix::kPanel;
     V loaded[kVectors];
-    for (int64_t v = 0; v < kVectors; ++v) loaded[v] = hn::Load(d, weights + v * kMostLanes);
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < kVectors; ++v)
+      loaded[v] =
+          hn::Load(d, weights + v / kInPanel * depth * PanelMatrix::kPanel + v % kInPanel * kMostLanes);
+#pragma GCC unroll 4
     for (int64_t r = 0; r < kRows; ++r) {
       const V element = hn::Set(d, x[r * x_stride + k]);
+#pragma GCC unroll 8
       for (int64_t v = 0; v < kVectors; ++v) sums[r][v] = hn::MulAdd(element, loaded[v], sums[r][v]);
     }
   }
   alignas(64) float last[kPanels * PanelMatrix::kPanel];
+#pragma GCC unroll 4
   for (int64_t r = 0; r < kRows; ++r) {
     float* to = out + r * out_stride;
     if (columns == kPanels * PanelMatrix::kPanel) {
+#pragma GCC unroll 8
       for (int64_t v = 0; v < kVectors; ++v)
         hn::StoreU(hn::Add(hn::LoadU(d, to + v * kMostLanes), sums[r][v]), d, to + v * kMostLanes);
     } else {
+#pragma GCC unroll 8
       for (int64_t v = 0; v < kVectors; ++v) hn::Store(sums[r][v], d, last + v * kMostLanes);
       for (int64_t c = 0; c < columns; ++c) to[c] += last[c];
     }
@@ -51,15 +61,12 @@ void Tile(const float* x, int64_t x_stride, const float* w, int64_t w_stride, in
 }
 
 template <int64_t kPanels>
-void Panels(const RowMatrix& x, const float* w, int64_t w_stride, int64_t columns, float* out,
-            int64_t out_stride) {
+void Panels(const RowMatrix& x, const float* w, int64_t columns, float* out, int64_t out_stride) {
   int64_t r = 0;
   for (; r + 4 <= x.rows; r += 4)
-    Tile<4, kPanels>(x.data + r * x.stride, x.stride, w, w_stride, x.depth, columns, out + r * out_stride,
-                     out_stride);
+    Tile<4, kPanels>(x.data + r * x.stride, x.stride, w, x.depth, columns, out + r * out_stride, out_stride);
   for (; r < x.rows; ++r)
-    Tile<1, kPanels>(x.data + r * x.stride, x.stride, w, w_stride, x.depth, columns, out + r * out_stride,
-                     out_stride);
+    Tile<1, kPanels>(x.data + r * x.stride, x.stride, w, x.depth, columns, out + r * out_stride, out_stride);
 }
 
 constexpr int64_t kWide = HWY_MAX_BYTES >= 64 ? 4 : 1;  // panels that four rows' registers hold
@@ -67,16 +74,15 @@ constexpr int64_t kWide = HWY_MAX_BYTES >= 64 ? 4 : 1;  // panels that four rows
 // Panels `begin` to `end`.
 void Products(const RowMatrix& x, const PanelMatrix& w, int64_t begin, int64_t end, float* out,
               int64_t out_stride) {
-  const int64_t stride = PanelMatrix::Padded(w.columns);
   for (int64_t p = begin; p < end;) {
     const int64_t first = p * PanelMatrix::kPanel;
     if (p + kWide <= end) {
-      Panels<kWide>(x, w.data + first, stride,
+      Panels<kWide>(x, w.data + first * w.depth,
                     std::min<int64_t>(w.columns - first, kWide * PanelMatrix::kPanel), out + first,
                     out_stride);
       p += kWide;
     } else {
-      Panels<1>(x, w.data + first, stride, std::min<int64_t>(w.columns - first, PanelMatrix::kPanel),
+      Panels<1>(x, w.data + first * w.depth, std::min<int64_t>(w.columns - first, PanelMatrix::kPanel),
                 out + first, out_stride);
       ++p;
     }
@@ -95,11 +101,12 @@ HWY_EXPORT(Products);
 }  // namespace
 
 void PackPanels(std::span<const float> weights, int64_t columns, int64_t depth, std::span<float> packed) {
-  const int64_t stride = PanelMatrix::Padded(columns);
-  std::ranges::fill(packed, 0.0f);
-  for (int64_t c = 0; c < columns; ++c)
+  constexpr int64_t kPanel = PanelMatrix::kPanel;
+  for (int64_t first = 0; first < columns; first += kPanel)
     for (int64_t k = 0; k < depth; ++k)
-      packed[static_cast<size_t>(k * stride + c)] = weights[static_cast<size_t>(c * depth + k)];
+      for (int64_t c = first; c < first + kPanel; ++c)
+        packed[static_cast<size_t>(first * depth + k * kPanel + c - first)] =
+            c < columns ? weights[static_cast<size_t>(c * depth + k)] : 0.0f;
 }
 
 void AddPanelProducts(const RowMatrix& x, const PanelMatrix& w, float* out, int64_t out_stride) {

@@ -12,7 +12,8 @@ struct RowMatrix {
   int64_t rows, depth, stride;
 };
 
-// A matrix of weights for AddPanelProducts: [depth, columns] with columns padded to whole panels by zeros.
+// A matrix of weights for AddPanelProducts: panels of sixteen columns, each [depth, 16], one behind the
+// other; the last is padded by zeros.
 struct PanelMatrix {
   const float* data;
   int64_t depth, columns;  // as they are without padding

@@ -276,6 +276,10 @@ absl::Status LoadedModel::MakeTrialPlans() {
   for (const int64_t size : kTrialSizes) {
     Bindings trial;
     for (const std::string& symbol : symbols_) trial[symbol] = std::min(size, Largest(symbol).value_or(size));
+    // What stands first counts rows, mostly, also where they are not proven independent.
+    for (const Value* input : compiled_.graph.inputs())
+      if (input->rank() > 1 && !compiled_.rows && trial.contains(input->dims->front().ToText()))
+        trial[input->dims->front().ToText()] = 1;
     const auto padded = Pad(trial);
     RETURN_IF_ERROR(padded.status());
     const auto set = SetFor(*padded);
