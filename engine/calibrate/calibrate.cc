@@ -13,6 +13,7 @@
 #include "engine/onnx/import.h"
 #include "engine/ops/index_range.h"
 #include "engine/ops/quantized.h"
+#include "engine/passes/infer_graph.h"
 #include "engine/passes/pass.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/runner.h"
@@ -44,33 +45,76 @@ class Calibrator {
   absl::StatusOr<CalibrationTable> Run() {
     ASSIGN_OR_RETURN(ImportedModel imported, ImportOnnx(options_.model, /*want_sha256=*/true, IsOp));
     RETURN_IF_ERROR(CheckInputs(imported.graph, options_.inputs));
-    ASSIGN_OR_RETURN(PreparedGraph prepared, PrepareGraph(imported.graph, {}));
-    graph_ = std::move(prepared.graph);
-    rows_ = std::move(prepared.rows);
-    for (const auto& [name, value] : graph_.values())
-      if (!value->is_constant() && value->dtype == DType::kF32) observed_.insert(name);
-    RETURN_IF_ERROR(RunPasses(graph_, ObservePasses(), {}));
-    MakeForms();
+    auto prepared = PrepareGraph(imported.graph, {});
+    // Else each sample says what the graph is.
+    const bool by_sample = !prepared.ok();
+    std::set<size_t> deciding;
+    if (by_sample) {
+      Graph trial = imported.graph.Clone();
+      ASSIGN_OR_RETURN(deciding, DecidingInputs(trial));
+    } else {
+      RETURN_IF_ERROR(Adopt(*std::move(prepared)));
+    }
     table_.emplace(CalibrationTable::Header{.model_sha256 = imported.sha256,
                                             .data_tag = options_.data_tag,
                                             .samples = 0,
                                             .tool_version = options_.tool_version});
 
     std::vector<std::string> names;
-    for (const Value* input : graph_.inputs()) names.push_back(input->name);
+    for (const Value* input : imported.graph.inputs()) names.push_back(input->name);
     ASSIGN_OR_RETURN(const SampleSet samples, SampleSet::Open(options_.data, names));
     for (size_t i = 0; i < samples.size(); ++i) {
       ASSIGN_OR_RETURN(const Sample sample, samples.Read(i));
-      RETURN_IF_ERROR(
-          WithContext(RunSample(sample), absl::StrCat("sample '", samples.PathOf(i).string(), "'")));
+      const std::string what = absl::StrCat("sample '", samples.PathOf(i).string(), "'");
+      if (by_sample) RETURN_IF_ERROR(WithContext(PrepareFor(imported.graph, deciding, sample), what));
+      RETURN_IF_ERROR(WithContext(RunSample(sample), what));
       if (options_.progress) options_.progress(i + 1, samples.size());
     }
     return *std::move(table_);
   }
 
  private:
+  // Calibrates with this graph from now on.
+  absl::Status Adopt(PreparedGraph prepared) {
+    graph_ = std::move(prepared.graph);
+    rows_ = std::move(prepared.rows);
+    plans_.clear();
+    weights_ = std::make_unique<WeightCache>();
+    for (const auto& [name, value] : graph_.values())
+      if (!value->is_constant() && value->dtype == DType::kF32) observed_.insert(name);
+    RETURN_IF_ERROR(RunPasses(graph_, ObservePasses(), {}));
+    MakeForms();
+    return absl::OkStatus();
+  }
+
+  // Adopts the graph that a sample's shapes and deciding values make, unless it is there already.
+  absl::Status PrepareFor(const Graph& imported, const std::set<size_t>& deciding, const Sample& sample) {
+    std::vector<Shape> shapes;
+    std::vector<std::vector<std::byte>> values;
+    for (size_t i = 0; i < imported.inputs().size(); ++i) {
+      const Value& input = *imported.inputs()[i];
+      const auto tensor = sample.find(input.name);
+      if (tensor == sample.end())
+        return absl::InvalidArgumentError(absl::StrCat("has no input '", input.name, "', expected one"));
+      const bool as_model_takes_it = tensor->second.dtype() == input.dtype;
+      shapes.push_back(as_model_takes_it
+                           ? tensor->second.shape()
+                           : FromClient(tensor->second.shape(), OptionsOf(input, options_.inputs)));
+      values.emplace_back();
+      if (deciding.contains(i) && as_model_takes_it)
+        values.back().assign(tensor->second.bytes().begin(), tensor->second.bytes().end());
+    }
+    std::pair key(shapes, values);
+    if (prepared_for_ == key) return absl::OkStatus();
+    ASSIGN_OR_RETURN(PreparedGraph prepared, PrepareGraphFor(imported, shapes, values));
+    prepared_for_ = std::move(key);
+    return Adopt(std::move(prepared));
+  }
+
   // The ways in which a sample may hold each input: as the model takes it, or as clients send it.
   void MakeForms() {
+    forms_.clear();
+    ranges_.clear();
     for (const Value* input : graph_.inputs()) {
       std::vector<InputOptions>& forms = forms_.emplace_back();
       forms.push_back({.dtype = input->dtype});
@@ -146,7 +190,7 @@ class Calibrator {
     if (plans_.size() >= kMaxPlans) plans_.clear();
     std::shared_ptr<const Plan>& plan = plans_[bindings];
     if (plan == nullptr) {
-      ASSIGN_OR_RETURN(plan, Plan::Create(graph_, bindings, weights_));
+      ASSIGN_OR_RETURN(plan, Plan::Create(graph_, bindings, *weights_));
     }
     BoundPlan& bound = runner_.Bind(plan);
     for (size_t i = 0; i < inputs.size(); ++i) {
@@ -181,7 +225,10 @@ class Calibrator {
   std::vector<std::vector<InputOptions>> forms_;     // of each input
   std::vector<std::optional<IntegerRange>> ranges_;  // likewise
   std::optional<CalibrationTable> table_;
-  WeightCache weights_;
+  std::unique_ptr<WeightCache> weights_;  // of the graph's constants
+  std::optional<std::pair<std::vector<Shape>, std::vector<std::vector<std::byte>>>>
+      prepared_for_;  // shapes and deciding values of the sample that the graph is for; nullopt: it is for
+                      // all
   std::map<Bindings, std::shared_ptr<const Plan>> plans_;
   PlanRunner runner_;
 };

@@ -1,5 +1,7 @@
 #include "engine/run/prepare.h"
 
+#include <algorithm>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -61,6 +63,22 @@ absl::StatusOr<PreparedGraph> PrepareGraph(const Graph& imported, const PassOpti
   BindBatchToOne(one.graph);
   if (!RunPasses(one.graph, PreparePasses(), options).ok()) return prepared;
   return one;
+}
+
+absl::StatusOr<PreparedGraph> PrepareGraphFor(const Graph& imported, std::span<const Shape> shapes,
+                                              std::span<const std::vector<std::byte>> values) {
+  Graph graph = imported.Clone();
+  for (size_t i = 0; i < graph.inputs().size(); ++i) {
+    Value* input = graph.inputs()[i];
+    input->dims = SymbolicShape(shapes[i].begin(), shapes[i].end());
+    if (values[i].empty()) continue;
+    auto tensor = std::make_shared<Tensor>(input->dtype, shapes[i]);
+    std::ranges::copy(values[i], tensor->bytes().begin());
+    Value* constant =
+        graph.AddConstant(graph.UniqueValueName(absl::StrCat(input->name, "_given")), std::move(tensor));
+    graph.ReplaceUses(input, constant);
+  }
+  return PrepareGraph(graph, {});
 }
 
 }  // namespace hachi

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
@@ -19,5 +22,10 @@ struct PreparedGraph {
 // Prepares the graph as rows that may run together, where that is proven; else as whole tensors, whose batch
 // axes are free dimensions like others, or 1 where exporters have baked that in.
 absl::StatusOr<PreparedGraph> PrepareGraph(const Graph& imported, const PassOptions& options);
+
+// Prepares the graph for one request: its inputs have these shapes, in the model's order of axes, and those
+// for which there are bytes hold them.
+absl::StatusOr<PreparedGraph> PrepareGraphFor(const Graph& imported, std::span<const Shape> shapes,
+                                              std::span<const std::vector<std::byte>> values);
 
 }  // namespace hachi

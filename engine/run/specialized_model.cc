@@ -1,7 +1,6 @@
 #include "engine/run/specialized_model.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -154,19 +153,9 @@ std::shared_ptr<const RowShapes> SpecializedModel::ShapesFor(const std::shared_p
 }
 
 absl::StatusOr<std::shared_ptr<SpecializedModel::Special>> SpecializedModel::Prepare(Key key) const {
-  Graph graph = spec_.imported.Clone();
-  for (size_t i = 0; i < graph.inputs().size(); ++i) {
-    Value* input = graph.inputs()[i];
-    const Shape shape = FromClient(key.shapes[i], spec_.inputs[i]);
-    input->dims = SymbolicShape(shape.begin(), shape.end());
-    if (!spec_.deciding.contains(i)) continue;
-    auto tensor = std::make_shared<Tensor>(input->dtype, shape);
-    std::memcpy(tensor->bytes().data(), key.values[i].data(), key.values[i].size());
-    Value* constant =
-        graph.AddConstant(graph.UniqueValueName(absl::StrCat(input->name, "_given")), std::move(tensor));
-    graph.ReplaceUses(input, constant);
-  }
-  ASSIGN_OR_RETURN(PreparedGraph prepared, PrepareGraph(graph, {}));
+  std::vector<Shape> shapes;
+  for (size_t i = 0; i < key.shapes.size(); ++i) shapes.push_back(FromClient(key.shapes[i], spec_.inputs[i]));
+  ASSIGN_OR_RETURN(PreparedGraph prepared, PrepareGraphFor(spec_.imported, shapes, key.values));
   for (const auto& node : prepared.graph.nodes())
     for (const Value* output : node->outputs) {
       const auto count = CountOf(*output->dims).constant();

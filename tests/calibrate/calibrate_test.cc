@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "engine/samples/tensor_file.h"
+#include "tests/onnx/model_builder.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -97,6 +98,36 @@ TEST(CalibrateTest, MissingDataAndUnknownInputsAreErrors) {
   CalibrateOptions options = Digits(kSamples);
   options.inputs["picture"] = {};
   EXPECT_THAT(Calibrate(options), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'picture'")));
+}
+
+TEST(CalibrateTest, SamplesMayDecideWhichBranchTheModelTakes) {
+  ModelBuilder builder;
+  builder.Input("x", {"A", "B"});
+  builder.Output("y");
+  builder.Int64s("two", {2});
+  SetInt(builder.Node("Shape", {"x"}, {"columns"}), "start", 1);
+  builder.Node("Equal", {"columns", "two"}, {"c"});
+  auto* node = builder.Node("If", {"c"}, {"y"}, "if");
+  for (const auto& [branch, op] : {std::pair("then_branch", "Relu"), std::pair("else_branch", "Neg")}) {
+    auto* graph = AddAttr(node, branch, onnx::AttributeProto::GRAPH)->mutable_g();
+    graph->set_name(branch);
+    auto* inner = graph->add_node();
+    inner->set_op_type(op);
+    inner->add_input("x");
+    inner->add_output(op);
+    graph->add_output()->set_name(op);
+  }
+  TempDir model, data;
+  for (const int64_t columns : {2, 3}) {
+    const Tensor x(DType::kF32, {1, columns});
+    ASSERT_OK(WriteNpy(data.path() / (std::to_string(columns) + ".npy"), x.view()));
+  }
+  const auto table = Calibrate({.model = model.Write("model.onnx", builder.Bytes()), .data = data.path()});
+  ASSERT_OK(table);
+  EXPECT_EQ(table->header().samples, 2);
+  EXPECT_EQ(table->tensors().at("x").stats.count(), 5);
+  EXPECT_EQ(table->tensors().at("Relu").stats.count(), 2);
+  EXPECT_EQ(table->tensors().at("Neg").stats.count(), 3);
 }
 
 }  // namespace

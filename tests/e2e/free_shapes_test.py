@@ -20,7 +20,7 @@ from daemon import Daemon
 
 REQUESTS = int(os.environ.get("REQUESTS", "4000"))
 CLIENTS = 8
-PLAN_BYTES = 4 << 20
+PLAN_BYTES = 6 << 20  # of eight shapes in use, with plans for several batches each, and some more
 RANDOM = np.random.default_rng(1)
 
 
