@@ -74,6 +74,7 @@ class Compiler {
     SpecializedModel::Spec spec;
     spec.deciding = *std::move(deciding);
     spec.info = compiled_.info;
+    spec.info.isa = std::string(NameOf(compiled_.plan_options.isa));
     spec.plan_bytes = options_.plan_bytes;
     spec.signature.batched = false;
     spec.signature.why_not_batched = std::string(status.message());

@@ -35,7 +35,7 @@ constexpr int kProfiledRuns = 50;  // at most; fewer where they would take longe
 
 struct Arguments {
   std::string model;
-  std::vector<std::string> precisions = {"auto"}, shapes;
+  std::vector<std::string> precisions = {"auto"}, shapes, values;
   int64_t batch = 1;
   int instances = 0;  // 0: as many as the CPU budget has room for
   int threads = 1;
@@ -123,7 +123,7 @@ absl::StatusOr<Candidate> Load(const Arguments& arguments, LoadOptions options, 
   candidate.load_seconds = Seconds(Clock::now() - start).count();
   candidate.resident_bytes = resident_without_models + ResidentBytes() - resident_before;
   candidate.model = *std::move(model);
-  ASSIGN_OR_RETURN(candidate.shapes, ShapesOf(*candidate.model, arguments.shapes));
+  ASSIGN_OR_RETURN(candidate.shapes, ShapesOf(*candidate.model, arguments.shapes, arguments.values));
   RETURN_IF_ERROR(candidate.model->MakePlans(*candidate.shapes->plans, arguments.batch));
   return candidate;
 }
@@ -310,6 +310,9 @@ std::function<absl::Status()> Add(CLI::App& app) {
       ->check(CLI::IsMember(PrecisionWords()));
   app.add_option("--shape", arguments->shapes,
                  "NAME=1,3,640,480: the shape of an input with free dimensions; may be repeated");
+  app.add_option(
+      "--value", arguments->values,
+      "NAME=16000: the elements of an input that decides what the model computes; may be repeated");
   app.add_option("--batch", arguments->batch, "Rows a run")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();

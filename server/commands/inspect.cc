@@ -21,7 +21,7 @@ namespace {
 
 struct Arguments {
   std::string model, precision, why, use_decisions;
-  std::vector<std::string> skip_passes, shapes;
+  std::vector<std::string> skip_passes, shapes, values;
   int64_t batch = 1;
   int threads = 1;
   bool cpu = false, json = false, plan = false, passes = false, decisions = false;
@@ -184,7 +184,7 @@ absl::Status Run(const Arguments& arguments) {
   }
   const Model& model = **loaded;
   const int64_t rows = model.signature().batched ? arguments.batch : 1;
-  ASSIGN_OR_RETURN(const auto shapes, ShapesOf(model, arguments.shapes));
+  ASSIGN_OR_RETURN(const auto shapes, ShapesOf(model, arguments.shapes, arguments.values));
   RETURN_IF_ERROR(model.MakePlans(*shapes->plans, rows));
   ASSIGN_OR_RETURN(const std::vector<StepFacts> steps, model.Steps(shapes.get(), rows));
   ASSIGN_OR_RETURN(const std::string plan, model.PlanText(shapes.get(), rows));
@@ -214,6 +214,9 @@ std::function<absl::Status()> Add(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--shape", arguments->shapes,
                  "NAME=1,3,640,480: the shape of an input with free dimensions; may be repeated");
+  app.add_option(
+      "--value", arguments->values,
+      "NAME=16000: the elements of an input that decides what the model computes; may be repeated");
   app.add_option("--threads", arguments->threads, "Of the team that the plan is for")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <system_error>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "config/model_config.h"
 #include "engine/base/status_macros.h"
+#include "engine/tensor/tensor.h"
 #include "server/commands/shapes.h"
 #include "server/models/load_options.h"
 
@@ -30,9 +33,41 @@ std::vector<std::string> PrecisionWords() {
   return words;
 }
 
+namespace {
+
+// The elements of each input as clients would send them, by the inputs' places; nothing where none are given.
+absl::StatusOr<std::vector<std::vector<std::byte>>> ParseValues(const Signature& signature,
+                                                                std::span<const std::string> arguments) {
+  std::vector<std::vector<std::byte>> values(signature.inputs.size());
+  for (const std::string& argument : arguments) {
+    const size_t equals = argument.rfind('=');
+    const auto input =
+        std::ranges::find(signature.inputs, argument.substr(0, equals), &TensorSignature::name);
+    const absl::Status invalid = absl::InvalidArgumentError(absl::StrCat(
+        "--value: '", argument, "', expected NAME=16000 with the elements of an input that decides"));
+    if (equals == std::string::npos || input == signature.inputs.end() || !input->decides) return invalid;
+    std::vector<std::byte>& bytes = values[static_cast<size_t>(input - signature.inputs.begin())];
+    for (const auto& text : absl::StrSplit(argument.substr(equals + 1), ',')) {
+      double number = 0;
+      if (!absl::SimpleAtod(text, &number)) return invalid;
+      const bool written = VisitDType(input->dtype, [&](auto zero) {
+        const auto element = static_cast<decltype(zero)>(number);
+        const auto* from = reinterpret_cast<const std::byte*>(&element);
+        bytes.insert(bytes.end(), from, from + sizeof element);
+      });
+      if (!written) return invalid;
+    }
+  }
+  return values;
+}
+
+}  // namespace
+
 absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOf(const Model& model,
-                                                          std::span<const std::string> shapes) {
+                                                          std::span<const std::string> shapes,
+                                                          std::span<const std::string> values) {
   const Signature& signature = model.signature();
+  ASSIGN_OR_RETURN(const auto deciding, ParseValues(signature, values));
   ASSIGN_OR_RETURN(const auto given, ParseShapes(shapes));
   std::vector<std::vector<int64_t>> rows;
   for (const TensorSignature& input : signature.inputs) {
@@ -52,7 +87,15 @@ absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOf(const Model& model,
   for (const auto& [name, shape] : given)
     if (std::ranges::count(signature.inputs, name, &TensorSignature::name) == 0)
       return absl::InvalidArgumentError(absl::StrCat("--shape: '", name, "', expected the name of an input"));
-  return model.ShapesOf(rows, {});
+  std::vector<InputChunks> chunks;
+  for (size_t i = 0; i < deciding.size(); ++i) {
+    if (signature.inputs[i].decides && deciding[i].empty())
+      return absl::InvalidArgumentError(absl::StrCat("input '", signature.inputs[i].name,
+                                                     "' decides what the model computes, expected --value ",
+                                                     signature.inputs[i].name, "=..."));
+    chunks.push_back({deciding[i]});
+  }
+  return model.ShapesOf(rows, chunks);
 }
 
 }  // namespace hachi::server

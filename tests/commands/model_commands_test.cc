@@ -7,6 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "engine/base/file.h"
 #include "tests/commands/run_hachi.h"
+#include "tests/onnx/model_builder.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -75,6 +76,28 @@ TEST(InspectCommandTest, WhyPrintsEveryKernelsAnswer) {
   EXPECT_THAT(answers, ContainsRegex("onednn +takes it"));
   EXPECT_THAT(Hachi({"inspect", kDigits, "--why", "nobody"}).error,
               HasSubstr("'nobody' is no step of the plan"));
+}
+
+// y = reshape(x, s), s being an input of two integers.
+std::string ModelOfDecidingInput(const TempDir& dir) {
+  ModelBuilder builder;
+  builder.Input("x", {"A", "B"});
+  builder.Input("s", {"2"}, onnx::TensorProto::INT64);
+  builder.Output("y");
+  builder.Node("Reshape", {"x", "s"}, {"y"}, "reshape");
+  return dir.Write("model.onnx", builder.Bytes());
+}
+
+TEST(InspectCommandTest, InputsThatDecideAreGivenTheirValues) {
+  const TempDir dir;
+  const std::string model = ModelOfDecidingInput(dir);
+  const Outcome outcome = Hachi({"inspect", model, "--shape", "x=2,3", "--value", "s=3,2"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.error;
+  EXPECT_THAT(outcome.out, ContainsRegex("reshape +Reshape +\\[3,2\\]"));
+  EXPECT_THAT(Hachi({"inspect", model, "--shape", "x=2,3"}).error,
+              HasSubstr("input 's' decides what the model computes, expected --value s="));
+  EXPECT_THAT(Hachi({"inspect", model, "--shape", "x=2,3", "--value", "x=1"}).error,
+              HasSubstr("--value: 'x=1', expected NAME=16000"));
 }
 
 TEST(InspectCommandTest, PassesAreShownAndSkipped) {
