@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <optional>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 
 namespace hachi {
@@ -65,7 +67,91 @@ class Prover {
     return found == axes_.end() ? RowAxis() : RowAxis(found->second);
   }
 
+  // A value whose elements are the numbers of their rows, counted along `axis`; where `component` is set, its
+  // last axis holds tuples, of which that component is.
+  struct RowNumbers {
+    size_t axis;
+    std::optional<size_t> component;
+  };
+
+  // Row numbers change with the batch that a row rides in, and are good for one thing: to pick the row itself
+  // out of what holds rows (transformers mask attention so). True: the node makes row numbers, or picks by
+  // them.
+  absl::StatusOr<bool> VisitRowNumbers(const Node& node) {
+    if (node.op == "Range") return VisitRange(node);
+    const auto numbers_of = [&](const Value* value) {
+      const auto found = value == nullptr ? numbers_.end() : numbers_.find(value);
+      return found == numbers_.end() ? std::nullopt : std::optional(found->second);
+    };
+    std::optional<RowNumbers> numbers;
+    size_t place = 0;  // of the input that has them
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const auto own = numbers_of(node.inputs[i]);
+      if (own && numbers) return absl::UnimplementedError("computes with two inputs that number rows");
+      if (own) numbers = own, place = i;
+    }
+    if (!numbers) return false;
+    if (node.op == "Gather" && place == 1) return PickRows(node, *numbers, !numbers->component);
+    if (node.op == "GatherND" && place == 1) {
+      ASSIGN_OR_RETURN(const int64_t batch, node.Int("batch_dims", 0));
+      return PickRows(node, *numbers, numbers->component == size_t{0} && batch == 0);
+    }
+    if (node.op == "Concat") return JoinNumbers(node, *numbers, place);
+    static constexpr std::string_view kCopies[] = {"Cast",    "Expand",    "Identity", "Reshape",
+                                                   "Squeeze", "Transpose", "Unsqueeze"};
+    if (place == 0 && !numbers->component && std::ranges::find(kCopies, node.op) != std::end(kCopies)) {
+      std::vector<RowAxis> inputs(node.inputs.size());
+      inputs[0] = numbers->axis;
+      ASSIGN_OR_RETURN(const RowAxis axis, FindOp(node.op)->rows({node, inputs, rows_}));
+      RETURN_IF_ERROR(CheckDims(*node.output(), axis));
+      if (axis) numbers_[node.output()] = {*axis, std::nullopt};
+      if (axis) return true;
+    }
+    return absl::UnimplementedError("computes with the numbers of rows");
+  }
+
+  // From 0 to before the number of rows.
+  absl::StatusOr<bool> VisitRange(const Node& node) {
+    const auto is = [&](size_t i, const Dim& dim) {
+      return ContentOf(*node.inputs[i]) == SymbolicShape{dim};
+    };
+    if (!is(0, Dim(0)) || !is(1, rows_) || !is(2, Dim(1))) return false;
+    numbers_[node.output()] = {0, std::nullopt};
+    return true;
+  }
+
+  // The data's axis 0 has one element a row, and the indices pick the row's own.
+  absl::StatusOr<bool> PickRows(const Node& node, const RowNumbers& numbers, bool by_number) {
+    const Value* data = node.inputs[0];
+    ASSIGN_OR_RETURN(const int64_t axis, node.Int("axis", 0));
+    if (!by_number || axis != 0 || AxisOf(data) != RowAxis(0) || data->dims->front() != rows_)
+      return absl::UnimplementedError("picks by the numbers of rows what does not hold them in axis 0");
+    RETURN_IF_ERROR(CheckDims(*node.output(), numbers.axis));
+    axes_[node.output()] = numbers.axis;
+    return true;
+  }
+
+  // Tuples of a row number and what is any row's own.
+  absl::StatusOr<bool> JoinNumbers(const Node& node, const RowNumbers& numbers, size_t place) {
+    ASSIGN_OR_RETURN(const int64_t written, node.Int("axis", 0));
+    const auto rank = static_cast<int64_t>(node.output()->rank());
+    const bool last = written == -1 || written == rank - 1;
+    size_t component = 0;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const RowAxis other = AxisOf(node.inputs[i]);
+      const bool one = node.inputs[i]->dims->back() == Dim(1);
+      if (!last || !one || numbers.component || (other && *other != numbers.axis) ||
+          counts_.contains(node.inputs[i]))
+        return absl::UnimplementedError("joins the numbers of rows with what is no tuple of indices");
+      if (i < place) ++component;
+    }
+    numbers_[node.output()] = {numbers.axis, component};
+    return true;
+  }
+
   absl::Status Visit(const Node& node) {
+    ASSIGN_OR_RETURN(const bool of_numbers, VisitRowNumbers(node));
+    if (of_numbers) return absl::OkStatus();
     // What inference knows of elements says all of them.
     std::vector<size_t> outputs;
     for (size_t i = 0; i < node.outputs.size(); ++i) {
@@ -105,6 +191,7 @@ class Prover {
   const Dim& rows_;
   RowAxes axes_;
   std::unordered_set<const Value*> counts_;  // elements say how many rows there are
+  std::unordered_map<const Value*, RowNumbers> numbers_;
 };
 
 }  // namespace

@@ -42,6 +42,42 @@ TEST(RowIndependenceTest, ElementsKeepTheirRowsAndBroadcastParametersAreEveryone
       "a:0 y:0");
 }
 
+// x[row, column] for each row and column, as transformers read their masks; `tail` picks by rows3 and
+// columns3.
+std::string ProveMask(const std::string& tail) {
+  return ProveOf("f32[N,L]", R"(
+  const zero: s64[] = 0
+  const one: s64[] = 1
+  const i0: s64[1] = 0
+  const i1: s64[1] = 1
+  const i2: s64[1] = 2
+  s: Shape(x) -> s: s64[?]
+  gn: Gather(s, zero) -> n: s64[?]
+  gl: Gather(s, one) -> l: s64[?]
+  rn: Range(zero, n, one) -> rows: s64[?]
+  rl: Range(zero, l, one) -> columns: s64[?]
+  ur: Unsqueeze(rows, i1) -> rows1: s64[?]
+  uc: Unsqueeze(columns, i0) -> columns1: s64[?]
+  er: Expand(rows1, s) -> rows2: s64[?]
+  ec: Expand(columns1, s) -> columns2: s64[?]
+  vr: Unsqueeze(rows2, i2) -> rows3: s64[?]
+  vc: Unsqueeze(columns2, i2) -> columns3: s64[?]
+  )" + tail);
+}
+
+TEST(RowIndependenceTest, RowsPickedByTheirOwnNumberStayApart) {
+  EXPECT_THAT(ProveMask("c: Concat(rows3, columns3) {axis=-1} -> i: s64[?]\n n: GatherND(x, i) -> y: f32[?]"),
+              testing::EndsWith("y:0"));
+  EXPECT_THAT(ProveMask("n: Gather(x, rows) -> y: f32[?]"), testing::EndsWith("y:0"));
+}
+
+TEST(RowIndependenceTest, NumbersOfRowsAreGoodForNothingElse) {
+  EXPECT_THAT(ProveMask("c: Cast(rows1) {to=1} -> f: f32[?]\n n: Add(x, f) -> y: f32[?]"),
+              HasSubstr("node 'n' (Add): computes with the numbers of rows"));
+  EXPECT_THAT(ProveMask("c: Concat(columns3, rows3) {axis=-1} -> i: s64[?]\n n: GatherND(x, i) -> y: f32[?]"),
+              HasSubstr("picks by the numbers of rows what does not hold them in axis 0"));
+}
+
 TEST(RowIndependenceTest, RowsThatMeetInTwoAxesMix) {
   EXPECT_EQ(
       ProveOf("f32[N]", "const s: s64[2] = -1 1\n r: Reshape(x, s) -> a: f32[?]\n n: Sub(a, x) -> y: f32[?]"),
