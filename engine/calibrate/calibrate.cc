@@ -101,12 +101,16 @@ class Calibrator {
                            ? tensor->second.shape()
                            : FromClient(tensor->second.shape(), OptionsOf(input, options_.inputs)));
       values.emplace_back();
-      if (deciding.contains(i) && as_model_takes_it)
+      if (deciding.contains(i) && !as_model_takes_it)
+        return absl::InvalidArgumentError(absl::StrCat("input '", input.name, "' is ",
+                                                       std::string(NameOf(tensor->second.dtype())),
+                                                       ", expected ", std::string(NameOf(input.dtype))));
+      if (deciding.contains(i))
         values.back().assign(tensor->second.bytes().begin(), tensor->second.bytes().end());
     }
     std::pair key(shapes, values);
     if (prepared_for_ == key) return absl::OkStatus();
-    ASSIGN_OR_RETURN(PreparedGraph prepared, PrepareGraphFor(imported, shapes, values));
+    ASSIGN_OR_RETURN(PreparedGraph prepared, PrepareGraphFor(imported, shapes, deciding, values));
     prepared_for_ = std::move(key);
     return Adopt(std::move(prepared));
   }

@@ -99,7 +99,10 @@ absl::Status Infer(const Arithmetic& arithmetic, Node& node) {
   }
   const Value& first = *node.inputs[0];
   RETURN_IF_ERROR(SetOutput(node, IsReal(first) ? RealType(*node.outputs[0]) : first.dtype, std::move(dims)));
-  if (arithmetic.content != nullptr) node.outputs[0]->content = CombineContents(node, arithmetic.content);
+  node.outputs[0]->content.reset();
+  // Real quotients are not rounded as integers' are: of real numbers none is followed.
+  if (arithmetic.content != nullptr && !IsReal(first))
+    node.outputs[0]->content = CombineContents(node, arithmetic.content);
   return absl::OkStatus();
 }
 

@@ -61,7 +61,7 @@ absl::Status Infer(Node& node) {
         absl::StrCat("casts ", std::string(NameOf(input.dtype)), " with a scale, expected none"));
   ASSIGN_OR_RETURN(const DType to, TypeOf(node));
   RETURN_IF_ERROR(SetOutput(node, to, *input.dims));
-  const bool keeps_integers = to == DType::kS64 || to == DType::kS32;
+  const bool keeps_integers = to == DType::kS64 || to == DType::kS32 || to == DType::kF32;
   node.outputs[0]->content = keeps_integers ? ContentOf(input) : std::nullopt;
   return absl::OkStatus();
 }

@@ -22,12 +22,21 @@ std::optional<double> NumberOf(const Value& value) {
   return static_cast<double>(RealAt(value.constant->view(), 0, std::nullopt));
 }
 
+// A scalar as a dimension: what inference knows of it, or a constant without a fraction.
+std::optional<Dim> WholeNumberOf(const Value& value) {
+  if (const auto content = ContentOf(value))
+    return content->size() == 1 ? std::optional((*content)[0]) : std::nullopt;
+  const auto number = NumberOf(value);
+  if (!number || *number != std::floor(*number) || std::abs(*number) > 1e15) return std::nullopt;
+  return Dim(static_cast<int64_t>(*number));
+}
+
 absl::StatusOr<Dim> LengthOf(const Node& node) {
-  const auto start = ContentOf(*node.inputs[0]), limit = ContentOf(*node.inputs[1]),
-             delta = ContentOf(*node.inputs[2]);
-  if (start && limit && delta && start->size() == 1 && limit->size() == 1 && delta->size() == 1) {
-    const auto step = (*delta)[0].constant();
-    const Dim reach = (*limit)[0] - (*start)[0];
+  const auto start = WholeNumberOf(*node.inputs[0]), limit = WholeNumberOf(*node.inputs[1]),
+             delta = WholeNumberOf(*node.inputs[2]);
+  if (start && limit && delta) {
+    const auto step = delta->constant();
+    const Dim reach = *limit - *start;
     if (step && *step > 0) {
       const Dim length = Dim::FloorDiv(reach + Dim(*step - 1), *step);
       const auto number = length.constant();

@@ -66,12 +66,13 @@ absl::StatusOr<PreparedGraph> PrepareGraph(const Graph& imported, const PassOpti
 }
 
 absl::StatusOr<PreparedGraph> PrepareGraphFor(const Graph& imported, std::span<const Shape> shapes,
+                                              const std::set<size_t>& deciding,
                                               std::span<const std::vector<std::byte>> values) {
   Graph graph = imported.Clone();
   for (size_t i = 0; i < graph.inputs().size(); ++i) {
     Value* input = graph.inputs()[i];
     input->dims = SymbolicShape(shapes[i].begin(), shapes[i].end());
-    if (values[i].empty()) continue;
+    if (!deciding.contains(i)) continue;
     auto tensor = std::make_shared<Tensor>(input->dtype, shapes[i]);
     std::ranges::copy(values[i], tensor->bytes().begin());
     Value* constant =

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,8 +25,9 @@ struct PreparedGraph {
 absl::StatusOr<PreparedGraph> PrepareGraph(const Graph& imported, const PassOptions& options);
 
 // Prepares the graph for one request: its inputs have these shapes, in the model's order of axes, and those
-// for which there are bytes hold them.
+// that decide, by their place, hold these values.
 absl::StatusOr<PreparedGraph> PrepareGraphFor(const Graph& imported, std::span<const Shape> shapes,
+                                              const std::set<size_t>& deciding,
                                               std::span<const std::vector<std::byte>> values);
 
 }  // namespace hachi

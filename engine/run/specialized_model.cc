@@ -155,7 +155,8 @@ std::shared_ptr<const RowShapes> SpecializedModel::ShapesFor(const std::shared_p
 absl::StatusOr<std::shared_ptr<SpecializedModel::Special>> SpecializedModel::Prepare(Key key) const {
   std::vector<Shape> shapes;
   for (size_t i = 0; i < key.shapes.size(); ++i) shapes.push_back(FromClient(key.shapes[i], spec_.inputs[i]));
-  ASSIGN_OR_RETURN(PreparedGraph prepared, PrepareGraphFor(spec_.imported, shapes, key.values));
+  ASSIGN_OR_RETURN(PreparedGraph prepared,
+                   PrepareGraphFor(spec_.imported, shapes, spec_.deciding, key.values));
   for (const auto& node : prepared.graph.nodes())
     for (const Value* output : node->outputs) {
       const auto count = CountOf(*output->dims).constant();

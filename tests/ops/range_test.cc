@@ -18,6 +18,14 @@ TEST(RangeTest, CountsFromDimensions) {
       IsOkAndHolds("y: s64[L]"));
 }
 
+TEST(RangeTest, CountsFromDimensionsInRealNumbers) {
+  EXPECT_THAT(InferText("graph g { input x: f32[N,L] const z: f32[] = 0 const o: f32[] = 1 const i: s64[] = "
+                        "1\n s: Shape(x) -> d: s64[?]\n"
+                        " t: Gather(d, i) -> l: s64[?]\n c: Cast(l) {to=1} -> f: f32[?]\n n: Range(z, f, o) "
+                        "-> y: f32[?] }"),
+              IsOkAndHolds("y: f32[L]"));
+}
+
 TEST(RangeTest, CountsDownAndInRealNumbers) {
   const auto down = RunReferences(
       "graph g { const a: s32[] = 10 const b: s32[] = 6 const c: s32[] = -3\n n: Range(a, b, c) -> y: s32[?] "

@@ -118,7 +118,7 @@ TEST(RowIndependenceTest, TheNumberOfRowsIsNoNumberToComputeWith) {
   first: Gather(s, zero) -> count: s64[?]
   cast: Cast(count) {to=1} -> real: f32[?]
   n: Mul(x, real) -> y: f32[?])"),
-            "node 'cast' (Cast): computes with 'count', which depends on the number of rows");
+            "node 'n' (Mul): computes with 'real', which depends on the number of rows");
 }
 
 TEST(RowIndependenceTest, OtherDimensionsAreNumbersLikeAnyOther) {
