@@ -50,6 +50,30 @@ absl::Status Reference(const Node& node, std::span<const TensorView> /*inputs*/,
   return absl::OkStatus();
 }
 
+class FillStep final : public KernelStep {
+ public:
+  FillStep(std::shared_ptr<const Tensor> value, int64_t count) : value_(std::move(value)), count_(count) {}
+
+  bool Reads(size_t /*input*/) const override { return false; }
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    const size_t bytes = SizeOf(value_->dtype());
+    for (int64_t i = 0; i < count_; ++i)
+      std::memcpy(buffers.outputs[0] + static_cast<size_t>(i) * bytes, value_->bytes().data(), bytes);
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::shared_ptr<const Tensor> value_;
+  const int64_t count_;
+};
+
+absl::StatusOr<StepMaker> Take(const LowerContext& context) {
+  ASSIGN_OR_RETURN(const auto value, ValueOf(context.node));
+  return [value, count = context.Output().count()] { return std::make_unique<FillStep>(value, count); };
+}
+
 }  // namespace
 
 std::span<const OpDef> constant_of_shape_ops() {
@@ -58,6 +82,7 @@ std::span<const OpDef> constant_of_shape_ops() {
                                 .rows = RowsOfRepeated,
                                 .shape_input = 0,
                                 .reference = Reference,
+                                .offers = {{.name = "hachi_fill", .take = Take}},
                                 .layout_agnostic = true}};
   return defs;
 }

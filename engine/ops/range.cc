@@ -84,6 +84,37 @@ absl::Status ReferenceRange(const Node& /*node*/, std::span<const TensorView> in
   return absl::OkStatus();
 }
 
+template <typename T>
+class RangeStep final : public KernelStep {
+ public:
+  explicit RangeStep(int64_t count) : count_(count) {}
+
+  bool Reads(size_t input) const override { return input != 1; }
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    using Wide = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
+    const auto start = static_cast<Wide>(*reinterpret_cast<const T*>(buffers.inputs[0]));
+    const auto delta = static_cast<Wide>(*reinterpret_cast<const T*>(buffers.inputs[2]));
+    auto* out = reinterpret_cast<T*>(buffers.outputs[0]);
+    for (int64_t i = 0; i < count_; ++i) out[i] = static_cast<T>(start + static_cast<Wide>(i) * delta);
+    return absl::OkStatus();
+  }
+
+ private:
+  const int64_t count_;
+};
+
+absl::StatusOr<StepMaker> TakeRange(const LowerContext& context) {
+  const TensorSpec dst = context.Output();
+  return [count = dst.count(), dtype = dst.dtype]() -> absl::StatusOr<std::unique_ptr<Step>> {
+    if (dtype == DType::kF32) return std::make_unique<RangeStep<float>>(count);
+    if (dtype == DType::kS16) return std::make_unique<RangeStep<int16_t>>(count);
+    if (dtype == DType::kS32) return std::make_unique<RangeStep<int32_t>>(count);
+    return std::make_unique<RangeStep<int64_t>>(count);
+  };
+}
+
 // ---- EyeLike
 
 // ONNX's number of an element type, of those that a matrix of ones may have.
@@ -211,7 +242,11 @@ std::span<const OpDef> range_ops() {
        .rows = RowsOfOneHot,
        .shape_input = 1,
        .reference = ReferenceOneHot},
-      {.name = "Range", .infer = InferRange, .rows = RowsMixed, .reference = ReferenceRange},
+      {.name = "Range",
+       .infer = InferRange,
+       .rows = RowsMixed,
+       .reference = ReferenceRange,
+       .offers = {{.name = "hachi_range", .take = TakeRange}}},
       {.name = "Trilu", .infer = InferTrilu, .rows = RowsOfTrilu, .reference = ReferenceTrilu},
   };
   return defs;

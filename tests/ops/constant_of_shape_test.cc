@@ -42,5 +42,10 @@ TEST(ConstantOfShapeTest, ContradictionsAreRefused) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'value' is no tensor of one element")));
 }
 
+TEST(ConstantOfShapeTest, IsFilledByAKernel) {
+  EXPECT_OK(RunOpCase({.graph = "graph g { const s: s64[2] = 2 3\n n: ConstantOfShape(s) -> y: f32[2,3] }",
+                       .kernel = "hachi_fill"}));
+}
+
 }  // namespace
 }  // namespace hachi

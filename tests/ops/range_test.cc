@@ -39,6 +39,17 @@ TEST(RangeTest, CountsDownAndInRealNumbers) {
   EXPECT_THAT((*real)[0].As<float>(), ElementsAre(1, 1.5f, 2));
 }
 
+TEST(RangeTest, EveryTypeAgrees) {
+  for (const char* type : {"f32", "s32", "s64", "s16"})
+    EXPECT_OK(RunOpCase(
+        {.graph = absl::StrCat("graph g { const a: ", type, "[] = 3 const b: ", type,
+                               "[] = 50 const c: ", type, "[] = 2\n n: Range(a, b, c) -> y: ", type, "[?] }"),
+         .tolerance = 0,
+         .tie_share = 1,
+         .kernel = "hachi_range"}))
+        << type;
+}
+
 TEST(RangeTest, OneHotPutsTheDepthWhereTheAxisSays) {
   const auto result = RunReferences(
       "graph g { const i: s64[2] = 1 -3 const d: s64[] = 3 const v: f32[2] = 0 5\n"
