@@ -44,7 +44,8 @@ TEST(ConstantOfShapeTest, ContradictionsAreRefused) {
 
 TEST(ConstantOfShapeTest, IsFilledByAKernel) {
   EXPECT_OK(RunOpCase({.graph = "graph g { const s: s64[2] = 2 3\n n: ConstantOfShape(s) -> y: f32[2,3] }",
-                       .kernel = "hachi_fill"}));
+                       .kernel = "hachi_fill",
+                       .reference_allocates = "it makes the value that is meant by none"}));
 }
 
 }  // namespace
