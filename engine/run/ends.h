@@ -17,6 +17,10 @@
 // How rows get into a graph and out of it: what serving and calibration ask in the same way.
 namespace hachi {
 
+// What free dimensions are tried with at load, where nothing is configured: images first, then sequences,
+// sounds.
+inline constexpr int64_t kTrialSizes[] = {224, 64, 32, 1024, 16384};
+
 // The dimensions of one row of a tensor, or the whole one's where nothing counts rows. REQUIRES: the first is
 // `rows`, where that is set.
 SymbolicShape RowDims(const SymbolicShape& dims, const std::optional<Dim>& rows);

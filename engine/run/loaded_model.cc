@@ -18,10 +18,6 @@ namespace {
 // A first run that takes longer is timed as it is: what it does once is little beside it. Guessed.
 constexpr absl::Duration kLongRun = absl::Milliseconds(10);
 
-// What free dimensions are tried with at load, where nothing is configured: images first, then sequences,
-// sounds.
-constexpr int64_t kTrialSizes[] = {224, 64, 32, 1024, 16384};
-
 class Context final : public RunContext {
  public:
   PlanRunner runner;

@@ -10,9 +10,6 @@
 namespace hachi {
 namespace {
 
-// What free dimensions are tried with at load: as LoadedModel's.
-constexpr int64_t kTrialSizes[] = {224, 64, 32, 1024, 16384};
-
 std::vector<std::byte> Joined(const InputChunks& chunks) {
   std::vector<std::byte> bytes;
   for (const std::span<const std::byte> chunk : chunks) bytes.insert(bytes.end(), chunk.begin(), chunk.end());
@@ -34,10 +31,14 @@ class SpecializedModel::Special final : public PlanSet {
     return model_;
   }
 
-  // The prepared graph, for the one that compiles it. REQUIRES: it is not compiled.
-  PreparedGraph Take() { return std::move(prepared_); }
+  // The prepared graph once more, for the one that compiles it. REQUIRES: it is not compiled.
+  PreparedGraph Prepared() const {
+    return {.graph = prepared_.graph.Clone(), .rows = prepared_.rows, .why_whole = prepared_.why_whole};
+  }
 
+  // Lets the prepared graph go. For the one that compiled it.
   void Set(std::shared_ptr<const Model> model) {
+    prepared_.graph = Graph();
     MutexLock lock(mutex_);
     model_ = std::move(model);
   }
@@ -191,7 +192,7 @@ absl::Status SpecializedModel::MakePlans(const PlanSet& plans, int64_t /*rows*/)
   }
   MutexLock making(making_);
   if (special->model() != nullptr) return absl::OkStatus();
-  ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, spec_.compile(special->Take()));
+  ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, spec_.compile(special->Prepared()));
   special->Set(std::move(model));
   MutexLock lock(mutex_);
   MakeRoom();

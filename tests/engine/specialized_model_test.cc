@@ -92,6 +92,25 @@ TEST(SpecializedModelTest, PlansOfValuesStayWithinTheirBytes) {
   EXPECT_GT(model->plan_cache_stats().evictions, 0);
 }
 
+TEST(SpecializedModelTest, WhatCannotBeCompiledSaysSoEachTime) {
+  ModelBuilder builder;
+  builder.Input("x", {"A"});
+  builder.Input("s", {"4"}, onnx::TensorProto::INT64);
+  builder.Input("w", {"8", "8", "3", "3"});
+  builder.Output("y");
+  builder.Node("Reshape", {"x", "s"}, {"r"});
+  builder.Node("Conv", {"r", "w"}, {"y"}, "conv");
+  const auto model = Load(builder, /*plan_bytes=*/int64_t{1} << 30);
+  const std::vector<int64_t> s{100, 8, 64, 64};
+  const std::vector<InputChunks> values{{}, Bytes(s), {}};
+  const auto shapes =
+      model->ShapesOf(std::vector<std::vector<int64_t>>{{100 * 8 * 64 * 64}, {4}, {8, 8, 3, 3}}, values);
+  ASSERT_OK(shapes);
+  for (int i = 0; i < 2; ++i)
+    EXPECT_THAT(model->MakePlans(*(*shapes)->plans, 1),
+                StatusIs(StatusCode::kUnimplemented, HasSubstr("node 'conv'")));
+}
+
 TEST(SpecializedModelTest, AnswersBeyondTheMemoryOfPlansAreRefused) {
   ModelBuilder builder;
   builder.Input("x", {"A", "B"});
@@ -111,15 +130,8 @@ ModelBuilder Branches() {
   builder.Input("s", {"1"}, onnx::TensorProto::INT64);
   builder.Output("y");
   auto* node = builder.Node("If", {"c"}, {"y"}, "if");
-  for (const auto& [branch, op] : {std::pair("then_branch", "Identity"), std::pair("else_branch", "Neg")}) {
-    auto* graph = AddAttr(node, branch, onnx::AttributeProto::GRAPH)->mutable_g();
-    graph->set_name(branch);
-    auto* inner = graph->add_node();
-    inner->set_op_type(op);
-    inner->add_input("x");
-    inner->add_output("inner");
-    graph->add_output()->set_name("inner");
-  }
+  AddBranch(node, "then_branch", "Identity", "inner");
+  AddBranch(node, "else_branch", "Neg", "inner");
   return builder;
 }
 

@@ -101,4 +101,17 @@ inline void SetInts(onnx::NodeProto* node, const std::string& name, const std::v
   AddAttr(node, name, onnx::AttributeProto::INTS)->mutable_ints()->Add(values.begin(), values.end());
 }
 
+// A branch of an If that applies one operator to `x`, a value of the graph around it, and calls the result
+// `output`.
+inline void AddBranch(onnx::NodeProto* node, const std::string& branch, const std::string& op,
+                      const std::string& output) {
+  auto* graph = AddAttr(node, branch, onnx::AttributeProto::GRAPH)->mutable_g();
+  graph->set_name(branch);
+  auto* inner = graph->add_node();
+  inner->set_op_type(op);
+  inner->add_input("x");
+  inner->add_output(output);
+  graph->add_output()->set_name(output);
+}
+
 }  // namespace hachi
