@@ -52,13 +52,6 @@ absl::Status Infer(Node& node) {
   return SetOutput(node, node.outputs[0]->quant ? node.outputs[0]->dtype : DType::kF32, std::move(dims));
 }
 
-// Sizes along three spatial axes, with 1 (or `fill`) in front where there are fewer.
-std::array<int64_t, 3> Three(std::span<const int64_t> values, int64_t fill) {
-  std::array<int64_t, 3> three{fill, fill, fill};
-  std::copy(values.begin(), values.end(), three.end() - static_cast<std::ptrdiff_t>(values.size()));
-  return three;
-}
-
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
   const TensorView& x = inputs[0];
   const TensorView& w = inputs[1];

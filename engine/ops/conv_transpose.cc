@@ -1,4 +1,5 @@
 // ConvTranspose (ONNX opset 11): the convolution that would make the input of the output. Post-ops are fused.
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -97,13 +98,6 @@ absl::Status Infer(Node& node) {
           absl::StrCat("pads leave ", *number, " elements of spatial axis ", axis));
   }
   return SetOutput(node, DType::kF32, std::move(dims));
-}
-
-// Sizes along three spatial axes, with `fill` in front where there are fewer.
-std::array<int64_t, 3> Three(std::span<const int64_t> values, int64_t fill) {
-  std::array<int64_t, 3> three{fill, fill, fill};
-  std::copy(values.begin(), values.end(), three.end() - static_cast<std::ptrdiff_t>(values.size()));
-  return three;
 }
 
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/team.h"
+#include "engine/ops/index_range.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantized.h"
@@ -56,8 +57,6 @@ absl::Status CheckValues(const Node& node, std::span<const TensorView> inputs) {
           absl::StrCat("an index is ", index, ", expected ", -size, " to ", size - 1));
   return absl::OkStatus();
 }
-
-constexpr int kNothing = 0xFF;  // in every byte: NaN in real numbers
 
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
   ASSIGN_OR_RETURN(const size_t axis, AxisOf(node));

@@ -8,14 +8,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/ops/index_range.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantized.h"
 
 namespace hachi {
 namespace {
-
-constexpr int kNothing = 0xFF;  // in every byte: NaN in real numbers
 
 absl::StatusOr<size_t> AxisOf(const Node& node) {
   ASSIGN_OR_RETURN(const int64_t axis, node.Int("axis", 0));

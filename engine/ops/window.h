@@ -1,5 +1,9 @@
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <span>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -29,5 +33,12 @@ struct Window {
   // How far the taps of axis `i` reach: (kernel - 1) * dilation + 1.
   int64_t Reach(size_t i) const { return (kernel[i] - 1) * dilations[i] + 1; }
 };
+
+// Numbers along up to three spatial axes as along three, with `fill` in front. For references.
+inline std::array<int64_t, 3> Three(std::span<const int64_t> values, int64_t fill) {
+  std::array<int64_t, 3> three{fill, fill, fill};
+  std::ranges::copy_backward(values, three.end());
+  return three;
+}
 
 }  // namespace hachi

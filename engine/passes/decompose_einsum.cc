@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -6,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/ops/einsum.h"
-#include "engine/ops/op.h"
+#include "engine/passes/match.h"
 #include "engine/passes/passes.h"
 
 namespace hachi {
@@ -19,13 +20,9 @@ class Writer {
  public:
   Writer(Graph& graph, Node* before) : graph_(graph), before_(before) {}
 
-  absl::StatusOr<Value*> Make(std::string op, std::vector<Value*> inputs,
+  absl::StatusOr<Value*> Make(const std::string& op, std::vector<Value*> inputs,
                               std::map<std::string, Attr> attrs = {}) {
-    const std::string name = absl::StrCat(before_->name, "/", op);
-    Node* node = graph_.AddNode(std::move(op), graph_.UniqueNodeName(name), std::move(inputs),
-                                {graph_.UniqueValueName(name)}, std::move(attrs), before_);
-    RETURN_IF_ERROR(InferNode(*node));
-    return node->output();
+    return InsertBefore(graph_, before_, op, std::move(inputs), std::move(attrs));
   }
 
   Value* Integers(const std::vector<int64_t>& numbers) {

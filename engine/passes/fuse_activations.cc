@@ -18,15 +18,6 @@ Value* WithoutAddend(const Value* value, double number) {
   return nullptr;
 }
 
-// x where `value` is x × factor, or x ÷ (1 / factor).
-Value* WithoutFactor(const Value* value, double factor) {
-  if (const Node* mul = MakerOf(value, "Mul"))
-    for (const size_t side : {0, 1})
-      if (IsScalar(mul->inputs[side], factor)) return mul->inputs[1 - side];
-  const Node* div = MakerOf(value, "Div");
-  return div != nullptr && IsScalar(div->inputs[1], 1 / factor) ? div->inputs[0] : nullptr;
-}
-
 // Whether `value` is min(max(x + 3, 0), 6).
 bool IsRampOf(const Value* value, const Value* x) {
   const Node* clip = MakerOf(value, "Clip");
@@ -36,7 +27,7 @@ bool IsRampOf(const Value* value, const Value* x) {
 }
 
 bool IsHardSigmoidOf(const Value* value, const Value* x) {
-  if (const Value* ramp = WithoutFactor(value, 1.0 / 6); ramp != nullptr && IsRampOf(ramp, x)) return true;
+  if (const Value* ramp = UnscaledBy(value, 1.0 / 6); ramp != nullptr && IsRampOf(ramp, x)) return true;
   const Node* gate = MakerOf(value, "HardSigmoid");
   if (gate == nullptr || gate->inputs[0] != x) return false;
   const auto alpha = gate->Float("alpha", 0.2f), beta = gate->Float("beta", 0.5f);
@@ -75,12 +66,12 @@ Value* GeluTanhGateOf(const Value* value) {
   const Value* gate = WithoutAddend(value, 1.0);
   const Node* tanh = gate == nullptr ? nullptr : MakerOf(gate, "Tanh");
   const Value* sum =
-      tanh == nullptr ? nullptr : WithoutFactor(tanh->inputs[0], std::sqrt(2 * std::numbers::inv_pi));
+      tanh == nullptr ? nullptr : UnscaledBy(tanh->inputs[0], std::sqrt(2 * std::numbers::inv_pi));
   const Node* add = sum == nullptr ? nullptr : MakerOf(sum, "Add");
   if (add == nullptr) return nullptr;
   for (const size_t side : {0, 1}) {
     Value* x = add->inputs[1 - side];
-    const Value* cube = WithoutFactor(add->inputs[side], 0.044715);
+    const Value* cube = UnscaledBy(add->inputs[side], 0.044715);
     if (cube != nullptr && IsCubeOf(cube, x)) return x;
   }
   return nullptr;
@@ -88,8 +79,8 @@ Value* GeluTanhGateOf(const Value* value) {
 
 // x where the product of `a` and `b` is x / 2 × the gate.
 Value* GeluTanhOf(Value* a, Value* b) {
-  if (Value* x = GeluTanhGateOf(b); x != nullptr && WithoutFactor(a, 0.5) == x) return x;
-  if (const Value* gate = WithoutFactor(b, 0.5); gate != nullptr && GeluTanhGateOf(gate) == a) return a;
+  if (Value* x = GeluTanhGateOf(b); x != nullptr && UnscaledBy(a, 0.5) == x) return x;
+  if (const Value* gate = UnscaledBy(b, 0.5); gate != nullptr && GeluTanhGateOf(gate) == a) return a;
   return nullptr;
 }
 
@@ -121,13 +112,13 @@ void FuseGate(Graph& graph, Node* mul) {
 
 // `node` is (x × ramp(x)) ÷ 6, or half of x × gate(x).
 void FuseScaled(Graph& graph, Node* node) {
-  if (const Value* product = WithoutFactor(node->output(), 1.0 / 6)) {
+  if (const Value* product = UnscaledBy(node->output(), 1.0 / 6)) {
     const Node* mul = MakerOf(product, "Mul");
     if (mul == nullptr) return;
     for (const size_t side : {0, 1})
       if (IsRampOf(mul->inputs[1 - side], mul->inputs[side]))
         return Become(graph, node, "HardSwish", {mul->inputs[side]});
-  } else if (const Value* whole = WithoutFactor(node->output(), 0.5)) {
+  } else if (const Value* whole = UnscaledBy(node->output(), 0.5)) {
     if (Value* x = HalvedGeluTanhOf(whole))
       Become(graph, node, "Gelu", {x}, {{"approximate", std::string("tanh")}});
   }

@@ -6,17 +6,6 @@
 namespace hachi {
 namespace {
 
-// x where `value` is x × factor, or x ÷ (1 / factor); null: it is not.
-Value* UnscaledBy(const Value* value, double factor) {
-  if (const Node* mul = MakerOf(value, "Mul")) {
-    for (const size_t side : {0, 1})
-      if (IsScalar(mul->inputs[side], factor)) return mul->inputs[1 - side];
-  }
-  if (const Node* div = MakerOf(value, "Div"); div != nullptr && IsScalar(div->inputs[1], 1 / factor))
-    return div->inputs[0];
-  return nullptr;
-}
-
 // The node that halves `value` and alone reads it; null: there is none.
 Node* HalvedBy(const Graph& graph, const Value* value) {
   for (const char* op : {"Mul", "Div"})

@@ -133,7 +133,6 @@ absl::StatusOr<std::vector<Value*>> WriteBranch(Graph& graph, Node* node, bool t
   // A branch within the branch gives way to other values, which its users then read.
   std::vector<Value*> results;
   for (const Graph::Output& output : branch->outputs()) results.push_back(take(output.value));
-  std::vector<Node*> marks;
   for (Value*& result : results) {
     const std::string name = graph.UniqueValueName(absl::StrCat(result->name, "_taken"));
     Node* mark = graph.AddNode("Identity", graph.UniqueNodeName(name), {result}, {name}, {}, node);

@@ -2,6 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/ops/op.h"
 
 namespace hachi {
 
@@ -31,6 +36,23 @@ std::optional<float> ScalarOf(const Value* value) {
 bool IsScalar(const Value* value, double number) {
   const auto scalar = ScalarOf(value);
   return scalar && std::abs(static_cast<double>(*scalar) - number) <= 1e-5 * std::abs(number);
+}
+
+Value* UnscaledBy(const Value* value, double factor) {
+  if (const Node* mul = MakerOf(value, "Mul"))
+    for (const size_t side : {0, 1})
+      if (IsScalar(mul->inputs[side], factor)) return mul->inputs[1 - side];
+  const Node* div = MakerOf(value, "Div");
+  return div != nullptr && IsScalar(div->inputs[1], 1 / factor) ? div->inputs[0] : nullptr;
+}
+
+absl::StatusOr<Value*> InsertBefore(Graph& graph, Node* before, const std::string& op,
+                                    std::vector<Value*> inputs, std::map<std::string, Attr> attrs) {
+  const std::string name = absl::StrCat(before->name, "/", op);
+  Node* node = graph.AddNode(op, graph.UniqueNodeName(name), std::move(inputs), {graph.UniqueValueName(name)},
+                             std::move(attrs), before);
+  RETURN_IF_ERROR(InferNode(*node));
+  return node->output();
 }
 
 void Become(Graph& graph, Node* node, std::string op, const std::vector<Value*>& inputs,

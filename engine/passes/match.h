@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
 
 // What passes ask of a graph that look for a pattern of nodes.
@@ -26,6 +27,13 @@ std::optional<float> ScalarOf(const Value* value);
 // Whether `value` is a constant of one element that equals `number` to five digits, which is how exporters
 // write it.
 bool IsScalar(const Value* value, double number);
+
+// x where `value` is x × factor, or x ÷ (1 / factor); null: it is not.
+Value* UnscaledBy(const Value* value, double factor);
+
+// What a new node in front of `before`, named after it, makes of these inputs; inferred.
+absl::StatusOr<Value*> InsertBefore(Graph& graph, Node* before, const std::string& op,
+                                    std::vector<Value*> inputs, std::map<std::string, Attr> attrs = {});
 
 // `node` becomes another operator of these inputs; its name, output and place stay. REQUIRES: the inputs are
 // defined before it.

@@ -1,11 +1,10 @@
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "engine/ops/op.h"
+#include "engine/passes/match.h"
 #include "engine/passes/passes.h"
 
 namespace hachi {
@@ -40,7 +39,7 @@ class Simplifier {
     }
     Value* number = graph_.AddConstant(graph_.UniqueValueName(absl::StrCat(name, "_factor")),
                                        std::make_shared<const Tensor>(Tensor::Of<float>({}, {factor})));
-    ASSIGN_OR_RETURN(Value * scaled, Make("Mul", {input, number}));
+    ASSIGN_OR_RETURN(Value * scaled, InsertBefore(graph_, gemm_, "Mul", {input, number}));
     graph_.SetInput(gemm_, i, scaled);
     return absl::OkStatus();
   }
@@ -51,24 +50,15 @@ class Simplifier {
       ASSIGN_OR_RETURN(const int64_t transposed, gemm_->Int(i == 0 ? "transA" : "transB", 0));
       operands.push_back(gemm_->inputs[i]);
       if (transposed == 0) continue;
-      ASSIGN_OR_RETURN(operands.back(),
-                       Make("Transpose", {operands.back()}, {{"perm", std::vector<int64_t>{1, 0}}}));
+      ASSIGN_OR_RETURN(operands.back(), InsertBefore(graph_, gemm_, "Transpose", {operands.back()},
+                                                     {{"perm", std::vector<int64_t>{1, 0}}}));
     }
-    ASSIGN_OR_RETURN(Value * product, Make("MatMul", operands));
+    ASSIGN_OR_RETURN(Value * product, InsertBefore(graph_, gemm_, "MatMul", operands));
     if (gemm_->input(2) != nullptr) {
-      ASSIGN_OR_RETURN(product, Make("Add", {product, gemm_->inputs[2]}));
+      ASSIGN_OR_RETURN(product, InsertBefore(graph_, gemm_, "Add", {product, gemm_->inputs[2]}));
     }
     graph_.ReplaceUses(gemm_->output(), product);
     return absl::OkStatus();
-  }
-
-  absl::StatusOr<Value*> Make(const std::string& op, std::vector<Value*> inputs,
-                              std::map<std::string, Attr> attrs = {}) {
-    const std::string name = absl::StrCat(gemm_->name, "/", op);
-    Node* node = graph_.AddNode(op, graph_.UniqueNodeName(name), std::move(inputs),
-                                {graph_.UniqueValueName(name)}, std::move(attrs), gemm_);
-    RETURN_IF_ERROR(InferNode(*node));
-    return node->output();
   }
 
   Graph& graph_;

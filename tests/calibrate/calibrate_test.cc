@@ -108,15 +108,8 @@ TEST(CalibrateTest, SamplesMayDecideWhichBranchTheModelTakes) {
   SetInt(builder.Node("Shape", {"x"}, {"columns"}), "start", 1);
   builder.Node("Equal", {"columns", "two"}, {"c"});
   auto* node = builder.Node("If", {"c"}, {"y"}, "if");
-  for (const auto& [branch, op] : {std::pair("then_branch", "Relu"), std::pair("else_branch", "Neg")}) {
-    auto* graph = AddAttr(node, branch, onnx::AttributeProto::GRAPH)->mutable_g();
-    graph->set_name(branch);
-    auto* inner = graph->add_node();
-    inner->set_op_type(op);
-    inner->add_input("x");
-    inner->add_output(op);
-    graph->add_output()->set_name(op);
-  }
+  AddBranch(node, "then_branch", "Relu", "Relu");
+  AddBranch(node, "else_branch", "Neg", "Neg");
   TempDir model, data;
   for (const int64_t columns : {2, 3}) {
     const Tensor x(DType::kF32, {1, columns});

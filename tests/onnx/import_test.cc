@@ -92,15 +92,8 @@ TEST(ImportTest, BranchesKeepWhatTheyReadOfTheGraphAroundThem) {
   model.Input("c", {}, onnx::TensorProto::BOOL);
   model.Output("y");
   auto* node = model.Node("If", {"c"}, {"y"}, "if");
-  for (const auto& [branch, op] : {std::pair("then_branch", "Relu"), std::pair("else_branch", "Neg")}) {
-    auto* graph = AddAttr(node, branch, onnx::AttributeProto::GRAPH)->mutable_g();
-    graph->set_name(branch);
-    auto* inner = graph->add_node();
-    inner->set_op_type(op);
-    inner->add_input("x");
-    inner->add_output("inner");
-    graph->add_output()->set_name("inner");
-  }
+  AddBranch(node, "then_branch", "Relu", "inner");
+  AddBranch(node, "else_branch", "Neg", "inner");
   const auto graph = model.Import();
   ASSERT_OK(graph);
   EXPECT_THAT(ToText(*graph),
