@@ -23,14 +23,6 @@
 namespace hachi {
 namespace {
 
-TensorSignature SignatureOf(std::string name, DType dtype, const SymbolicShape& dims) {
-  TensorSignature tensor{.name = std::move(name), .dtype = dtype};
-  for (const Dim& dim : dims) tensor.dims.push_back(dim.constant().value_or(-1));
-  if (!ConstantShape(dims))
-    for (const Dim& dim : dims) tensor.symbols.push_back(dim.constant() ? "" : dim.ToText());
-  return tensor;
-}
-
 // The steps of one compilation.
 class Compiler {
  public:
@@ -54,9 +46,11 @@ class Compiler {
     return CompilePrepared(*std::move(prepared));
   }
 
-  // A graph whose shapes are numbers, of a file with that hash.
-  absl::StatusOr<std::unique_ptr<Model>> CompileSpecial(PreparedGraph prepared, const std::string& sha256) {
+  // A graph whose shapes are numbers, of a file with that hash; `is_part`: there are other stages.
+  absl::StatusOr<std::unique_ptr<Model>> CompileSpecial(PreparedGraph prepared, const std::string& sha256,
+                                                        bool is_part) {
     pass_options_.skip = options_.skip_passes;
+    pass_options_.is_part = is_part;
     RETURN_IF_ERROR(DecidePrecision(prepared.graph, sha256));
     return CompilePrepared(std::move(prepared));
   }
@@ -66,35 +60,26 @@ class Compiler {
   absl::StatusOr<std::unique_ptr<Model>> CompileByRequest(ImportedModel imported,
                                                           const absl::Status& status) {
     Graph trial = imported.graph.Clone();
-    auto deciding = DecidingInputs(trial);
-    const bool is_free = std::ranges::any_of(imported.graph.inputs(),
-                                             [](const Value* input) { return !ConstantShape(*input->dims); });
-    if (!deciding.ok()) return deciding.status();
-    if (deciding->empty() && !is_free) return status;
-    SpecializedModel::Spec spec;
-    spec.deciding = *std::move(deciding);
-    spec.info = compiled_.info;
-    spec.info.isa = std::string(NameOf(compiled_.plan_options.isa));
-    spec.plan_bytes = options_.plan_bytes;
-    spec.signature.batched = false;
-    spec.signature.why_not_batched = std::string(status.message());
-    for (size_t i = 0; i < imported.graph.inputs().size(); ++i) {
-      const Value* input = imported.graph.inputs()[i];
-      const InputOptions& client = spec.inputs.emplace_back(OptionsOf(*input, options_.inputs));
-      spec.signature.inputs.push_back(
-          SignatureOf(input->name, *client.dtype, ToClient(*input->dims, client)));
-      spec.signature.inputs.back().decides = spec.deciding.contains(i);
-    }
-    for (const Graph::Output& output : imported.graph.outputs())
-      spec.signature.outputs.push_back(
-          {.name = output.name, .dtype = output.value->dtype, .dims = {-1}, .symbols = {"?"}});
-    spec.compile = [options = options_, packed = compiled_.packed,
-                    sha256 = imported.sha256](PreparedGraph prepared) {
-      return Compiler(options, packed).CompileSpecial(std::move(prepared), sha256);
-    };
-    spec.imported = std::move(imported.graph);
-    auto model = SpecializedModel::Create(std::move(spec));
-    return model.ok() ? std::move(model) : absl::StatusOr<std::unique_ptr<Model>>(status);
+    RETURN_IF_ERROR(DecidingInputs(trial).status());  // operators that don't exist come first
+    const bool measures = std::ranges::any_of(imported.graph.nodes(), [](const auto& node) {
+      return IsOp(node->op) && FindOp(node->op)->measured_axis != nullptr;
+    });
+    ModelInfo info = compiled_.info;
+    info.isa = std::string(NameOf(compiled_.plan_options.isa));
+    auto model = SpecializedModel::Create(
+        {.imported = std::move(imported.graph),
+         .inputs = options_.inputs,
+         .why = std::string(status.message()),
+         .info = std::move(info),
+         .plan_bytes = options_.plan_bytes,
+         .compile = [options = options_, precision = compiled_.info.precision, packed = compiled_.packed,
+                     sha256 = imported.sha256](PreparedGraph prepared, const auto& inputs, bool is_part) {
+           LoadOptions special = options;
+           special.precision = precision;
+           special.inputs = inputs;
+           return Compiler(special, packed).CompileSpecial(std::move(prepared), sha256, is_part);
+         }});
+    return model.ok() || measures ? std::move(model) : absl::StatusOr<std::unique_ptr<Model>>(status);
   }
 
   absl::StatusOr<std::unique_ptr<Model>> CompilePrepared(PreparedGraph prepared) {
@@ -124,7 +109,7 @@ class Compiler {
     if (precision == Precision::kBf16)
       return absl::UnimplementedError("precision bf16 is not supported, expected int8 or fp32");
     if (precision != Precision::kInt8) return absl::OkStatus();
-    if (options_.table.empty() && !has_quantizers)
+    if (options_.table.empty() && !has_quantizers && !pass_options_.is_part)
       return absl::InvalidArgumentError(
           "precision int8 without a calibration table, expected one beside the model, or a model with "
           "QuantizeLinear and DequantizeLinear nodes");

@@ -95,6 +95,14 @@ struct RowShapes {
   std::vector<std::vector<int64_t>> inputs, outputs;  // in the signature's order
   std::vector<size_t> input_bytes, output_bytes;      // of one row
   std::shared_ptr<const PlanSet> plans;
+  // Only a run finds how much there is in the outputs: here they are empty, and go to Rows::measured.
+  bool measured = false;
+};
+
+// An output of which a run found how much there is.
+struct MeasuredOutput {
+  std::vector<int64_t> shape;
+  std::vector<std::byte> bytes;
 };
 
 // Facts of a loaded model for logs and metrics.
@@ -123,6 +131,8 @@ struct Rows {
       shapes;                       // Model::ShapesOf; null: the only ones of a model without free shapes
   std::vector<InputChunks> inputs;  // in the signature's order; count × row_bytes each
   std::vector<std::span<std::byte>> outputs;  // in the signature's order; empty: not wanted
+  // Where RowShapes::measured, a run puts every output here instead; else it is not looked at.
+  std::vector<MeasuredOutput>* measured = nullptr;
 };
 
 // Where a Run's time went.
@@ -200,10 +210,11 @@ class Model {
 
   // Gathers the rows of all requests into one batch, runs it, and scatters the outputs into memory that the
   // caller owns. An answer does not depend on the batch it rode in (FP32 without AVX-512: but for rounding).
-  // Does not allocate once the context has run a batch of that size. REQUIRES: all have the same plans, one
-  // of which is made; the rows fit the signature (sizes as described at Rows; an integer out of an input's
-  // range spoils its own row only: the table's part of it is NaN) and their counts add up to at most
-  // max_batch_rows; 1 when not batched. INTERNAL when a kernel fails: no output is valid then.
+  // Does not allocate once the context has run a batch of that size, unless the shapes are measured.
+  // REQUIRES: all have the same plans, one of which is made; the rows fit the signature (sizes as described
+  // at Rows; an integer out of an input's range spoils its own row only: the table's part of it is NaN) and
+  // their counts add up to at most max_batch_rows; 1 when not batched. INTERNAL when a kernel fails: no
+  // output is valid then.
   virtual absl::StatusOr<RunTimes> Run(RunContext& context, std::span<const Rows> requests) const = 0;
 
   // The plan that runs a batch of `rows` as text: see engine/plan/plan.h. For these, shapes are null where

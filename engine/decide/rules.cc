@@ -60,6 +60,7 @@ class Decider {
 
  private:
   absl::Status CheckNames() const {
+    if (rules_.is_part) return absl::OkStatus();
     const auto check = [&](const std::string& what, const std::string& pattern) -> absl::Status {
       const auto matches = [&](const auto& node) {
         return HasIntegerForm(*node) && Matches(pattern, node->name);

@@ -3,6 +3,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -46,7 +47,12 @@ struct Rules {
 
   // Overrule all rules for the nodes that they name, which count as pinned.
   const Decisions* given = nullptr;
+
+  bool is_part = false;  // of a model's graph: pins and given decisions may be of other parts
 };
+
+// Whether `pattern`, with '*' for any characters, matches the whole of `text`.
+bool MatchesPattern(std::string_view pattern, std::string_view text);
 
 // What the node reads as real numbers that are computed.
 std::vector<size_t> Activations(const Node& node);

@@ -147,6 +147,22 @@ class ReferenceStep final : public Step {
   std::vector<Operand> inputs_, outputs_;
 };
 
+// The step of a node whose outputs have no elements.
+class NothingStep final : public Step {
+ public:
+  explicit NothingStep(Isa isa) : Step({.kernel = {.name = "nothing", .isa = isa}}) {}
+
+  bool Reads(size_t /*input*/) const override { return false; }
+  std::unique_ptr<StepState> Bind(StepBuffers /*buffers*/) const override {
+    return std::make_unique<StepState>();
+  }
+  absl::Status Run(StepState& /*state*/, Stream& /*stream*/) const override { return absl::OkStatus(); }
+};
+
+bool IsEmpty(const LowerContext& context, const Value* value) {
+  return value != nullptr && context.Spec(value).count() == 0;
+}
+
 absl::Status UnknownOperator(const Node& node) {
   return absl::UnimplementedError(
       absl::StrCat("node '", node.name, "': operator '", node.op, "' is not supported"));
@@ -231,6 +247,11 @@ absl::StatusOr<std::unique_ptr<Step>> LowerNode(const LowerContext& context) {
   const OpDef* op = FindOp(context.node.op);
   if (op == nullptr) return UnknownOperator(context.node);
   RETURN_IF_ERROR(CheckForcedKernel(context, *op));
+  // How much a run finds may be nothing: kernels need not know.
+  const auto is_empty = [&](const Value* value) { return IsEmpty(context, value); };
+  if (std::ranges::all_of(context.node.outputs, is_empty)) return std::make_unique<NothingStep>(context.isa);
+  if (std::ranges::any_of(context.node.inputs, is_empty))
+    return std::make_unique<ReferenceStep>(context, *op, "an input has no elements");
   std::string reasons;
   for (const Offer& offer : op->offers) {
     if (!context.kernel.empty() && context.kernel != offer.name) continue;

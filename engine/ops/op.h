@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -76,6 +77,9 @@ struct OpDef {
 
   QuantRule quantize = QuantRule::kNone;
 
+  // Of kWeighted: the axis of input 1 along which each index may have a scale, that of output channels.
+  size_t (*channel_axis)(const Node& node) = nullptr;
+
   // Whether the kernel of an operator that stays FP32 (kNone) can store integers all the same, and read them
   // as input 0: the node then takes over the QuantizeLinear behind it.
   bool quantizes_output = false;
@@ -94,6 +98,10 @@ struct OpDef {
 
   // Whether integers of the output are those of input 0, as they are where it keeps their scale (kKeepScale).
   bool passes_integers = false;
+
+  // The axis of an output along which it has as many elements as a run finds; null, or nullopt of an output:
+  // inference knows its shape. See engine/ops/measured.h.
+  std::optional<size_t> (*measured_axis)(const Node& node, size_t output) = nullptr;
 
   // Whether the definition has an answer for these values; null: for all. INVALID_ARGUMENT saying what has
   // none. Asked where constants are folded and in calibration, not in a run: there a value is one request's

@@ -11,22 +11,16 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/ops/infer.h"
+#include "engine/ops/measured.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantized.h"
+#include "engine/passes/copy_nodes.h"
 
 namespace hachi {
 namespace {
 
 constexpr int kMaxDepth = 32;              // of the nodes that make a condition
 constexpr int64_t kMaxElements = 1 << 16;  // of each value that a condition is made from
-
-// Whether the value is an input of so few elements that a request's may become part of the graph.
-bool IsSmallInput(const Graph& graph, const Value* value) {
-  constexpr int64_t kMostElements = 64;
-  const auto count = CountOf(*value->dims).constant();
-  return std::ranges::find(graph.inputs(), value) != graph.inputs().end() && value->rank() <= 1 && count &&
-         *count <= kMostElements;
-}
 
 // Finds out elements of values, each once.
 class KnownValues {
@@ -112,27 +106,12 @@ absl::StatusOr<std::vector<Value*>> WriteBranch(Graph& graph, Node* node, bool t
   std::map<const Value*, Value*> taken;
   size_t at = then ? 1 : 1 + then_branch->inputs().size();
   for (const Value* input : branch->inputs()) taken[input] = node->inputs[at++];
-  std::vector<Node*> added;
-  const auto take = [&](const Value* value) -> Value* {
-    if (value == nullptr) return nullptr;
-    Value*& here = taken[value];
-    if (here == nullptr && value->is_constant())
-      here = graph.AddConstant(graph.UniqueValueName(value->name), value->constant);
-    return here;
-  };
-  for (const auto& inner : branch->nodes()) {
-    std::vector<Value*> inputs;
-    for (const Value* input : inner->inputs) inputs.push_back(take(input));
-    std::vector<std::string> names;
-    for (const Value* output : inner->outputs) names.push_back(graph.UniqueValueName(output->name));
-    Node* copy = graph.AddNode(inner->op, graph.UniqueNodeName(inner->name), std::move(inputs), names,
-                               inner->attrs, node);
-    for (size_t i = 0; i < inner->outputs.size(); ++i) taken[inner->outputs[i]] = copy->outputs[i];
-    added.push_back(copy);
-  }
+  std::vector<const Node*> nodes;
+  for (const auto& inner : branch->nodes()) nodes.push_back(inner.get());
+  std::vector<Node*> added = CopyNodes(nodes, taken, graph, node);
   // A branch within the branch gives way to other values, which its users then read.
   std::vector<Value*> results;
-  for (const Graph::Output& output : branch->outputs()) results.push_back(take(output.value));
+  for (const Graph::Output& output : branch->outputs()) results.push_back(CopyOf(output.value, taken, graph));
   for (Value*& result : results) {
     const std::string name = graph.UniqueValueName(absl::StrCat(result->name, "_taken"));
     Node* mark = graph.AddNode("Identity", graph.UniqueNodeName(name), {result}, {name}, {}, node);
@@ -214,24 +193,72 @@ absl::Status InferNodes(Graph& graph, const std::vector<Node*>& nodes) {
   return absl::OkStatus();
 }
 
+// Puts in front of a node whose outputs are measured one that has room for the most that there can be, and
+// counts. False: the node is none, or its inputs don't fit.
+bool Measure(Graph& graph, Node* node, std::map<const Value*, MeasuredValue>& measured) {
+  const OpDef* op = FindOp(node->op);
+  if (op == nullptr || op->measured_axis == nullptr || IsMeasured(*node)) return false;
+  std::vector<std::string> names;
+  for (const Value* output : node->outputs)
+    names.push_back(graph.UniqueValueName(absl::StrCat(output->name, "_most")));
+  names.push_back(graph.UniqueValueName(absl::StrCat(node->outputs[0]->name, "_count")));
+  std::map<std::string, Attr> attrs = node->attrs;
+  attrs[std::string(kMeasured)] = int64_t{1};
+  Node* most =
+      graph.AddNode(node->op, graph.UniqueNodeName(node->name), node->inputs, names, std::move(attrs), node);
+  if (!InferNode(*most).ok()) {
+    graph.RemoveNode(most);
+    return false;
+  }
+  for (size_t i = 0; i < node->outputs.size(); ++i) {
+    const auto axis = op->measured_axis(*most, i);
+    if (axis)
+      measured[node->outputs[i]] = {most->outputs[i], most->outputs.back(), *axis};
+    else
+      graph.ReplaceUses(node->outputs[i], most->outputs[i]);
+  }
+  return true;
+}
+
 }  // namespace
+
+bool IsSmallInput(const Graph& graph, const Value* value) {
+  constexpr int64_t kMostElements = 64;
+  const auto count = CountOf(*value->dims).constant();
+  return std::ranges::find(graph.inputs(), value) != graph.inputs().end() && value->rank() <= 1 && count &&
+         *count <= kMostElements;
+}
 
 absl::Status InferGraph(Graph& graph) { return InferNodes(graph, graph.NodeList()); }
 
-absl::StatusOr<std::set<size_t>> DecidingInputs(Graph& graph) {
-  std::set<const Value*> unknown, asked;  // values that nothing is known of; those that somebody had to know
+absl::StatusOr<PartialInference> InferPartly(Graph& graph) {
+  PartialInference found;
+  std::set<const Value*> unknown;
   for (Node* node : graph.NodeList()) {
     if (node->op != "If" && !IsOp(node->op))
       return absl::UnimplementedError(
           absl::StrCat("node '", node->name, "': operator '", node->op, "' is not supported"));
     const std::vector<Value*> inputs = node->inputs, outputs = node->outputs;
-    const bool reads_unknown =
-        std::ranges::any_of(inputs, [&](const Value* input) { return unknown.contains(input); });
-    if (!reads_unknown && InferNodes(graph, {node}).ok()) continue;
+    if (std::ranges::none_of(inputs, [&](const Value* input) { return unknown.contains(input); })) {
+      const absl::Status status = InferNodes(graph, {node});
+      if (status.ok()) continue;
+      if (Measure(graph, node, found.measured)) {
+        for (const Value* output : outputs) unknown.insert(output);
+        continue;
+      }
+      found.failure.Update(status);
+    }
     unknown.insert(outputs.begin(), outputs.end());
+    found.later.push_back(node);
     for (const Value* input : inputs)
-      if (input != nullptr && !unknown.contains(input)) asked.insert(input);
+      if (input != nullptr && !unknown.contains(input)) found.asked.insert(input);
   }
+  return found;
+}
+
+absl::StatusOr<std::set<size_t>> DecidingInputs(Graph& graph) {
+  ASSIGN_OR_RETURN(PartialInference partial, InferPartly(graph));
+  std::set<const Value*>& asked = partial.asked;
   // What is asked for follows from inputs.
   std::vector<const Value*> queue(asked.begin(), asked.end());
   std::set<size_t> deciding;

@@ -25,6 +25,7 @@ struct PassOptions {
 
   std::map<std::string, Precision> pins;  // as Rules::pins
   const Decisions* given = nullptr;       // as Rules::given
+  bool is_part = false;                   // as Rules::is_part
   Decisions* decided = nullptr;           // set to what was decided, with a table; null: nobody asks
 
   std::set<std::string, std::less<>> skip;         // passes that do not run

@@ -110,7 +110,8 @@ absl::Status PlaceQuantizers(Graph& graph, const PassOptions& options) {
                                          .range = options.range_method,
                                          .signed_activations = options.signed_activations,
                                          .pins = options.pins,
-                                         .given = options.given}));
+                                         .given = options.given,
+                                         .is_part = options.is_part}));
   if (options.decided != nullptr) *options.decided = decisions;
   return Placer(graph, options).Run(decisions);
 }

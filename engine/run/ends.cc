@@ -8,6 +8,14 @@
 
 namespace hachi {
 
+TensorSignature SignatureOf(std::string name, DType dtype, const SymbolicShape& dims) {
+  TensorSignature tensor{.name = std::move(name), .dtype = dtype};
+  for (const Dim& dim : dims) tensor.dims.push_back(dim.constant().value_or(-1));
+  if (!ConstantShape(dims))
+    for (const Dim& dim : dims) tensor.symbols.push_back(dim.constant() ? "" : dim.ToText());
+  return tensor;
+}
+
 SymbolicShape RowDims(const SymbolicShape& dims, const std::optional<Dim>& rows) {
   return SymbolicShape(dims.begin() + (rows ? 1 : 0), dims.end());
 }

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/engine.h"
 #include "engine/graph/graph.h"
 #include "engine/kernels/intake.h"
 #include "engine/tensor/input_options.h"
@@ -20,6 +21,9 @@ namespace hachi {
 // What free dimensions are tried with at load, where nothing is configured: images first, then sequences,
 // sounds.
 inline constexpr int64_t kTrialSizes[] = {224, 64, 32, 1024, 16384};
+
+// A tensor as clients see it, in their order of axes, without rows.
+TensorSignature SignatureOf(std::string name, DType dtype, const SymbolicShape& dims);
 
 // The dimensions of one row of a tensor, or the whole one's where nothing counts rows. REQUIRES: the first is
 // `rows`, where that is set.

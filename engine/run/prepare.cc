@@ -65,9 +65,8 @@ absl::StatusOr<PreparedGraph> PrepareGraph(const Graph& imported, const PassOpti
   return one;
 }
 
-absl::StatusOr<PreparedGraph> PrepareGraphFor(const Graph& imported, std::span<const Shape> shapes,
-                                              const std::set<size_t>& deciding,
-                                              std::span<const std::vector<std::byte>> values) {
+Graph GraphFor(const Graph& imported, std::span<const Shape> shapes, const std::set<size_t>& deciding,
+               std::span<const std::vector<std::byte>> values) {
   Graph graph = imported.Clone();
   for (size_t i = 0; i < graph.inputs().size(); ++i) {
     Value* input = graph.inputs()[i];
@@ -79,7 +78,7 @@ absl::StatusOr<PreparedGraph> PrepareGraphFor(const Graph& imported, std::span<c
         graph.AddConstant(graph.UniqueValueName(absl::StrCat(input->name, "_given")), std::move(tensor));
     graph.ReplaceUses(input, constant);
   }
-  return PrepareGraph(graph, {});
+  return graph;
 }
 
 }  // namespace hachi

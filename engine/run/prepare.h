@@ -24,10 +24,9 @@ struct PreparedGraph {
 // axes are free dimensions like others, or 1 where exporters have baked that in.
 absl::StatusOr<PreparedGraph> PrepareGraph(const Graph& imported, const PassOptions& options);
 
-// Prepares the graph for one request: its inputs have these shapes, in the model's order of axes, and those
-// that decide, by their place, hold these values.
-absl::StatusOr<PreparedGraph> PrepareGraphFor(const Graph& imported, std::span<const Shape> shapes,
-                                              const std::set<size_t>& deciding,
-                                              std::span<const std::vector<std::byte>> values);
+// The graph of one request: its inputs have these shapes, in the model's order of axes, and those that
+// decide, by their place, hold these values.
+Graph GraphFor(const Graph& imported, std::span<const Shape> shapes, const std::set<size_t>& deciding,
+               std::span<const std::vector<std::byte>> values);
 
 }  // namespace hachi

@@ -5,7 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/passes/infer_graph.h"
 #include "engine/run/ends.h"
+#include "engine/run/staged_model.h"
 
 namespace hachi {
 namespace {
@@ -21,7 +23,8 @@ std::vector<std::byte> Joined(const InputChunks& chunks) {
 // One combination of shapes and values.
 class SpecializedModel::Special final : public PlanSet {
  public:
-  Special(Key key, PreparedGraph prepared) : key_(std::move(key)), prepared_(std::move(prepared)) {}
+  Special(Key key, Form form)
+      : measured(std::holds_alternative<Stages>(form)), key_(std::move(key)), form_(std::move(form)) {}
 
   const Key& key() const { return key_; }
 
@@ -31,14 +34,17 @@ class SpecializedModel::Special final : public PlanSet {
     return model_;
   }
 
-  // The prepared graph once more, for the one that compiles it. REQUIRES: it is not compiled.
-  PreparedGraph Prepared() const {
-    return {.graph = prepared_.graph.Clone(), .rows = prepared_.rows, .why_whole = prepared_.why_whole};
+  // The form once more, for the one that compiles it. REQUIRES: it is not compiled.
+  Form Uncompiled() const {
+    if (const auto* stages = std::get_if<Stages>(&form_))
+      return Stages{stages->first.Clone(), stages->second.Clone(), stages->handed};
+    const auto& prepared = std::get<PreparedGraph>(form_);
+    return PreparedGraph{prepared.graph.Clone(), prepared.rows, prepared.why_whole};
   }
 
-  // Lets the prepared graph go. For the one that compiled it.
+  // Lets the uncompiled form go. For the one that compiled it.
   void Set(std::shared_ptr<const Model> model) {
-    prepared_.graph = Graph();
+    form_ = PreparedGraph();
     MutexLock lock(mutex_);
     model_ = std::move(model);
   }
@@ -54,37 +60,59 @@ class SpecializedModel::Special final : public PlanSet {
   // What requests of this combination are told; its plans are this. Never changes once others see it.
   std::weak_ptr<const RowShapes> told;
   std::vector<std::vector<int64_t>> outputs;
+  const bool measured;  // its outputs are: the shapes above are empty
 
  private:
   const Key key_;
-  PreparedGraph prepared_;
+  Form form_;
   mutable Mutex mutex_;
   std::shared_ptr<const Model> model_ ABSL_GUARDED_BY(mutex_);
 };
 
+SpecializedModel::SpecializedModel(Spec spec, std::set<size_t> deciding)
+    : spec_(std::move(spec)), deciding_(std::move(deciding)) {
+  signature_.batched = false;
+  signature_.why_not_batched = spec_.why;
+  for (size_t i = 0; i < spec_.imported.inputs().size(); ++i) {
+    const Value* input = spec_.imported.inputs()[i];
+    const InputOptions& client = clients_.emplace_back(OptionsOf(*input, spec_.inputs));
+    signature_.inputs.push_back(SignatureOf(input->name, *client.dtype, ToClient(*input->dims, client)));
+    signature_.inputs.back().decides = deciding_.contains(i);
+  }
+  for (const Graph::Output& output : spec_.imported.outputs())
+    signature_.outputs.push_back(
+        {.name = output.name, .dtype = output.value->dtype, .dims = {-1}, .symbols = {"?"}});
+}
+
 absl::StatusOr<std::unique_ptr<Model>> SpecializedModel::Create(Spec spec) {
-  std::unique_ptr<SpecializedModel> model(new SpecializedModel(std::move(spec)));
-  if (!model->spec_.deciding.empty()) return absl::StatusOr<std::unique_ptr<Model>>(std::move(model));
-  // Nothing but shapes decides: usual ones show whether it runs at all.
+  Graph trial = spec.imported.Clone();
+  ASSIGN_OR_RETURN(std::set<size_t> deciding, DecidingInputs(trial));
+  std::unique_ptr<SpecializedModel> model(new SpecializedModel(std::move(spec), std::move(deciding)));
+  // Where nothing but shapes decides, usual ones show whether it runs at all.
+  if (model->deciding_.empty() && !model->spec_.is_stage) RETURN_IF_ERROR(model->TryUsualShapes());
+  return absl::StatusOr<std::unique_ptr<Model>>(std::move(model));
+}
+
+absl::Status SpecializedModel::TryUsualShapes() {
   absl::Status status;
   for (const int64_t size : kTrialSizes) {
     std::vector<std::vector<int64_t>> shapes;
-    for (const TensorSignature& input : model->spec_.signature.inputs) {
+    for (const TensorSignature& input : signature_.inputs) {
       auto& shape = shapes.emplace_back(input.dims);
       for (size_t axis = 0; axis < shape.size(); ++axis)  // the first one counts rows, mostly
         if (shape[axis] < 0) shape[axis] = axis == 0 && shape.size() > 1 ? 1 : size;
     }
-    auto tried = model->ShapesOf(shapes, {});
-    status = tried.ok() ? model->MakePlans(*(*tried)->plans, 1) : tried.status();
+    auto tried = ShapesOf(shapes, {});
+    status = tried.ok() ? MakePlans(*(*tried)->plans, 1) : tried.status();
     if (!status.ok()) continue;
     const auto compiled = static_cast<const Special&>(*(*tried)->plans).model();
-    model->spec_.info = compiled->info();
-    for (size_t i = 0; i < model->spec_.signature.outputs.size(); ++i) {
-      TensorSignature& output = model->spec_.signature.outputs[i];
+    spec_.info = compiled->info();
+    for (size_t i = 0; i < signature_.outputs.size() && !(*tried)->measured; ++i) {
+      TensorSignature& output = signature_.outputs[i];
       output.dims.assign((*tried)->outputs[i].size(), -1);
       output.symbols.assign(output.dims.size(), "?");
     }
-    return absl::StatusOr<std::unique_ptr<Model>>(std::move(model));
+    return absl::OkStatus();
   }
   return status;
 }
@@ -92,11 +120,11 @@ absl::StatusOr<std::unique_ptr<Model>> SpecializedModel::Create(Spec spec) {
 absl::Status SpecializedModel::CheckShapes(std::span<const std::vector<int64_t>> inputs) const {
   std::map<std::string, int64_t> sizes;  // of symbols
   for (size_t i = 0; i < inputs.size(); ++i) {
-    const TensorSignature& input = spec_.signature.inputs[i];
+    const TensorSignature& input = signature_.inputs[i];
     bool fits = inputs[i].size() == input.dims.size();
     for (size_t axis = 0; fits && axis < input.dims.size(); ++axis) {
       const int64_t size = inputs[i][axis];
-      fits = input.dims[axis] < 0 ? size > 0 : size == input.dims[axis];
+      fits = input.dims[axis] < 0 ? size >= (spec_.is_stage ? 0 : 1) : size == input.dims[axis];
       if (fits && input.dims[axis] < 0)
         fits = sizes.try_emplace(input.symbols[axis], size).first->second == size;
     }
@@ -111,8 +139,8 @@ absl::StatusOr<std::shared_ptr<const RowShapes>> SpecializedModel::ShapesOf(
     std::span<const std::vector<int64_t>> inputs, std::span<const InputChunks> values) const {
   RETURN_IF_ERROR(CheckShapes(inputs));
   Key key{{inputs.begin(), inputs.end()}, std::vector<std::vector<std::byte>>(inputs.size())};
-  for (const size_t i : spec_.deciding) {
-    const TensorSignature& input = spec_.signature.inputs[i];
+  for (const size_t i : deciding_) {
+    const TensorSignature& input = signature_.inputs[i];
     if (i < values.size()) key.values[i] = Joined(values[i]);
     if (key.values[i].size() != input.row_bytes())
       return absl::InvalidArgumentError(
@@ -144,21 +172,37 @@ std::shared_ptr<const RowShapes> SpecializedModel::ShapesFor(const std::shared_p
   shapes->outputs = special->outputs;
   for (size_t i = 0; i < shapes->inputs.size(); ++i)
     shapes->input_bytes.push_back(static_cast<size_t>(CountOf(shapes->inputs[i])) *
-                                  SizeOf(spec_.signature.inputs[i].dtype));
+                                  SizeOf(signature_.inputs[i].dtype));
   for (size_t i = 0; i < shapes->outputs.size(); ++i)
     shapes->output_bytes.push_back(static_cast<size_t>(CountOf(shapes->outputs[i])) *
-                                   SizeOf(spec_.signature.outputs[i].dtype));
+                                   SizeOf(signature_.outputs[i].dtype));
   shapes->plans = special;
+  shapes->measured = special->measured;
   special->told = shapes;
   return shapes;
 }
 
 absl::StatusOr<std::shared_ptr<SpecializedModel::Special>> SpecializedModel::Prepare(Key key) const {
   std::vector<Shape> shapes;
-  for (size_t i = 0; i < key.shapes.size(); ++i) shapes.push_back(FromClient(key.shapes[i], spec_.inputs[i]));
-  ASSIGN_OR_RETURN(PreparedGraph prepared,
-                   PrepareGraphFor(spec_.imported, shapes, spec_.deciding, key.values));
-  for (const auto& node : prepared.graph.nodes())
+  for (size_t i = 0; i < key.shapes.size(); ++i) shapes.push_back(FromClient(key.shapes[i], clients_[i]));
+  const Graph graph = GraphFor(spec_.imported, shapes, deciding_, key.values);
+  auto prepared = PrepareGraph(graph, {});
+  if (prepared.ok()) {
+    RETURN_IF_ERROR(CheckSizes(prepared->graph));
+    ASSIGN_OR_RETURN(auto outputs, OutputShapes(prepared->graph));
+    auto special = std::make_shared<Special>(std::move(key), *std::move(prepared));
+    special->outputs = std::move(outputs);
+    return special;
+  }
+  if (!absl::IsUnimplemented(prepared.status())) return prepared.status();
+  ASSIGN_OR_RETURN(Stages stages, SplitStages(graph));
+  auto special = std::make_shared<Special>(std::move(key), std::move(stages));
+  special->outputs.resize(signature_.outputs.size(), {0});
+  return special;
+}
+
+absl::Status SpecializedModel::CheckSizes(const Graph& graph) const {
+  for (const auto& node : graph.nodes())
     for (const Value* output : node->outputs) {
       const auto count = CountOf(*output->dims).constant();
       if (!count || *count < 0 || *count > spec_.plan_bytes / static_cast<int64_t>(SizeOf(output->dtype)))
@@ -166,19 +210,40 @@ absl::StatusOr<std::shared_ptr<SpecializedModel::Special>> SpecializedModel::Pre
             "node '", node->name, "': '", output->name, "' would have shape ", ShapeText(*output->dims),
             ", more than ", spec_.plan_bytes, " bytes, the limit of a model's plans"));
     }
-  std::vector<std::vector<int64_t>> outputs;
-  for (size_t i = 0; i < prepared.graph.outputs().size(); ++i) {
-    const Graph::Output& output = prepared.graph.outputs()[i];
-    const DType expected = spec_.signature.outputs[i].dtype;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::vector<int64_t>>> SpecializedModel::OutputShapes(const Graph& graph) const {
+  std::vector<std::vector<int64_t>> shapes;
+  for (size_t i = 0; i < graph.outputs().size(); ++i) {
+    const Graph::Output& output = graph.outputs()[i];
+    const DType expected = signature_.outputs[i].dtype;
     if (output.value->dtype != expected)
       return absl::InvalidArgumentError(
           absl::StrCat("output '", output.name, "' has type ", std::string(NameOf(output.value->dtype)),
                        ", expected ", std::string(NameOf(expected)), ", which the file declares"));
-    outputs.push_back(*ConstantShape(*output.value->dims));
+    shapes.push_back(*ConstantShape(*output.value->dims));
   }
-  auto special = std::make_shared<Special>(std::move(key), std::move(prepared));
-  special->outputs = std::move(outputs);
-  return special;
+  return shapes;
+}
+
+absl::StatusOr<std::unique_ptr<Model>> SpecializedModel::Compile(Form form) const {
+  if (auto* prepared = std::get_if<PreparedGraph>(&form))
+    return spec_.compile(std::move(*prepared), spec_.inputs, spec_.is_stage);
+  Stages& stages = std::get<Stages>(form);
+  ASSIGN_OR_RETURN(PreparedGraph prepared, PrepareGraph(stages.first, {}));
+  RETURN_IF_ERROR(CheckSizes(prepared.graph));
+  ASSIGN_OR_RETURN(auto first, spec_.compile(std::move(prepared), spec_.inputs, /*is_part=*/true));
+  ASSIGN_OR_RETURN(auto second, Create({.imported = std::move(stages.second),
+                                        .inputs = {},
+                                        .why = spec_.why,
+                                        .info = spec_.info,
+                                        .plan_bytes = spec_.plan_bytes,
+                                        .is_stage = true,
+                                        .compile = spec_.compile}));
+  auto staged = std::make_unique<StagedModel>(std::move(first), std::move(second), std::move(stages.handed));
+  RETURN_IF_ERROR(staged->WarmUp());
+  return absl::StatusOr<std::unique_ptr<Model>>(std::move(staged));
 }
 
 absl::Status SpecializedModel::MakePlans(const PlanSet& plans, int64_t /*rows*/) const {
@@ -192,7 +257,7 @@ absl::Status SpecializedModel::MakePlans(const PlanSet& plans, int64_t /*rows*/)
   }
   MutexLock making(making_);
   if (special->model() != nullptr) return absl::OkStatus();
-  ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, spec_.compile(special->Prepared()));
+  ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, Compile(special->Uncompiled()));
   special->Set(std::move(model));
   MutexLock lock(mutex_);
   MakeRoom();

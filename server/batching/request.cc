@@ -31,6 +31,7 @@ void Request::AllocateOutputs(const std::vector<bool>& wanted) {
   for (size_t i = 0; i < row_bytes.size(); ++i) total += padded(bytes_of(i));
   output_bytes_ = std::make_unique_for_overwrite<std::byte[]>(total);
 
+  if (rows.shapes->measured) rows.measured = &measured_;
   rows.outputs.clear();
   std::byte* next = output_bytes_.get();
   for (size_t i = 0; i < row_bytes.size(); ++i) {

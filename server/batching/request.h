@@ -44,7 +44,8 @@ struct Request {
   ~Request();
 
   // Allocates memory for the outputs whose `wanted` is true and points rows.outputs at it; the others stay
-  // empty. It lives as long as the request. REQUIRES: rows.count and rows.shapes are set; one flag an output.
+  // empty, and all do where a run finds how much there is (then rows.measured has them). It lives as long as
+  // the request. REQUIRES: rows.count and rows.shapes are set; one flag an output.
   void AllocateOutputs(const std::vector<bool>& wanted);
 
   ModelHandle model;
@@ -66,6 +67,7 @@ struct Request {
 
  private:
   std::unique_ptr<std::byte[]> output_bytes_;
+  std::vector<MeasuredOutput> measured_;
 };
 
 }  // namespace hachi::server

@@ -95,6 +95,7 @@ class BenchRequest {
     }
     for (const std::string& bytes : inputs_) rows_.inputs.push_back({std::as_bytes(std::span(bytes))});
     for (const size_t bytes : shapes->output_bytes) outputs_.emplace_back(bytes * static_cast<size_t>(rows));
+    if (shapes->measured) rows_.measured = &measured_;
     rows_.shapes = std::move(shapes);
     for (std::vector<std::byte>& bytes : outputs_) rows_.outputs.emplace_back(bytes);
   }
@@ -106,6 +107,7 @@ class BenchRequest {
  private:
   std::vector<std::string> inputs_;
   std::vector<std::vector<std::byte>> outputs_;
+  std::vector<MeasuredOutput> measured_;
   Rows rows_;
 };
 

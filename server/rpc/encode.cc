@@ -28,10 +28,11 @@ void AppendEntryHead(size_t bytes, std::string& out) {
   out.append(reinterpret_cast<const char*>(head), static_cast<size_t>(end - head));
 }
 
-grpc::Slice Reference(const std::shared_ptr<const Request>& request, std::span<std::byte> bytes) {
+grpc::Slice Reference(const std::shared_ptr<const Request>& request, std::span<const std::byte> bytes) {
   auto* owner = new std::shared_ptr<const Request>(request);
+  // gRPC only reads what it sends.
   return grpc::Slice(
-      bytes.data(), bytes.size(),
+      const_cast<std::byte*>(bytes.data()), bytes.size(),
       [](void* held) { delete static_cast<std::shared_ptr<const Request>*>(held); }, owner);
 }
 
@@ -40,6 +41,7 @@ grpc::Slice Reference(const std::shared_ptr<const Request>& request, std::span<s
 grpc::ByteBuffer EncodeInfer(const std::shared_ptr<const Request>& request, const std::string& id,
                              std::span<const size_t> outputs) {
   const Signature& signature = request->model->model().signature();
+  const std::vector<MeasuredOutput>* measured = request->rows.measured;
   inference::ModelInferResponse response;
   response.set_model_name(request->model->name());
   response.set_model_version(absl::StrCat(request->model->version()));
@@ -50,14 +52,17 @@ grpc::ByteBuffer EncodeInfer(const std::shared_ptr<const Request>& request, cons
     output->set_name(tensor.name);
     output->set_datatype(std::string(WireName(tensor.dtype)));
     if (signature.batched) output->add_shape(request->rows.count);
-    const std::vector<int64_t>& row = request->rows.shapes->outputs[index];
+    const std::vector<int64_t>& row =
+        measured != nullptr ? (*measured)[index].shape : request->rows.shapes->outputs[index];
     output->mutable_shape()->Add(row.begin(), row.end());
   }
 
   std::vector<grpc::Slice> slices;
   std::string head = response.SerializeAsString();
   for (const size_t index : outputs) {
-    const std::span<std::byte> bytes = request->rows.outputs[index];
+    const std::span<const std::byte> bytes = measured != nullptr
+                                                 ? std::span<const std::byte>((*measured)[index].bytes)
+                                                 : request->rows.outputs[index];
     AppendEntryHead(bytes.size(), head);
     slices.emplace_back(head);
     head.clear();
