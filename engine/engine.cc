@@ -108,29 +108,42 @@ class Compiler {
     compiled_.info.precision = precision;
     if (precision == Precision::kBf16)
       return absl::UnimplementedError("precision bf16 is not supported, expected int8 or fp32");
-    if (precision != Precision::kInt8) return absl::OkStatus();
+    if (precision == Precision::kInt8Dynamic) {
+      pass_options_.dynamic = true;
+      pass_options_.weight_bits = HasVnni(compiled_.plan_options.isa) ? 8 : 7;
+      return ReadPins();
+    }
+    if (precision != Precision::kInt8) {
+      pass_options_.pins["*"] = Precision::kFp32;  // also where the model has quantizers
+      return absl::OkStatus();
+    }
     if (options_.table.empty() && !has_quantizers && !pass_options_.is_part)
       return absl::InvalidArgumentError(
           "precision int8 without a calibration table, expected one beside the model, or a model with "
           "QuantizeLinear and DequantizeLinear nodes");
+    pass_options_.weight_bits = HasVnni(compiled_.plan_options.isa) ? 8 : 7;
+    // Kernels without VNNI shift s8 sources and halve weights to make room; u8 is exact.
+    pass_options_.signed_activations = HasVnni(compiled_.plan_options.isa);
+    RETURN_IF_ERROR(ReadPins());
     if (options_.table.empty()) return absl::OkStatus();
     ASSIGN_OR_RETURN(table_, CalibrationTable::Read(options_.table));
     RETURN_IF_ERROR(
         WithContext(table_->CheckBelongsTo(sha256), absl::StrCat("'", options_.table.string(), "'")));
     pass_options_.table = &*table_;
     ASSIGN_OR_RETURN(pass_options_.range_method, ParseRangeMethod(options_.range_method));
-    pass_options_.weight_bits = HasVnni(compiled_.plan_options.isa) ? 8 : 7;
-    // Kernels without VNNI shift s8 sources and halve weights to make room; u8 is exact.
-    pass_options_.signed_activations = HasVnni(compiled_.plan_options.isa);
-    for (const auto& [pattern, pin] : options_.layers) {
-      if (pin == Precision::kBf16)
-        return absl::UnimplementedError(
-            absl::StrCat("layers: '", pattern, "': bf16 is not supported, expected int8 or fp32"));
-      pass_options_.pins[pattern] = pin;
-    }
     ASSIGN_OR_RETURN(given_, Decisions::Parse(options_.decisions));
     pass_options_.given = &given_;
     pass_options_.decided = &decided_;
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadPins() {
+    for (const auto& [pattern, pin] : options_.layers) {
+      if (pin != Precision::kInt8 && pin != Precision::kFp32)
+        return absl::UnimplementedError(absl::StrCat("layers: '", pattern, "': ", std::string(NameOf(pin)),
+                                                     " is not supported, expected int8 or fp32"));
+      pass_options_.pins[pattern] = pin;
+    }
     return absl::OkStatus();
   }
 

@@ -11,17 +11,6 @@
 namespace hachi {
 namespace {
 
-// `pattern` with '*' for any characters matches the whole of `text`.
-bool Matches(std::string_view pattern, std::string_view text) {
-  const size_t star = pattern.find('*');
-  if (star == std::string_view::npos) return pattern == text;
-  if (!text.starts_with(pattern.substr(0, star))) return false;
-  const std::string_view rest = pattern.substr(star + 1);
-  for (size_t at = star; at <= text.size(); ++at)
-    if (Matches(rest, text.substr(at))) return true;
-  return false;
-}
-
 bool IsWeighted(const Node& node) { return FindOp(node.op)->quantize == QuantRule::kWeighted; }
 
 // Whether the node has products or passes integers on.
@@ -63,7 +52,7 @@ class Decider {
     if (rules_.is_part) return absl::OkStatus();
     const auto check = [&](const std::string& what, const std::string& pattern) -> absl::Status {
       const auto matches = [&](const auto& node) {
-        return HasIntegerForm(*node) && Matches(pattern, node->name);
+        return HasIntegerForm(*node) && MatchesPattern(pattern, node->name);
       };
       if (std::ranges::any_of(graph_.nodes(), matches)) return absl::OkStatus();
       return absl::InvalidArgumentError(
@@ -86,7 +75,7 @@ class Decider {
     if (const Decision* given = Given(node)) return *given;
     Decision decision = {.precision = Precision::kInt8, .range = rules_.range};
     for (const auto& [pattern, precision] : rules_.pins)
-      if (Matches(pattern, node.name)) {
+      if (MatchesPattern(pattern, node.name)) {
         decision.precision = precision;
         decision.origin = Origin::kPin;
         break;
@@ -161,6 +150,16 @@ absl::StatusOr<std::optional<ActivationQuant>> ActivationRanges::Of(const Value&
   }
   known_[&value] = quant;
   return quant;
+}
+
+bool MatchesPattern(std::string_view pattern, std::string_view text) {
+  const size_t star = pattern.find('*');
+  if (star == std::string_view::npos) return pattern == text;
+  if (!text.starts_with(pattern.substr(0, star))) return false;
+  const std::string_view rest = pattern.substr(star + 1);
+  for (size_t at = star; at <= text.size(); ++at)
+    if (MatchesPattern(rest, text.substr(at))) return true;
+  return false;
 }
 
 std::vector<size_t> Activations(const Node& node) {

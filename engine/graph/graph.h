@@ -22,6 +22,13 @@ namespace hachi {
 struct Node;
 class Graph;
 
+// s8 integers that stand for the real numbers of a constant: what those were dequantized from, zero points
+// taken off.
+struct ConstantIntegers {
+  Tensor values;
+  QuantParams params;  // zero points are 0
+};
+
 // One tensor of the graph: an input, a constant, or what a node makes. Each has one definition.
 struct Value {
   std::string name;  // unique in the graph; the ONNX value name where it comes from the file
@@ -30,6 +37,7 @@ struct Value {
   Layout layout;                      // of the stored elements
   std::optional<QuantParams> quant;   // the real numbers that stored integers stand for
   std::shared_ptr<const Tensor> constant;
+  std::shared_ptr<const ConstantIntegers> integers;  // of an f32 constant that was quantized; null: it wasn't
   std::optional<SymbolicShape> content;  // of a computed integer vector or scalar, where inference knows it
   Node* producer = nullptr;              // null for inputs and constants
   std::vector<Node*> users;              // one entry for each use as a node's input, in no order

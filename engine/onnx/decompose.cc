@@ -1,7 +1,7 @@
 #include "engine/onnx/decompose.h"
 
+#include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -12,58 +12,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/onnx/decompose_rules.h"
 
 namespace hachi {
 namespace {
-
-using Attrs = std::map<std::string, Attr>;
-using Results = absl::StatusOr<std::vector<Value*>>;  // one for each output; null: there is none
-
-// Writes the nodes that take the place of one, in front of it.
-class Writer {
- public:
-  Writer(Graph& graph, Node& node) : graph_(graph), node_(node) {}
-
-  const Node& node() const { return node_; }
-  Value* in(size_t i) const { return node_.input(i); }
-
-  std::vector<Value*> Make(std::string op, std::vector<Value*> inputs, size_t outputs, Attrs attrs = {}) {
-    while (!inputs.empty() && inputs.back() == nullptr) inputs.pop_back();
-    const std::string base = absl::StrCat(node_.name, "/", op);
-    std::vector<std::string> names;
-    for (size_t i = 0; i < outputs; ++i)  // distinct before the graph knows them
-      names.push_back(graph_.UniqueValueName(
-          absl::StrCat(base, "_", node_.output()->name, i == 0 ? "" : absl::StrCat("_", i))));
-    return graph_
-        .AddNode(std::move(op), graph_.UniqueNodeName(base), std::move(inputs), names, std::move(attrs),
-                 &node_)
-        ->outputs;
-  }
-  Value* Make(std::string op, std::vector<Value*> inputs, Attrs attrs = {}) {
-    return Make(std::move(op), std::move(inputs), 1, std::move(attrs))[0];
-  }
-  Value* Constant(Tensor tensor) {
-    return graph_.AddConstant(graph_.UniqueValueName(absl::StrCat(node_.name, "/constant")),
-                              std::make_shared<const Tensor>(std::move(tensor)));
-  }
-  Value* Number(float number) { return Constant(Tensor::Of<float>({}, {number})); }
-  Value* Integers(const std::vector<int64_t>& numbers) {
-    return Constant(Tensor::Of<int64_t>({static_cast<int64_t>(numbers.size())}, numbers));
-  }
-
-  absl::StatusOr<float> Float(std::string_view attr, float otherwise) const {
-    return node_.Float(attr, otherwise);
-  }
-  absl::StatusOr<int64_t> Int(std::string_view attr, int64_t otherwise) const {
-    return node_.Int(attr, otherwise);
-  }
-
- private:
-  Graph& graph_;
-  Node& node_;
-};
-
-Results One(Value* value) { return std::vector<Value*>{value}; }
 
 // ---- operators of ONNX that are a line of others
 
@@ -130,48 +82,6 @@ Results RmsNormalization(Writer& w) {
   ASSIGN_OR_RETURN(const int64_t axis, w.Int("axis", -1));
   ASSIGN_OR_RETURN(const float epsilon, w.Float("epsilon", 1e-5f));
   return RmsNorm(w, w.in(0), w.in(1), axis, epsilon);
-}
-
-// Integers less their zero point, as they are summed.
-Value* Centered(Writer& w, Value* integers, Value* zero_point) {
-  Value* wide = w.Make("Cast", {integers}, {{"to", int64_t{6}}});
-  if (zero_point == nullptr) return wide;
-  return w.Make("Sub", {wide, w.Make("Cast", {zero_point}, {{"to", int64_t{6}}})});
-}
-
-// A product of integers: of real numbers, which are exact up to 2^24. Sums beyond are rounded.
-Results IntegerProduct(Writer& w, std::string op, Value* a, Value* b, Attrs attrs) {
-  const auto real = [&](Value* value) { return w.Make("Cast", {value}, {{"to", int64_t{1}}}); };
-  return One(
-      w.Make("Cast", {w.Make(std::move(op), {real(a), real(b)}, std::move(attrs))}, {{"to", int64_t{6}}}));
-}
-
-Results MatMulInteger(Writer& w) {
-  return IntegerProduct(w, "MatMul", Centered(w, w.in(0), w.in(2)), Centered(w, w.in(1), w.in(3)), {});
-}
-
-Results ConvInteger(Writer& w) {
-  return IntegerProduct(w, "Conv", Centered(w, w.in(0), w.in(2)), Centered(w, w.in(1), w.in(3)),
-                        w.node().attrs);
-}
-
-// Quantized operators as the operator on real numbers between quantizers.
-Results QLinearMatMul(Writer& w) {
-  Value* a = w.Make("DequantizeLinear", {w.in(0), w.in(1), w.in(2)});
-  Value* b = w.Make("DequantizeLinear", {w.in(3), w.in(4), w.in(5)});
-  return One(w.Make("QuantizeLinear", {w.Make("MatMul", {a, b}), w.in(6), w.in(7)}));
-}
-
-Results QLinearConv(Writer& w) {
-  Value* x = w.Make("DequantizeLinear", {w.in(0), w.in(1), w.in(2)});
-  Value* weights = w.Make("DequantizeLinear", {w.in(3), w.in(4), w.in(5)}, {{"axis", int64_t{0}}});
-  Value* bias = nullptr;
-  if (w.in(8) != nullptr) {
-    Value* scale = w.Make("Mul", {w.in(1), w.in(4)});
-    bias = w.Make("Mul", {w.Make("Cast", {w.in(8)}, {{"to", int64_t{1}}}), scale});
-  }
-  return One(
-      w.Make("QuantizeLinear", {w.Make("Conv", {x, weights, bias}, w.node().attrs), w.in(6), w.in(7)}));
 }
 
 // ---- com.microsoft
@@ -364,16 +274,12 @@ Results ContribMultiHeadAttention(Writer& w) {
   return One(Attend(w, q, k, v, heads, scale, bias));
 }
 
-constexpr std::pair<std::string_view, Results (*)(Writer&)> kRules[] = {
+constexpr DecomposeRule kRules[] = {
     {"Celu", Celu},
-    {"ConvInteger", ConvInteger},
     {"IsInf", IsInf},
     {"IsNaN", IsNaN},
     {"LpNormalization", LpNormalization},
-    {"MatMulInteger", MatMulInteger},
     {"Mean", Mean},
-    {"QLinearConv", QLinearConv},
-    {"QLinearMatMul", QLinearMatMul},
     {"RMSNormalization", RmsNormalization},
     {"Selu", Selu},
     {"Shrink", Shrink},
@@ -393,25 +299,32 @@ constexpr std::pair<std::string_view, Results (*)(Writer&)> kRules[] = {
     {"com.microsoft.SkipSimplifiedLayerNormalization", SkipSimplifiedLayerNormalization},
 };
 
+// The rule for an operator; null: there is none.
+const DecomposeRule* FindRule(std::string_view op) {
+  for (const std::span<const DecomposeRule> rules :
+       {std::span<const DecomposeRule>(kRules), QuantizedRules()})
+    if (const auto found = std::ranges::find(rules, op, &DecomposeRule::op); found != rules.end())
+      return &*found;
+  return nullptr;
+}
+
 }  // namespace
 
 absl::StatusOr<bool> Decompose(Graph& graph, Node& node) {
-  for (const auto& [op, rule] : kRules) {
-    if (node.op != op) continue;
-    Writer writer(graph, node);
-    ASSIGN_OR_RETURN(const std::vector<Value*> results, rule(writer));
-    for (size_t i = 0; i < node.outputs.size(); ++i) {
-      Value* output = node.outputs[i];
-      if (i < results.size() && results[i] != nullptr)
-        graph.ReplaceUses(output, results[i]);
-      else if (!output->users.empty() || graph.IsOutput(output))
-        return absl::UnimplementedError(
-            absl::StrCat("output ", i, " ('", output->name, "') is read, expected it unused"));
-    }
-    graph.RemoveNode(&node);
-    return true;
+  const DecomposeRule* rule = FindRule(node.op);
+  if (rule == nullptr) return false;
+  Writer writer(graph, node);
+  ASSIGN_OR_RETURN(const std::vector<Value*> results, rule->write(writer));
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    Value* output = node.outputs[i];
+    if (i < results.size() && results[i] != nullptr)
+      graph.ReplaceUses(output, results[i]);
+    else if (!output->users.empty() || graph.IsOutput(output))
+      return absl::UnimplementedError(
+          absl::StrCat("output ", i, " ('", output->name, "') is read, expected it unused"));
   }
-  return false;
+  graph.RemoveNode(&node);
+  return true;
 }
 
 }  // namespace hachi

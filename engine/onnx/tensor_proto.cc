@@ -13,7 +13,8 @@ namespace {
 
 using onnx::TensorProto;
 
-constexpr int kMaxRank = 12;         // oneDNN's limit, and more than any operator of ONNX needs
+constexpr int kMaxRank = 12;  // oneDNN's limit, and more than any operator of ONNX needs
+constexpr int kUint4 = 21, kInt4 = 22;
 constexpr int kNewestOnnxType = 23;  // FLOAT4E2M1; what is between it and BFLOAT16 we do not support
 
 // Elements from a typed field of `proto`, each in its own entry.
@@ -91,6 +92,25 @@ absl::StatusOr<Tensor> FromAnywhere(const TensorProto& proto, DType dtype, const
   return tensor;
 }
 
+// Integers of 4 bits, two in a byte, the first one in the lower half, as bytes of their own.
+absl::StatusOr<Tensor> ToNibbles(const TensorProto& proto, const std::filesystem::path* directory) {
+  const bool is_signed = proto.data_type() == kInt4;
+  TensorProto packed = proto;
+  const Shape shape(proto.dims().begin(), proto.dims().end());
+  ASSIGN_OR_RETURN(const int64_t count, CheckedCount(shape, 1));
+  packed.clear_dims();
+  packed.add_dims((count + 1) / 2);
+  packed.set_data_type(TensorProto::UINT8);
+  ASSIGN_OR_RETURN(const Tensor bytes, ToTensor(packed, directory));
+  Tensor tensor(is_signed ? DType::kS8 : DType::kU8, shape);
+  for (int64_t i = 0; i < count; ++i) {
+    const uint8_t nibble = bytes.As<uint8_t>()[i / 2] >> (i % 2 * 4) & 15;
+    const int value = is_signed && nibble > 7 ? nibble - 16 : nibble;
+    tensor.bytes()[static_cast<size_t>(i)] = static_cast<std::byte>(value);
+  }
+  return tensor;
+}
+
 }  // namespace
 
 absl::StatusOr<DType> ToDType(int onnx_type) {
@@ -136,6 +156,7 @@ absl::StatusOr<DType> ToDType(int onnx_type) {
 }
 
 absl::StatusOr<Tensor> ToTensor(const TensorProto& proto, const std::filesystem::path* directory) {
+  if (proto.data_type() == kUint4 || proto.data_type() == kInt4) return ToNibbles(proto, directory);
   ASSIGN_OR_RETURN(const DType dtype, ToDType(proto.data_type()));
   if (proto.has_segment())
     return absl::UnimplementedError(

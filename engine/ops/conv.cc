@@ -163,6 +163,7 @@ std::span<const OpDef> conv_ops() {
       {.name = "Conv",
        .infer = Infer,
        .quantize = QuantRule::kWeighted,
+       .channel_axis = [](const Node&) -> size_t { return 0; },
        .rows = RowsOfBatchAxis,
        .reference = Reference,
        .offers = {{.name = "hachi_depthwise", .needs = Isa::kAvx512Vnni, .take = TakeOurDepthwise},

@@ -112,12 +112,18 @@ absl::StatusOr<RowAxis> RowsOfGemm(const RowQuery& query) {
   return OneRowAxis(found);
 }
 
+size_t ChannelAxis(const Node& node) {
+  const auto transposed = node.Int("transB", 0);
+  return transposed.ok() && *transposed != 0 ? 0 : 1;
+}
+
 }  // namespace
 
 std::span<const OpDef> gemm_ops() {
   static const OpDef defs[] = {{.name = "Gemm",
                                 .infer = Infer,
                                 .quantize = QuantRule::kWeighted,
+                                .channel_axis = ChannelAxis,
                                 .rows = RowsOfGemm,
                                 .reference = Reference,
                                 .offers = {{.name = "onednn", .take = Take}},

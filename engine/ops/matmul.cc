@@ -147,6 +147,7 @@ std::span<const OpDef> matmul_ops() {
   static const OpDef defs[] = {{.name = "MatMul",
                                 .infer = Infer,
                                 .quantize = QuantRule::kWeighted,
+                                .channel_axis = [](const Node&) -> size_t { return 1; },
                                 .rows = RowsOfMatMul,
                                 .reference = Reference,
                                 .offers = {{.name = "onednn", .take = Take}},

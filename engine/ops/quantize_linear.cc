@@ -1,4 +1,8 @@
-// QuantizeLinear (ONNX opset 21) to u8 and s8. Also takes integers that stand for real numbers: a rescale.
+// QuantizeLinear (ONNX opset 21) to u8, s8, u16 and s16. Also takes integers that stand for real numbers: a
+// rescale.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/kernels/quantize.h"
 #include "engine/ops/infer.h"
@@ -10,19 +14,32 @@
 namespace hachi {
 namespace {
 
+// The type of the integers: the zero point's, or the attribute's by ONNX's numbers.
+absl::StatusOr<DType> TypeOf(const Node& node) {
+  constexpr std::pair<int64_t, DType> kTypes[] = {
+      {0, DType::kU8}, {2, DType::kU8}, {3, DType::kS8}, {4, DType::kU16}, {5, DType::kS16}};
+  if (node.input(2) != nullptr)
+    RETURN_IF_ERROR(CheckInputType(node, 2, {DType::kU8, DType::kS8, DType::kU16, DType::kS16}));
+  ASSIGN_OR_RETURN(const int64_t asked, node.Int("output_dtype", 0));
+  const auto found = std::ranges::find(kTypes, asked, &std::pair<int64_t, DType>::first);
+  if (found == std::end(kTypes))
+    return absl::UnimplementedError(
+        absl::StrCat("attribute 'output_dtype' is ", asked, ", expected u8 (2), s8 (3), u16 (4) or s16 (5)"));
+  if (node.input(2) == nullptr) return found->second;
+  if (asked == 0 || found->second == node.inputs[2]->dtype) return node.inputs[2]->dtype;
+  return absl::InvalidArgumentError(
+      absl::StrCat("attribute 'output_dtype' is ", std::string(NameOf(found->second)), ", expected ",
+                   std::string(NameOf(node.inputs[2]->dtype)), " as the zero point"));
+}
+
 absl::Status Infer(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 2, 3));
   RETURN_IF_ERROR(CheckReal(node, 0));
-  // ONNX numbers of element types: 2 is u8, 3 is s8; 0 leaves it to the zero point.
-  ASSIGN_OR_RETURN(const int64_t asked, node.Int("output_dtype", 0));
-  if (node.input(2) != nullptr) RETURN_IF_ERROR(CheckInputType(node, 2, {DType::kU8, DType::kS8}));
-  const DType by_attribute = asked == 3 ? DType::kS8 : DType::kU8;
-  const DType dtype = node.input(2) != nullptr ? node.inputs[2]->dtype : by_attribute;
-  if (asked != 0 && ((asked != 2 && asked != 3) || dtype != by_attribute))
-    return absl::UnimplementedError(
-        "attribute 'output_dtype' is neither u8 (2) nor s8 (3) or not that of the zero point");
+  ASSIGN_OR_RETURN(const DType dtype, TypeOf(node));
   RETURN_IF_ERROR(SetOutput(node, dtype, *node.inputs[0]->dims));
   node.outputs[0]->quant.reset();
+  ASSIGN_OR_RETURN(const int64_t block_size, BlockSizeOf(node));
+  if (block_size > 0) return CheckBlocks(node, dtype);
   if (HasComputedScale(node)) return CheckComputedScale(node, dtype);
   ASSIGN_OR_RETURN(node.outputs[0]->quant, ReadQuantParams(node, dtype));
   return absl::OkStatus();
@@ -59,6 +76,26 @@ class QuantizeStep final : public KernelStep {
   const QuantParams quant_;
 };
 
+// To integers of 16 bits.
+template <typename T>
+class WideQuantizeStep final : public KernelStep {
+ public:
+  WideQuantizeStep(int64_t count, QuantParams quant) : count_(count), quant_(std::move(quant)) {}
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    const auto* in = reinterpret_cast<const float*>(buffers.inputs[0]);
+    auto* out = reinterpret_cast<T*>(buffers.outputs[0]);
+    for (int64_t i = 0; i < count_; ++i)
+      out[i] = QuantizeValue<T>(in[i], quant_.scale(), quant_.zero_point());
+    return absl::OkStatus();
+  }
+
+ private:
+  const int64_t count_;
+  const QuantParams quant_;
+};
+
 absl::Status CheckOneScale(const TensorSpec& spec) {
   if (spec.quant && spec.quant->per_tensor()) return absl::OkStatus();
   return absl::UnimplementedError("output has computed scales or scales by channel, expected a constant one");
@@ -74,8 +111,10 @@ absl::StatusOr<StepMaker> TakeReals(const LowerContext& context) {
   RETURN_IF_ERROR(CheckOneScale(dst));
   RETURN_IF_ERROR(CheckOneLayout(src, dst));
   if (src.quant) return absl::UnimplementedError("input is integers, expected f32");
-  return [count = static_cast<size_t>(src.count()), to = dst.dtype, quant = *dst.quant] {
-    return std::make_unique<QuantizeStep>(count, to, quant);
+  return [count = src.count(), to = dst.dtype, quant = *dst.quant]() -> std::unique_ptr<Step> {
+    if (to == DType::kU16) return std::make_unique<WideQuantizeStep<uint16_t>>(count, quant);
+    if (to == DType::kS16) return std::make_unique<WideQuantizeStep<int16_t>>(count, quant);
+    return std::make_unique<QuantizeStep>(static_cast<size_t>(count), to, quant);
   };
 }
 

@@ -1,5 +1,6 @@
 #include "engine/ops/quantizers.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -33,9 +34,31 @@ absl::Status CheckComputedScale(const Node& node, DType dtype) {
                                                  ", the size of axis ", axis));
 }
 
-absl::StatusOr<QuantParams> ReadQuantParams(const Node& node, DType dtype) {
+absl::StatusOr<int64_t> BlockSizeOf(const Node& node) {
+  // A scale of one element is for all of them.
   ASSIGN_OR_RETURN(const int64_t block_size, node.Int("block_size", 0));
-  if (block_size != 0)
+  return node.inputs[1]->rank() == 0 ? 0 : block_size;
+}
+
+absl::Status CheckBlocks(const Node& node, DType dtype) {
+  ASSIGN_OR_RETURN(const int64_t block_size, BlockSizeOf(node));
+  ASSIGN_OR_RETURN(const int64_t attr, node.Int("axis", 1));
+  ASSIGN_OR_RETURN(const size_t axis, CheckAxis(attr, node.inputs[0]->rank()));
+  RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kF32}));
+  if (node.input(2) != nullptr) RETURN_IF_ERROR(CheckInputType(node, 2, {dtype}));
+  SymbolicShape expected = *node.inputs[0]->dims;
+  expected[axis] = Dim::FloorDiv(expected[axis] + Dim(block_size - 1), block_size);
+  for (const size_t i : {1, 2})
+    if (node.input(i) != nullptr && *node.inputs[i]->dims != expected)
+      return absl::InvalidArgumentError(absl::StrCat("'", node.inputs[i]->name, "' has shape ",
+                                                     ShapeText(*node.inputs[i]->dims), ", expected ",
+                                                     ShapeText(expected), " for blocks of ", block_size));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<QuantParams> ReadQuantParams(const Node& node, DType dtype) {
+  ASSIGN_OR_RETURN(const int64_t block_size, BlockSizeOf(node));
+  if (block_size > 0)
     return absl::UnimplementedError(absl::StrCat("block_size is ", block_size, ", expected 0"));
   const Value &x = *node.inputs[0], &scale = *node.inputs[1];
   const Value* zero_point = node.input(2);
@@ -76,10 +99,13 @@ absl::StatusOr<ElementQuants> ElementQuants::Of(const Node& node, std::span<cons
   ElementQuants quants;
   quants.scales_ = inputs[1].As<float>();
   if (node.input(2) != nullptr) quants.zero_points_ = &inputs[2];
-  if (quants.scales_.size() == 1) return quants;
+  ASSIGN_OR_RETURN(const int64_t block_size, BlockSizeOf(node));
+  if (block_size <= 0 && quants.scales_.size() == 1) return quants;
   ASSIGN_OR_RETURN(const int64_t attr, node.Int("axis", 1));
   ASSIGN_OR_RETURN(const size_t axis, CheckAxis(attr, inputs[0].shape.size()));
   quants.step_ = CountOf(inputs[0].shape.subspan(axis + 1));
+  quants.block_size_ = std::max<int64_t>(block_size, 0);
+  quants.length_ = inputs[0].shape[axis];
   return quants;
 }
 

@@ -26,11 +26,26 @@ Layout LayoutOf(const Node& node) {
   return Layout();
 }
 
+// The layout that the nodes behind a graph input want it in; those that take any pass it on.
+Layout WishOf(const Value& value, int depth = 16) {
+  for (const Node* user : value.users) {
+    const OpDef* op = FindOp(user->op);
+    if (depth == 0 || user->output()->rank() != value.rank()) continue;
+    if (op->channels_last && value.rank() >= 3) return Layout::ChannelsLast(value.rank());
+    if (op->layout_agnostic)
+      if (Layout wish = WishOf(*user->output(), depth - 1); !wish.is_row_major()) return wish;
+  }
+  return Layout();
+}
+
 }  // namespace
 
 absl::Status AssignLayouts(Graph& graph, const PassOptions& /*options*/) {
   std::map<const Value*, Value*> reordered;  // into channels-last or back: a value has one other layout
   std::map<const Value*, bool> settled;      // graph inputs that a reader has seen
+  for (Value* input : graph.inputs())
+    if (input->users.size() == 1 && input->users[0]->op == "QuantizeLinear")
+      if (input->layout = WishOf(*input); !input->layout.is_row_major()) settled[input] = true;
   for (Node* node : graph.NodeList()) {
     const Layout layout = LayoutOf(*node);
     const bool agnostic = FindOp(node->op)->layout_agnostic;

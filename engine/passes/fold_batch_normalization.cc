@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/passes/integers.h"
 #include "engine/passes/match.h"
 #include "engine/passes/passes.h"
 
@@ -27,6 +28,21 @@ bool Folds(const Graph& graph, const Node& normalization) {
   return true;
 }
 
+// Weights of a transposed convolution, [IC, OC / groups, ...], times a factor for each output channel.
+Value* AddScaledByGroup(Graph& graph, const Value& weights, const std::string& name,
+                        const std::vector<double>& factors, int64_t groups) {
+  const Tensor& from = *weights.constant;
+  const Shape& shape = from.shape();
+  const int64_t pixels = CountOf(std::span(shape).subspan(2));
+  auto scaled = std::make_shared<Tensor>(DType::kF32, shape);
+  for (int64_t i = 0; i < from.count(); ++i) {
+    const int64_t group = i / (shape[1] * pixels) / (shape[0] / groups);
+    const double factor = factors[static_cast<size_t>(group * shape[1] + i / pixels % shape[1])];
+    scaled->As<float>()[i] = static_cast<float>(static_cast<double>(from.As<float>()[i]) * factor);
+  }
+  return graph.AddConstant(graph.UniqueValueName(name), std::move(scaled));
+}
+
 }  // namespace
 
 // y = (conv(x) + bias - mean) * factor + beta with factor = gamma / sqrt(variance + epsilon), in double.
@@ -42,15 +58,8 @@ absl::Status FoldBatchNormalization(Graph& graph, const PassOptions& /*options*/
     const Value* bias = conv->input(2);
     const Shape& shape = weights->constant->shape();
     ASSIGN_OR_RETURN(const int64_t groups, conv->Int("group", 1));
-    // [OC, IC / groups, ...], transposed [IC, OC / groups, ...].
     const bool transposed = conv->op == "ConvTranspose";
     const int64_t channels = transposed ? shape[1] * groups : shape[0];
-    const int64_t pixels = CountOf(std::span(shape).subspan(2));
-    const auto channel_of = [&](int64_t i) {
-      if (!transposed) return i / (shape[1] * pixels);
-      return i / (shape[1] * pixels) / (shape[0] / groups) * shape[1] + i / pixels % shape[1];
-    };
-    Tensor new_weights(DType::kF32, shape);
     Tensor new_bias(DType::kF32, {channels});
     std::vector<double> factors;
     for (int64_t c = 0; c < channels; ++c) {
@@ -60,15 +69,13 @@ absl::Status FoldBatchNormalization(Graph& graph, const PassOptions& /*options*/
           bias == nullptr ? 0.0 : static_cast<double>(bias->constant->As<float>()[static_cast<size_t>(c)]);
       new_bias.As<float>()[c] = static_cast<float>((old_bias - parameter(3, c)) * factor + parameter(2, c));
     }
-    for (int64_t i = 0; i < new_weights.count(); ++i)
-      new_weights.As<float>()[i] = static_cast<float>(static_cast<double>(weights->constant->As<float>()[i]) *
-                                                      factors[static_cast<size_t>(channel_of(i))]);
-    const auto add = [&](const std::string& name, Tensor tensor) {
-      return graph.AddConstant(graph.UniqueValueName(absl::StrCat(conv->name, name)),
-                               std::make_shared<const Tensor>(std::move(tensor)));
-    };
-    graph.SetInput(conv, 1, add("_weights", std::move(new_weights)));
-    graph.SetInput(conv, 2, add("_bias", std::move(new_bias)));
+    const std::string weights_name = absl::StrCat(conv->name, "_weights");
+    graph.SetInput(conv, 1,
+                   transposed ? AddScaledByGroup(graph, *weights, weights_name, factors, groups)
+                              : AddScaled(graph, *weights, weights_name, factors, 0));
+    graph.SetInput(conv, 2,
+                   graph.AddConstant(graph.UniqueValueName(absl::StrCat(conv->name, "_bias")),
+                                     std::make_shared<const Tensor>(std::move(new_bias))));
     Absorb(graph, conv, node);
   }
   return absl::OkStatus();

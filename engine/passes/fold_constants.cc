@@ -5,6 +5,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
+#include "engine/passes/integers.h"
 #include "engine/passes/passes.h"
 
 namespace hachi {
@@ -20,6 +21,8 @@ bool HasConstantInputs(const Node& node) {
 }
 
 bool FitsFolded(const Node& node) {
+  // Stored integers are as many as their real numbers, which passes look at.
+  if (node.op == "DequantizeLinear") return true;
   return std::ranges::all_of(node.outputs, [](const Value* output) {
     const auto shape = ConstantShape(*output->dims);
     if (!shape) return false;
@@ -28,9 +31,11 @@ bool FitsFolded(const Node& node) {
   });
 }
 
-void Replace(Graph& graph, Value* value, Tensor tensor) {
+void Replace(Graph& graph, Value* value, Tensor tensor,
+             std::shared_ptr<const ConstantIntegers> integers = nullptr) {
   Value* constant = graph.AddConstant(graph.UniqueValueName(absl::StrCat(value->name, "_folded")),
                                       std::make_shared<const Tensor>(std::move(tensor)));
+  constant->integers = std::move(integers);
   graph.ReplaceUses(value, constant);
 }
 
@@ -38,7 +43,6 @@ void Replace(Graph& graph, Value* value, Tensor tensor) {
 
 absl::Status FoldConstants(Graph& graph, const PassOptions& /*options*/) {
   for (Node* node : graph.NodeList()) {
-    if (node->op == "DequantizeLinear") continue;
     if (node->outputs.size() == 1) {
       if (auto known = KnownElements(*node->outputs[0])) {
         Replace(graph, node->outputs[0], *std::move(known));
@@ -50,7 +54,9 @@ absl::Status FoldConstants(Graph& graph, const PassOptions& /*options*/) {
     for (const Value* input : node->inputs)
       inputs.push_back(input == nullptr ? TensorView{} : input->constant->view());
     ASSIGN_OR_RETURN(std::vector<Tensor> outputs, RunReference(*node, inputs, Bindings{}));
-    for (size_t i = 0; i < outputs.size(); ++i) Replace(graph, node->outputs[i], std::move(outputs[i]));
+    auto integers = node->op == "DequantizeLinear" ? IntegersOf(*node) : MovedIntegers(*node);
+    for (size_t i = 0; i < outputs.size(); ++i)
+      Replace(graph, node->outputs[i], std::move(outputs[i]), std::move(integers));
   }
   return absl::OkStatus();
 }

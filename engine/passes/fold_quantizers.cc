@@ -1,10 +1,11 @@
 #include <algorithm>
 
-#include "engine/base/status_macros.h"
+#include "absl/strings/str_cat.h"
+#include "engine/decide/rules.h"
 #include "engine/ops/op.h"
-#include "engine/ops/quantizers.h"
 #include "engine/passes/match.h"
 #include "engine/passes/passes.h"
+#include "engine/quant/weights.h"
 
 namespace hachi {
 namespace {
@@ -21,54 +22,18 @@ Node* DequantizerOf(const Value* value) {
   return IsByte(integers.dtype) && typed ? node : nullptr;
 }
 
-// The QuantizeLinear that alone reads `value`; null: there are other readers, or none.
+// The QuantizeLinear to bytes that alone reads `value`; null: there are other readers, or none.
 Node* QuantizerOf(const Graph& graph, const Value* value) {
   if (value->users.size() != 1 || graph.IsOutput(value)) return nullptr;
   Node* node = value->users.front();
   const auto& quant = node->output()->quant;
   const bool per_tensor = node->op == "QuantizeLinear" && quant && quant->per_tensor();
-  return per_tensor ? node : nullptr;
+  return per_tensor && IsByte(node->output()->dtype) ? node : nullptr;
 }
 
 class Folder {
  public:
-  explicit Folder(Graph& graph) : graph_(graph) {}
-
-  absl::Status Fold(Node& node) {
-    const OpDef& op = *FindOp(node.op);
-    switch (op.quantize) {
-      case QuantRule::kNone: {
-        const bool takes_integers = op.quantizes_output || !op.reads_elements;
-        if (takes_integers && DequantizerOf(node.inputs[0]) != nullptr) TakeInput(node, 0);
-        if (!op.quantizes_output) return absl::OkStatus();
-        if (Node* to = QuantizerOf(graph_, node.output())) Absorb(graph_, &node, to);
-        return absl::OkStatus();
-      }
-      case QuantRule::kWeighted:
-        return FoldProduct(node);
-      case QuantRule::kKeepScale: {
-        Node *from = DequantizerOf(node.inputs[0]), *to = QuantizerOf(graph_, node.output());
-        if (from == nullptr || to == nullptr) return absl::OkStatus();
-        const Value &in = *from->inputs[0], &out = *to->output();
-        if (in.dtype != out.dtype || in.quant != out.quant) return absl::OkStatus();
-        TakeInput(node, 0);
-        Absorb(graph_, &node, to);
-        return absl::OkStatus();
-      }
-      case QuantRule::kRescale: {
-        Node* to = QuantizerOf(graph_, node.output());
-        if (to == nullptr) return absl::OkStatus();
-        for (const Value* input : node.inputs)
-          if (input != nullptr && !input->is_constant() && DequantizerOf(input) == nullptr)
-            return absl::OkStatus();
-        for (size_t i = 0; i < node.inputs.size(); ++i)
-          if (node.inputs[i] != nullptr && !node.inputs[i]->is_constant()) TakeInput(node, i);
-        Absorb(graph_, &node, to);
-        return absl::OkStatus();
-      }
-    }
-    return absl::OkStatus();
-  }
+  Folder(Graph& graph, const PassOptions& options) : graph_(graph), options_(options) {}
 
   // An FP32 graph input that only a quantizer reads.
   void FoldInput(Value& input) {
@@ -81,46 +46,148 @@ class Folder {
     graph_.RemoveNode(to);
   }
 
+  // What only moves elements moves integers; real numbers are made of those behind it.
+  void SinkDequantizers() {
+    const std::vector<Node*> nodes = graph_.NodeList();
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      Node& node = *nodes[i];
+      if (FindOp(node.op)->quantize != QuantRule::kKeepScale) continue;
+      const Node* from = DequantizerOf(node.inputs[0]);
+      if (from == nullptr) continue;
+      TakeInput(node, 0);
+      for (Value* output : node.outputs)
+        Dequantize(output, *from, i + 1 < nodes.size() ? nodes[i + 1] : nullptr);
+    }
+  }
+
+  // What is dequantized to be quantized again. Another scale is made of integers: to rescale bytes is less
+  // than to round real numbers.
+  void JoinPairs() {
+    for (Node* node : graph_.NodeList()) {
+      if (node->op != "QuantizeLinear" || DequantizerOf(node->inputs[0]) == nullptr) continue;
+      TakeInput(*node, 0);
+      Value &in = *node->inputs[0], &out = *node->output();
+      if (in.dtype != out.dtype || in.quant != out.quant) continue;
+      graph_.ReplaceUses(&out, &in);
+      graph_.RemoveNode(node);
+    }
+  }
+
+  void Fold(Node& node) {
+    const OpDef& op = *FindOp(node.op);
+    switch (op.quantize) {
+      case QuantRule::kNone: {
+        const bool takes_integers = op.quantizes_output || !op.reads_elements;
+        if (takes_integers && DequantizerOf(node.inputs[0]) != nullptr) TakeInput(node, 0);
+        if (!op.quantizes_output) return;
+        if (Node* to = QuantizerOf(graph_, node.output())) Absorb(graph_, &node, to);
+        return;
+      }
+      case QuantRule::kWeighted:
+        return FoldProduct(node);
+      case QuantRule::kKeepScale:
+        return;
+      case QuantRule::kRescale: {
+        Node* to = QuantizerOf(graph_, node.output());
+        if (to == nullptr) return;
+        for (const Value* input : node.inputs)
+          if (input != nullptr && !input->is_constant() && DequantizerOf(input) == nullptr) return;
+        for (size_t i = 0; i < node.inputs.size(); ++i)
+          if (node.inputs[i] != nullptr && !node.inputs[i]->is_constant()) TakeInput(node, i);
+        Absorb(graph_, &node, to);
+        return;
+      }
+    }
+  }
+
  private:
-  absl::Status FoldProduct(Node& node) {
-    Node *from = DequantizerOf(node.inputs[0]), *weights = node.inputs[1]->producer;
-    if (from == nullptr || weights == nullptr || weights->op != "DequantizeLinear") return absl::OkStatus();
-    Value* integers = weights->inputs[0];
-    if (!integers->is_constant() || integers->dtype != DType::kS8) return absl::OkStatus();
-    ASSIGN_OR_RETURN(QuantParams params, ReadQuantParams(*weights, DType::kS8));
-    if (std::ranges::any_of(params.zero_points, [](int32_t zero) { return zero != 0; }))
-      return absl::OkStatus();
+  // `value` holds integers now, as `from` reads; others read what another DequantizeLinear makes of them.
+  void Dequantize(Value* value, const Node& from, Node* before) {
+    const std::string name = absl::StrCat(value->name, "_dequantized");
+    std::vector<Value*> inputs = from.inputs;
+    inputs[0] = nullptr;
+    Node* node = graph_.AddNode("DequantizeLinear", graph_.UniqueNodeName(name), std::move(inputs),
+                                {graph_.UniqueValueName(name)}, from.attrs, before);
+    graph_.ReplaceUses(value, node->output());
+    graph_.SetInput(node, 0, value);
+    node->output()->dims = value->dims;
+    node->output()->layout = value->layout;
+    value->dtype = from.inputs[0]->dtype;
+    value->quant = from.inputs[0]->quant;
+  }
+
+  // Whether the model quantizes the product, and nothing that was decided says otherwise.
+  bool IsInt8(const Node& node) const {
+    if (options_.given != nullptr)
+      if (const Decision* given = options_.given->Find(node.name))
+        return given->precision == Precision::kInt8;
+    return std::ranges::none_of(options_.pins, [&](const auto& pin) {
+      return pin.second != Precision::kInt8 && MatchesPattern(pin.first, node.name);
+    });
+  }
+
+  // Whether kernels take these integers for input 0 and weights: without VNNI what could saturate runs on
+  // real numbers (see PassOptions).
+  bool Fits(const Node& node, const Value& in) const {
+    if (in.dtype != DType::kU8 && !options_.signed_activations) return false;
+    const ConstantIntegers* integers = node.inputs[1]->integers.get();
+    if (integers == nullptr || (node.op != "Conv" && node.inputs[1]->rank() != 2)) return false;
+    const auto axis = static_cast<int>(FindOp(node.op)->channel_axis(node));
+    if (!integers->params.per_tensor() && integers->params.axis != axis) return false;
+    if (const Value* bias = node.input(2); bias != nullptr && !bias->is_constant()) return false;
+    return options_.weight_bits == 8 || !PairSumsMaySaturate(integers->values, axis);
+  }
+
+  void FoldProduct(Node& node) {
+    const Node* from = DequantizerOf(node.inputs[0]);
+    if (from == nullptr || !IsInt8(node) || !Fits(node, *from->inputs[0])) return;
     TakeInput(node, 0);
-    integers->quant = std::move(params);
-    graph_.SetInput(&node, 1, integers);
+    TakeWeights(node);
 
     // A residual lies where the result goes: both are bytes, or both FP32.
     Node* to = QuantizerOf(graph_, node.output());
     for (const PostOp& post_op : node.post_ops) {
       if (post_op.kind != PostOp::Kind::kAdd || to == nullptr) continue;
       const auto operand = static_cast<size_t>(post_op.operand);
-      if (DequantizerOf(node.inputs[operand]) == nullptr) return absl::OkStatus();
+      if (DequantizerOf(node.inputs[operand]) == nullptr) return;
       TakeInput(node, operand);
     }
     if (to != nullptr) Absorb(graph_, &node, to);
-    return absl::OkStatus();
+  }
+
+  // The node reads its weights' integers.
+  void TakeWeights(Node& node) {
+    Value* weights = node.inputs[1];
+    const std::shared_ptr<const ConstantIntegers> integers = weights->integers;
+    const std::shared_ptr<const Tensor> values(integers, &integers->values);
+    if (weights->users.size() > 1) {
+      weights = graph_.AddConstant(graph_.UniqueValueName(absl::StrCat(weights->name, "_s8")), values);
+      graph_.SetInput(&node, 1, weights);
+    }
+    weights->constant = values;
+    weights->dtype = values->dtype();
+    weights->quant = integers->params;
+    weights->integers = nullptr;
   }
 
   void TakeInput(Node& node, size_t i) { graph_.SetInput(&node, i, node.inputs[i]->producer->inputs[0]); }
 
   Graph& graph_;
+  const PassOptions& options_;
 };
 
 }  // namespace
 
-absl::Status FoldQuantizers(Graph& graph, const PassOptions& /*options*/) {
-  Folder folder(graph);
+absl::Status FoldQuantizers(Graph& graph, const PassOptions& options) {
+  Folder folder(graph, options);
   for (Value* input : graph.inputs()) folder.FoldInput(*input);
+  folder.SinkDequantizers();
+  folder.JoinPairs();
   // Folding removes quantizers, so the list is of what stays.
   std::vector<Node*> nodes = graph.NodeList();
   std::erase_if(
       nodes, [](const Node* node) { return node->op == "QuantizeLinear" || node->op == "DequantizeLinear"; });
-  for (Node* node : nodes) RETURN_IF_ERROR(folder.Fold(*node));
+  for (Node* node : nodes) folder.Fold(*node);
   return absl::OkStatus();
 }
 

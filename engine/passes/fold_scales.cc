@@ -1,5 +1,6 @@
 #include "absl/strings/str_cat.h"
 #include "engine/ops/op.h"
+#include "engine/passes/integers.h"
 #include "engine/passes/match.h"
 #include "engine/passes/passes.h"
 
@@ -33,21 +34,15 @@ bool HasOwnWeights(const Node& product) {
   return bias == nullptr || (bias->is_constant() && bias->dtype == DType::kF32);
 }
 
-// Whether the product is of two tensors that are made in a run. Weights that a model quantized itself are
-// none.
+// Whether the product is of two tensors that are made in a run.
 bool HasComputedOperands(const Node& product) {
-  const Value& right = *product.inputs[1];
-  return product.op == "MatMul" && product.inputs.size() == 2 && !right.is_constant() &&
-         (right.producer == nullptr || right.producer->op != "DequantizeLinear");
+  return product.op == "MatMul" && product.inputs.size() == 2 && !product.inputs[1]->is_constant();
 }
 
 void ScaleConstant(Graph& graph, Node* node, size_t input, float factor, const char* what) {
-  const Tensor& from = *node->inputs[input]->constant;
-  Tensor scaled(DType::kF32, from.shape());
-  for (int64_t i = 0; i < from.count(); ++i) scaled.As<float>()[i] = from.As<float>()[i] * factor;
+  const double factors[] = {static_cast<double>(factor)};
   graph.SetInput(node, input,
-                 graph.AddConstant(graph.UniqueValueName(absl::StrCat(node->name, what)),
-                                   std::make_shared<const Tensor>(std::move(scaled))));
+                 AddScaled(graph, *node->inputs[input], absl::StrCat(node->name, what), factors, 0));
 }
 
 }  // namespace

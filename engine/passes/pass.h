@@ -26,7 +26,8 @@ struct PassOptions {
   std::map<std::string, Precision> pins;  // as Rules::pins
   const Decisions* given = nullptr;       // as Rules::given
   bool is_part = false;                   // as Rules::is_part
-  Decisions* decided = nullptr;           // set to what was decided, with a table; null: nobody asks
+  bool dynamic = false;  // products quantize what they read by row, by what a run finds; there is no table
+  Decisions* decided = nullptr;  // set to what was decided, with a table; null: nobody asks
 
   std::set<std::string, std::less<>> skip;         // passes that do not run
   bool report_changes = false;                     // PassReport::changes: costs the graph's text twice a pass

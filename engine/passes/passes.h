@@ -10,7 +10,7 @@ namespace hachi {
 absl::Status RemoveIdentities(Graph& graph, const PassOptions& options);
 
 // Replaces nodes whose inputs are constants, and computed integers that inference knows (shape arithmetic),
-// by constants. DequantizeLinear stays: FoldQuantizers reads it.
+// by constants. One that was dequantized remembers its integers (Value::integers).
 absl::Status FoldConstants(Graph& graph, const PassOptions& options);
 
 // Gemm whose matrices are multiplied by one number, its constant operands being scaled; one of two computed
@@ -42,6 +42,10 @@ absl::Status FoldBatchNormalization(Graph& graph, const PassOptions& options);
 // MatMul, Add of a constant vector -> MatMul with bias.
 absl::Status FuseBias(Graph& graph, const PassOptions& options);
 
+// DynamicQuantizeLinear, a product with constant integers, and what scales the sums -> a product of integers
+// and RescaleRows. With PassOptions::dynamic, every product of a constant matrix becomes that.
+absl::Status FuseDynamicProducts(Graph& graph, const PassOptions& options);
+
 // Mul or Div by one number behind a product -> a product with other weights and bias, or, where both operands
 // are computed, with a linear post-op.
 absl::Status FoldScales(Graph& graph, const PassOptions& options);
@@ -54,8 +58,8 @@ absl::Status FusePostOps(Graph& graph, const PassOptions& options);
 // Reorder nodes between. Graph inputs come in the layout of their first reader.
 absl::Status AssignLayouts(Graph& graph, const PassOptions& options);
 
-// Puts QuantizeLinear, DequantizeLinear pairs on what INT8 nodes read, before its first reader, and
-// DequantizeLinear on their s8 weights. Does nothing without a table. INVALID_ARGUMENT: the table lacks a
+// Puts QuantizeLinear, DequantizeLinear pairs on what INT8 nodes read, before its first reader, and gives
+// their weights integers (Value::integers). Does nothing without a table. INVALID_ARGUMENT: the table lacks a
 // tensor, a pin matches no node.
 absl::Status PlaceQuantizers(Graph& graph, const PassOptions& options);
 

@@ -38,6 +38,8 @@ constexpr Pass kOptimize[] = {
     // Into weights, before activations can hide the convolution from the normalization.
     {"fold_batch_normalization", FoldBatchNormalization},
     {"fuse_bias", FuseBias},
+    // With the biases, and before anything else is fused behind a product.
+    {"fuse_dynamic_products", FuseDynamicProducts},
     // With the biases, which a scale behind a product takes along.
     {"fold_scales", FoldScales},
     // What is left behind a convolution or product is computed on its accumulators.

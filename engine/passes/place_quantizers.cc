@@ -13,37 +13,35 @@ namespace {
 
 class Placer {
  public:
-  Placer(Graph& graph, const PassOptions& options)
-      : graph_(graph), options_(options), ranges_(*options.table, options.signed_activations) {}
+  Placer(Graph& graph, const PassOptions& options) : graph_(graph), options_(options) {}
 
+  // Follows the decisions. REQUIRES: there is a table.
   absl::Status Run(const Decisions& decisions) {
+    ActivationRanges ranges(*options_.table, options_.signed_activations);
     for (Node* node : graph_.NodeList())
       if (const Decision* decision = decisions.Find(node->name);
           decision != nullptr && decision->precision == Precision::kInt8)
-        RETURN_IF_ERROR(Place(*node, decision->range));
+        RETURN_IF_ERROR(Place(*node, decision->range, ranges));
     return absl::OkStatus();
   }
 
  private:
-  absl::Status Place(Node& node, RangeMethod range) {
+  absl::Status Place(Node& node, RangeMethod range, ActivationRanges& ranges) {
     for (const size_t i : Activations(node)) {
-      ASSIGN_OR_RETURN(Value * stored, Stored(node.inputs[i], range));
+      ASSIGN_OR_RETURN(Value * stored, Stored(node.inputs[i], range, ranges));
       graph_.SetInput(&node, i, stored);
     }
-    if (FindOp(node.op)->quantize != QuantRule::kWeighted) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const int64_t transposed, node.Int("transB", 0));
-    const int axis = node.op == "Conv" || transposed != 0 ? 0 : 1;
-    const Value& weights = *node.inputs[1];
-    auto quantized = QuantizeWeights(weights.constant->view(), axis, options_.weight_bits);
+    const OpDef& op = *FindOp(node.op);
+    const Value& weights = *node.inputs[1 % node.inputs.size()];
+    if (op.quantize != QuantRule::kWeighted || weights.integers != nullptr) return absl::OkStatus();
+    auto quantized = QuantizeWeights(weights.constant->view(), static_cast<int>(op.channel_axis(node)),
+                                     options_.weight_bits);
     if (!quantized.ok()) return WithContext(quantized.status(), absl::StrCat("node '", node.name, "'"));
-    const auto channels = static_cast<int64_t>(quantized->params.scales.size());
-    Value* integers = AddConstant(absl::StrCat(weights.name, "_s8"), std::move(quantized->values));
-    Value* scales =
-        AddConstant(absl::StrCat(weights.name, "_scales"),
-                    Tensor::Of<float>({channels}, std::span<const float>(quantized->params.scales)));
-    graph_.SetInput(&node, 1,
-                    AddNode("DequantizeLinear", absl::StrCat(weights.name, "_dequantized"),
-                            {integers, scales, nullptr}, {{"axis", int64_t{axis}}}, &node));
+    Value* own =
+        graph_.AddConstant(graph_.UniqueValueName(absl::StrCat(weights.name, "_s8")), weights.constant);
+    own->integers =
+        std::make_shared<const ConstantIntegers>(std::move(quantized->values), std::move(quantized->params));
+    graph_.SetInput(&node, 1, own);
     return absl::OkStatus();
   }
 
@@ -54,9 +52,9 @@ class Placer {
   }
 
   // `value` through a pair of quantizers, which all its readers among nodes share. REQUIRES: there are some.
-  absl::StatusOr<Value*> Stored(Value* value, RangeMethod range) {
+  absl::StatusOr<Value*> Stored(Value* value, RangeMethod range, ActivationRanges& ranges) {
     if (value->producer != nullptr && value->producer->op == "DequantizeLinear") return value;
-    ASSIGN_OR_RETURN(const auto quant, ranges_.Of(*value, range, /*overrule=*/true));
+    ASSIGN_OR_RETURN(const auto quant, ranges.Of(*value, range, /*overrule=*/true));
     if (!quant)
       return absl::InternalError(absl::StrCat("value '", value->name, "' has no range, expected one"));
     Value* scale =
@@ -76,7 +74,7 @@ class Placer {
       made->dims = value->dims;
       made->layout = value->layout;
     }
-    ranges_.Note(reals, *quant);  // for what passes these integers on
+    ranges.Note(reals, *quant);  // for what passes these integers on
     for (Node* reader : readers)
       for (size_t i = 0; i < reader->inputs.size(); ++i)
         if (reader->inputs[i] == value) graph_.SetInput(reader, i, reals);
@@ -98,7 +96,6 @@ class Placer {
 
   Graph& graph_;
   const PassOptions& options_;
-  ActivationRanges ranges_;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/passes/integers.h"
 #include "engine/passes/match.h"
 #include "engine/passes/passes.h"
 
@@ -30,11 +31,8 @@ class Simplifier {
     Value* input = gemm_->inputs[i];
     const std::string name = graph_.UniqueValueName(absl::StrCat(input->name, "_", attr));
     if (input->is_constant()) {
-      auto scaled = std::make_shared<Tensor>(DType::kF32, input->constant->shape());
-      for (int64_t k = 0; k < scaled->count(); ++k)
-        scaled->As<float>()[static_cast<size_t>(k)] =
-            input->constant->As<float>()[static_cast<size_t>(k)] * factor;
-      graph_.SetInput(gemm_, i, graph_.AddConstant(name, std::move(scaled)));
+      const double factors[] = {static_cast<double>(factor)};
+      graph_.SetInput(gemm_, i, AddScaled(graph_, *input, name, factors, 0));
       return absl::OkStatus();
     }
     Value* number = graph_.AddConstant(graph_.UniqueValueName(absl::StrCat(name, "_factor")),

@@ -82,14 +82,39 @@ void Quantize(std::span<const float> in, const Strides& strides, const Grids& gr
   });
 }
 
-}  // namespace
-
-absl::StatusOr<QuantizedWeights> QuantizeWeights(const TensorView& weights, int channel_axis, int bits) {
+Strides StridesOf(std::span<const int64_t> shape, int channel_axis) {
   Strides strides;
-  for (int axis = 0; axis < static_cast<int>(weights.shape.size()); ++axis) {
-    const auto dim = static_cast<size_t>(weights.shape[static_cast<size_t>(axis)]);
+  for (int axis = 0; axis < static_cast<int>(shape.size()); ++axis) {
+    const auto dim = static_cast<size_t>(shape[static_cast<size_t>(axis)]);
     (axis < channel_axis ? strides.outer : axis == channel_axis ? strides.channels : strides.inner) *= dim;
   }
+  return strides;
+}
+
+// Of each channel, the sum of its two largest magnitudes.
+std::vector<int> LargestPairs(std::span<const int8_t> values, const Strides& strides) {
+  std::vector<int> largest(strides.channels), second(strides.channels);
+  strides.ForEachRow([&](size_t first, size_t start, size_t count, size_t step) {
+    for (size_t i = 0; i < count; ++i) {
+      const size_t c = first + i * step;
+      const int magnitude = std::abs(int{values[start + i]});
+      second[c] = std::max(second[c], std::min(largest[c], magnitude));
+      largest[c] = std::max(largest[c], magnitude);
+    }
+  });
+  for (size_t c = 0; c < strides.channels; ++c) largest[c] += second[c];
+  return largest;
+}
+
+}  // namespace
+
+bool PairSumsMaySaturate(const Tensor& values, int channel_axis) {
+  return std::ranges::any_of(LargestPairs(values.As<int8_t>(), StridesOf(values.shape(), channel_axis)),
+                             [](int sum) { return sum > kSafePairSum; });
+}
+
+absl::StatusOr<QuantizedWeights> QuantizeWeights(const TensorView& weights, int channel_axis, int bits) {
+  const Strides strides = StridesOf(weights.shape, channel_axis);
   const std::span<const float> in = weights.As<float>();
   if (in.empty()) return absl::InvalidArgumentError("weights: none, expected some");
   float poison = 0;
@@ -108,17 +133,9 @@ absl::StatusOr<QuantizedWeights> QuantizeWeights(const TensorView& weights, int 
   const std::span<int8_t> out = result.values.As<int8_t>();
   Quantize(in, strides, grids, out);
   if (bits == 7) {
-    std::vector<int> largest(strides.channels), second(strides.channels);  // magnitudes in each channel
-    strides.ForEachRow([&](size_t first, size_t start, size_t count, size_t step) {
-      for (size_t i = 0; i < count; ++i) {
-        const size_t c = first + i * step;
-        const int magnitude = std::abs(int{out[start + i]});
-        second[c] = std::max(second[c], std::min(largest[c], magnitude));
-        largest[c] = std::max(largest[c], magnitude);
-      }
-    });
+    const std::vector<int> pairs = LargestPairs(out, strides);
     for (size_t c = 0; c < strides.channels; ++c) {
-      if (largest[c] + second[c] <= kSafePairSum) continue;
+      if (pairs[c] <= kSafePairSum) continue;
       result.channel_bits[c] = 7;
       grids.scale[c] = std::max(-min[c] / 64, max[c] / 63);
       grids.lowest[c] = -64;

@@ -22,4 +22,8 @@ struct QuantizedWeights {
 // bits is 7 or 8.
 absl::StatusOr<QuantizedWeights> QuantizeWeights(const TensorView& weights, int channel_axis, int bits);
 
+// Whether two products of u8 activations and values of one channel could add up to more than 16 bits hold,
+// which CPUs without VNNI saturate.
+bool PairSumsMaySaturate(const Tensor& values, int channel_axis);
+
 }  // namespace hachi

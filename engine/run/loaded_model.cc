@@ -372,8 +372,10 @@ absl::StatusOr<ShapePlans::Ends> LoadedModel::MakeEnds(const Bindings& bindings)
   }
   for (size_t i = 0; i < ends.outputs.size(); ++i) {
     const Graph::Output& output = compiled_.graph.outputs()[i];
+    // Clients may want the integers themselves.
+    const bool as_stored = compiled_.signature.outputs[i].dtype == output.value->dtype;
     auto outlet = Outlet::Create({.dtype = output.value->dtype,
-                                  .quant = output.value->quant,
+                                  .quant = as_stored ? std::nullopt : output.value->quant,
                                   .layout = LayoutOfRows(*output.value, batched),
                                   .row_shape = ends.outputs[i],
                                   .client_dtype = compiled_.signature.outputs[i].dtype});

@@ -112,10 +112,22 @@ TEST(TensorProtoTest, TwoPlacesForTheDataAreRefused) {
   EXPECT_THAT(Convert(both), StatusIs(StatusCode::kInvalidArgument, HasSubstr("several places")));
 }
 
+TEST(TensorProtoTest, IntegersOfFourBitsBecomeBytes) {
+  TensorProto proto = Proto(22, {3});
+  proto.set_raw_data("\x7f\x08");
+  const auto tensor = Convert(proto);
+  ASSERT_OK(tensor);
+  EXPECT_THAT(tensor->As<int8_t>(), testing::ElementsAre(-1, 7, -8));
+  TensorProto positive = Proto(21, {2});
+  positive.add_int32_data(0xF3);
+  EXPECT_THAT(Convert(positive)->As<uint8_t>(), testing::ElementsAre(3, 15));
+  EXPECT_THAT(Convert(Proto(21, {3})), StatusIs(StatusCode::kInvalidArgument));
+}
+
 TEST(TensorProtoTest, OtherElementTypesAreRefused) {
   for (const int type : {0, -1, 24, 1 << 30})
     EXPECT_THAT(Convert(Proto(type, {0})), StatusIs(StatusCode::kInvalidArgument)) << type;
-  for (const int type : {8, 14, 15, 17, 22, 23})
+  for (const int type : {8, 14, 15, 17, 20, 23})
     EXPECT_THAT(Convert(Proto(type, {0})), StatusIs(StatusCode::kUnimplemented)) << type;
 }
 

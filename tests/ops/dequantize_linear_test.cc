@@ -28,6 +28,15 @@ TEST(DequantizeLinearTest, BiasesAreWideAndScalesMayDifferAlongAnAxis) {
   EXPECT_THAT((*result)[0].As<float>(), testing::ElementsAre(500000, -2, 6));
 }
 
+TEST(DequantizeLinearTest, BlocksAlongAnAxisHaveScalesOfTheirOwn) {
+  const auto result = RunReferences(
+      "graph g { const x: s8[3,2] = 1 2 3 4 5 6 const s: f32[2,2] = 1 10 100 1000 const z: s8[2,2] = 0 1 0 "
+      "1\n"
+      " d: DequantizeLinear(x, s, z) {axis=0,block_size=2} -> y: f32[?] }");
+  ASSERT_OK(result.status());
+  EXPECT_THAT((*result)[0].As<float>(), testing::ElementsAre(1, 10, 3, 30, 500, 5000));
+}
+
 TEST(DequantizeLinearTest, ContradictionsAreRefused) {
   using testing::HasSubstr;
   EXPECT_THAT(

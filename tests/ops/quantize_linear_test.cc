@@ -70,6 +70,15 @@ TEST(QuantizeLinearTest, ScalesMayBeComputed) {
        .kernel = "ref"}));
 }
 
+TEST(QuantizeLinearTest, IntegersOf16BitsAreExact) {
+  for (const char* type : {"u16", "s16"})
+    EXPECT_OK(RunOpCase(
+        {.graph = absl::StrCat("graph g { input x: f32[2,17,5] const s: f32[] = 0.0001 const z: ", type,
+                               "[] = 700\n q: QuantizeLinear(x, s, z) -> y: ", type, "[?]}"),
+         .tie_share = 1,
+         .kernel = "hachi_quantize"}));
+}
+
 TEST(QuantizeLinearTest, ContradictionsAreRefused) {
   using testing::HasSubstr;
   const auto infer = [](const char* rest) {
@@ -89,8 +98,8 @@ TEST(QuantizeLinearTest, ContradictionsAreRefused) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("zero point [1], expected one shape")));
   EXPECT_THAT(infer("const s: f32[] = 1 const z: s32[] = 0\n q: QuantizeLinear(x, s, z)"),
               StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("has type s32, expected u8 or s8")));
-  EXPECT_THAT(infer("const s: f32[] = 1\n q: QuantizeLinear(x, s) {block_size=2}"),
-              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("block_size is 2")));
+  EXPECT_THAT(infer("const s: f32[2] = 1 2\n q: QuantizeLinear(x, s) {block_size=2}"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("expected [2,2] for blocks of 2")));
   EXPECT_THAT(infer("const s: f32[] = 1\n q: QuantizeLinear(x, s) {output_dtype=17}"),
               StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("output_dtype")));
 }

@@ -6,11 +6,13 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "engine/passes/infer_graph.h"
 #include "tests/passes/pass_tester.h"
 
 namespace hachi {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 TEST(RemoveIdentitiesTest, WhatDoesNothingIsGone) {
@@ -48,14 +50,56 @@ TEST(FoldConstantsTest, ConstantsAndKnownShapesAreComputed) {
             "mul: Mul(z, b_folded) -> y: f32[2,3]\n");
 }
 
-TEST(FoldConstantsTest, DequantizedWeightsStayForTheQuantizersPass) {
-  EXPECT_THAT(RunOne(FoldConstants, R"(graph g {
-  const w: s8[2] = 1 -2
+// The integers behind the constant that the last node reads as input `i`, after constants were folded.
+std::shared_ptr<const ConstantIntegers> IntegersBehind(std::string_view text, size_t i = 1) {
+  auto graph = ParseGraph(text);
+  EXPECT_OK(graph.status());
+  EXPECT_OK(InferGraph(*graph));
+  EXPECT_OK(FoldConstants(*graph, {}));
+  return graph->nodes().back()->inputs[i]->integers;
+}
+
+TEST(FoldConstantsTest, DequantizedWeightsRememberTheirIntegers) {
+  const auto integers = IntegersBehind(R"(graph g {
+  input x: f32[N,2]
+  const w: u8[2,3] = 127 128 130 1 255 128
+  const s: f32[3] = 0.5 0.25 2
+  const z: u8[3] = 128 128 130
+  d: DequantizeLinear(w, s, z) {axis=1} -> r: f32[?]
+  m: MatMul(x, r) -> y: f32[?]
+  output y = y
+})");
+  ASSERT_NE(integers, nullptr);
+  EXPECT_THAT(integers->values.As<int8_t>(), ElementsAre(-1, 0, 0, -127, 127, -2));
+  EXPECT_EQ(integers->params, (QuantParams{{0.5f, 0.25f, 2.0f}, {0, 0, 0}, 1}));
+}
+
+TEST(FoldConstantsTest, TransposedWeightsTakeTheirIntegersAlong) {
+  const auto integers = IntegersBehind(R"(graph g {
+  input x: f32[N,2]
+  const w: s8[3,2] = 1 2 3 4 5 6
+  const s: f32[3] = 0.5 0.25 2
+  d: DequantizeLinear(w, s) {axis=0} -> r: f32[?]
+  t: Transpose(r) {perm=[1,0]} -> u: f32[?]
+  m: MatMul(x, u) -> y: f32[?]
+  output y = y
+})");
+  ASSERT_NE(integers, nullptr);
+  EXPECT_THAT(integers->values.As<int8_t>(), ElementsAre(1, 3, 5, 2, 4, 6));
+  EXPECT_EQ(integers->params.axis, 1);
+}
+
+TEST(FoldConstantsTest, IntegersBeyondBytesAreForgotten) {
+  EXPECT_EQ(IntegersBehind(R"(graph g {
+  input x: f32[N,2]
+  const w: u8[2,1] = 0 255
   const s: f32[] = 0.5
-  d: DequantizeLinear(w, s) -> y: f32[?]
+  const z: u8[] = 100
+  d: DequantizeLinear(w, s, z) -> r: f32[?]
+  m: MatMul(x, r) -> y: f32[?]
   output y = y
 })"),
-              HasSubstr("DequantizeLinear"));
+            nullptr);
 }
 
 constexpr char kNormalized[] = R"(graph g {
@@ -275,18 +319,26 @@ TEST(FoldScalesTest, SharedWeightsStayAsTheyAre) {
               HasSubstr("Mul(a, s)"));
 }
 
-TEST(FoldScalesTest, WeightsThatTheModelQuantizedStayAsTheyAre) {
-  EXPECT_THAT(RunOne(FoldScales, R"(graph g {
+TEST(FoldScalesTest, IntegersOfWeightsKeepTheirValuesAndTakeTheFactorIntoTheirScales) {
+  auto graph = ParseGraph(R"(graph g {
   input x: f32[N,2]
   const w: s8[2,2] = 1 2 3 4
   const ws: f32[] = 0.5
-  const s: f32[] = 2
+  const s: f32[] = -2
   d: DequantizeLinear(w, ws) -> r: f32[?]
   m: MatMul(x, r) -> a: f32[?]
   scaled: Mul(a, s) -> y: f32[?]
   output y = y
-})"),
-              HasSubstr("Mul(a, s)"));
+})");
+  ASSERT_OK(graph.status());
+  for (const auto pass : {FoldConstants, FoldScales}) {
+    ASSERT_OK(InferGraph(*graph));
+    ASSERT_OK(pass(*graph, {}));
+  }
+  const auto& integers = graph->nodes().back()->inputs[1]->integers;
+  ASSERT_NE(integers, nullptr);
+  EXPECT_THAT(integers->values.As<int8_t>(), ElementsAre(-1, -2, -3, -4));
+  EXPECT_EQ(integers->params.scale(), 1.0f);
 }
 
 TEST(FusePostOpsTest, ActivationsAndResidualsFollowTheirConvolution) {
@@ -420,12 +472,12 @@ TEST(PassRunnerTest, UnknownNamesAreRefused) {
 TEST(QuantizersTest, IntegersRunFromTheInputToTheLastProductAndPoolsKeepTheirScale) {
   EXPECT_EQ(Quantize(TableOf(kTensors, {"a", "b"})),
             "conv: Conv(x, w_s8) post clip(0,inf) -> a_quantized: u8[N,2,4,4] quant(0.003921569:0)\n"
-            "pool: MaxPool(a_quantized) {kernel_shape=[2,2], strides=[2,2]} -> b_quantized: u8[N,2,2,2] "
+            "pool: MaxPool(a_quantized) {kernel_shape=[2,2], strides=[2,2]} -> b: u8[N,2,2,2] "
             "quant(0.003921569:0)\n"
-            "next: Conv(b_quantized, w_s8_2) -> c_quantized: s8[N,2,2,2] quant(0.007874016:0)\n"
+            "next: Conv(b, w_s8_2) -> c_quantized: s8[N,2,2,2] quant(0.007874016:0)\n"
             "average: GlobalAveragePool(c_quantized) -> d_quantized: s8[N,2,1,1] quant(0.007874016:0)\n"
-            "flatten: Flatten(d_quantized) -> e_quantized: s8[N,2] quant(0.007874016:0)\n"
-            "gemm: Gemm(e_quantized, m_s8) -> f: f32[N,3]\n"
+            "flatten: Flatten(d_quantized) -> e: s8[N,2] quant(0.007874016:0)\n"
+            "gemm: Gemm(e, m_s8) -> f: f32[N,3]\n"
             "softmax: Softmax(f) -> y: f32[N,3]\n");
 }
 
@@ -585,6 +637,44 @@ TEST(QuantizersTest, ReaderOfTheShapeAloneNeedsNoRealNumbers) {
             "shape: Shape(x) -> s: s64[3]\n"
             "product: MatMul(x, w_s8) -> p: f32[N,2,4]\n"
             "reshape: Reshape(p, s) -> y: f32[N,2,4]\n");
+}
+
+TEST(QuantizersTest, WhatAModelQuantizedItselfRunsOnItsIntegers) {
+  EXPECT_EQ(RunAll({FoldConstants, PlaceQuantizers, FoldQuantizers}, R"(graph g {
+  input x: f32[N,4]
+  const qs: f32[] = 0.5
+  const qz: u8[] = 7
+  const w: u8[4,2] = 128 127 126 125 124 123 122 121
+  const ws: f32[2] = 0.25 0.125
+  const wz: u8[2] = 128 128
+  const b: s32[2] = 5 -5
+  const bs: f32[2] = 0.125 0.0625
+  from: QuantizeLinear(x, qs, qz) -> q: u8[?]
+  real: DequantizeLinear(q, qs, qz) -> r: f32[?]
+  weights: DequantizeLinear(w, ws, wz) {axis=1} -> wr: f32[?]
+  bias: DequantizeLinear(b, bs) {axis=0} -> br: f32[?]
+  product: MatMul(r, wr, br) -> p: f32[?]
+  to: QuantizeLinear(p, qs, qz) -> m: u8[?]
+  last: DequantizeLinear(m, qs, qz) -> y: f32[?]
+  output y = y
+})"),
+            "product: MatMul(x, wr_folded, br_folded) -> m: u8[N,2] quant(0.5:7)\n"
+            "last: DequantizeLinear(m, qs, qz) -> y: f32[N,2]\n");
+}
+
+TEST(QuantizersTest, AMoveToAnotherScaleMovesIntegersAndRescalesThem) {
+  EXPECT_EQ(RunOne(FoldQuantizers, R"(graph g {
+  input x: u8[N,4] quant(0.5:7)
+  const qs: f32[] = 0.5
+  const qz: u8[] = 7
+  const ts: f32[] = 0.25
+  real: DequantizeLinear(x, qs, qz) -> r: f32[?]
+  move: Transpose(r) {perm=[1,0]} -> t: f32[?]
+  to: QuantizeLinear(t, ts, qz) -> y: u8[?]
+  output y = y
+})"),
+            "move: Transpose(x) {perm=[1,0]} -> t: u8[4,N] quant(0.5:7)\n"
+            "to: QuantizeLinear(t, ts, qz) -> y: u8[4,N] quant(0.25:7)\n");
 }
 
 TEST(QuantizersTest, LayerNormalizationReadsTheIntegersThatAModelGivesIt) {
