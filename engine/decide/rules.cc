@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/ops/op.h"
+#include "engine/quant/channel_range.h"
 
 namespace hachi {
 namespace {
@@ -150,6 +151,14 @@ absl::StatusOr<std::optional<ActivationQuant>> ActivationRanges::Of(const Value&
   }
   known_[&value] = quant;
   return quant;
+}
+
+absl::StatusOr<std::optional<ActivationQuant>> ActivationRanges::ByChannel(const Value& value,
+                                                                           int64_t channels,
+                                                                           const ActivationQuant& whole) {
+  ASSIGN_OR_RETURN(const TensorStats* stats, table_.Find(value.name));
+  if (stats == nullptr) return std::nullopt;
+  return ChooseChannelQuant(*stats, channels, whole, signed_activations_);
 }
 
 bool MatchesPattern(std::string_view pattern, std::string_view text) {

@@ -27,6 +27,10 @@ class ActivationRanges {
   // keeps the range that was asked for first. INVALID_ARGUMENT: the table lacks the tensor.
   absl::StatusOr<std::optional<ActivationQuant>> Of(const Value& value, RangeMethod method, bool overrule);
 
+  // With a scale for each channel, where that is much better than `whole` (see ChooseChannelQuant).
+  absl::StatusOr<std::optional<ActivationQuant>> ByChannel(const Value& value, int64_t channels,
+                                                           const ActivationQuant& whole);
+
   // `value` is stored so.
   void Note(const Value* value, const ActivationQuant& quant) { known_[value] = quant; }
 

@@ -13,7 +13,8 @@ absl::StatusOr<PrimitiveMaker> FindConvolution(const ConvolutionSpec& spec, Weig
   if (spec.weight_quant) weight_scales = spec.weight_quant->scales;
   ASSIGN_OR_RETURN(Requantization requantization,
                    MakeRequantization(spec.src, spec.dst, weight_scales, spec.bias.get(), spec.post_ops,
-                                      spec.residual ? &*spec.residual : nullptr, out_channels, 1 << 1));
+                                      spec.residual ? &*spec.residual : nullptr, out_channels, 1 << 1,
+                                      spec.channel_factors));
   ASSIGN_OR_RETURN(const auto src, ToDnnl(spec.src));
   ASSIGN_OR_RETURN(const auto dst, ToDnnl(spec.dst));
   ASSIGN_OR_RETURN(const auto weight_type, ToDnnl(spec.weights->dtype()));
@@ -44,8 +45,9 @@ absl::StatusOr<PrimitiveMaker> FindConvolution(const ConvolutionSpec& spec, Weig
     };
     const Weights weights{{weight_dims, weight_type, RowMajorStrides(weight_dims)}, spec.weights, cache};
     ASSIGN_OR_RETURN(const auto chosen, Choose(describe, weights));
-    return MakerOf<dnnl::convolution_forward>(chosen, src, dst, weights,
-                                              {bias, std::move(requantization.bias)});
+    return MakerOf<dnnl::convolution_forward>(
+        chosen, src, dst, weights, {bias, std::move(requantization.bias)},
+        {ChannelFactors(out_channels, spec.dst.shape.size()), std::move(requantization.factors)});
   });
 }
 

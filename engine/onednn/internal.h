@@ -83,16 +83,19 @@ struct Requantization {
   std::vector<float> bias;           // in accumulator units; empty: none
   dnnl::primitive_attr attr;
   bool has_residual = false;  // a sum over what lies in dst
+  std::vector<float>
+      factors;  // of the result, one for each channel, that the last post-op multiplies by; empty: none
 };
 
 // `weight_scales` has one entry or one for each output channel (empty: f32 weights). `residual` describes the
 // tensor that a kAdd post-op reads, which lies in dst. `scale_mask` is oneDNN's for per-channel output
-// scales. UNIMPLEMENTED for combinations that the library gets wrong or refuses.
+// scales. `factors` multiply the result behind the post-ops, one for each channel of axis 1; empty: none.
+// UNIMPLEMENTED for combinations that the library gets wrong or refuses.
 absl::StatusOr<Requantization> MakeRequantization(const TensorSpec& src, const TensorSpec& dst,
                                                   const std::vector<float>& weight_scales, const Tensor* bias,
                                                   const std::vector<PostOp>& post_ops,
                                                   const TensorSpec* residual, int64_t channels,
-                                                  int scale_mask);
+                                                  int scale_mask, const std::vector<float>& factors = {});
 
 // Appends a post-op (kAdd excluded) in units where a real number r is r / unit, and multiplies its result by
 // `scale`.
@@ -101,6 +104,9 @@ absl::Status AppendEltwise(const PostOp& post_op, float unit, float scale, dnnl:
 // UNIMPLEMENTED where two entries have one algorithm and different parameters: kernels of oneDNN 2.6 would
 // use the first entry's for both, silently.
 absl::Status CheckDistinct(const dnnl::post_ops& ops);
+
+// The descriptor of `channels` numbers that a post-op multiplies a result of that rank by, along axis 1.
+dnnl::memory::desc ChannelFactors(int64_t channels, size_t rank);
 
 // A memory that holds a copy of `values`; the copy is kept alive by `impl`.
 dnnl::memory FixedMemory(Primitive::Impl& impl, const dnnl::memory::desc& desc,

@@ -79,15 +79,27 @@ struct Bias {
   std::vector<float> values;  // empty: none
 };
 
+// What the last post-op multiplies channels by.
+struct Factors {
+  dnnl::memory::desc desc;
+  std::vector<float> values;  // empty: nothing
+};
+
 // Makes a product's primitive once its kernel is chosen.
 template <typename Made, typename Chosen>
 PrimitiveMaker MakerOf(const Chosen& chosen, const dnnl::memory::desc& src, const dnnl::memory::desc& dst,
-                       Weights weights, Bias bias) {
-  return [=, bias = std::move(bias)]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
+                       Weights weights, Bias bias, Factors factors = {}) {
+  return [=, bias = std::move(bias),
+          factors = std::move(factors)]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
     return CatchDnnl("product", [&]() -> absl::StatusOr<std::unique_ptr<Primitive>> {
       auto impl = ImplOf<Made>(chosen, src, dst);
       RETURN_IF_ERROR(Pack(chosen.weights_desc(), weights, *impl));
       if (!bias.values.empty()) impl->fixed[DNNL_ARG_BIAS] = FixedMemory(*impl, bias.desc, bias.values);
+      if (!factors.values.empty()) {
+        const int last = chosen.get_primitive_attr().get_post_ops().len() - 1;
+        impl->fixed[DNNL_ARG_ATTR_MULTIPLE_POST_OP(last) | DNNL_ARG_SRC_1] =
+            FixedMemory(*impl, factors.desc, factors.values);
+      }
       return std::make_unique<Primitive>(std::move(impl));
     });
   };

@@ -86,11 +86,18 @@ absl::Status CheckDistinct(const dnnl::post_ops& ops) {
   return absl::OkStatus();
 }
 
+dnnl::memory::desc ChannelFactors(int64_t channels, size_t rank) {
+  dnnl::memory::dims dims(rank, 1), strides(rank, 1);
+  dims[1] = channels;
+  strides[0] = channels;
+  return {dims, dnnl::memory::data_type::f32, strides};
+}
+
 absl::StatusOr<Requantization> MakeRequantization(const TensorSpec& src, const TensorSpec& dst,
                                                   const std::vector<float>& weight_scales, const Tensor* bias,
                                                   const std::vector<PostOp>& post_ops,
                                                   const TensorSpec* residual, int64_t channels,
-                                                  int scale_mask) {
+                                                  int scale_mask, const std::vector<float>& factors) {
   if (IsQuantized(src) != !weight_scales.empty())
     return absl::UnimplementedError(
         "INT8 with FP32 operands mixed has no kernel, expected both INT8 or both FP32");
@@ -162,6 +169,10 @@ absl::StatusOr<Requantization> MakeRequantization(const TensorSpec& src, const T
   if (pending_scale != 1.0f)
     ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_linear, 1.0f / pending_scale, 0.0f);
   RETURN_IF_ERROR(CheckDistinct(ops));
+  if (!factors.empty()) {
+    ops.append_binary(dnnl::algorithm::binary_mul, ChannelFactors(channels, dst.shape.size()));
+    result.factors = factors;
+  }
   result.attr.set_post_ops(ops);
   return result;
 }

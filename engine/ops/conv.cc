@@ -1,4 +1,8 @@
 // Conv (ONNX opset 11), with an optional residual as a further input and post-ops fused.
+#include <algorithm>
+#include <limits>
+#include <memory>
+
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/onednn/convolution.h"
@@ -52,6 +56,10 @@ absl::Status Infer(Node& node) {
   return SetOutput(node, node.outputs[0]->quant ? node.outputs[0]->dtype : DType::kF32, std::move(dims));
 }
 
+float ScaleOf(const QuantParams& quant, int64_t channel) {
+  return quant.scales[quant.per_tensor() ? 0 : static_cast<size_t>(channel)];
+}
+
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
   const TensorView& x = inputs[0];
   const TensorView& w = inputs[1];
@@ -66,6 +74,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   const int64_t group_in = channels / groups, group_out = out_channels / groups;
   const auto& x_quant = node.inputs[0]->quant;
   const auto& w_quant = node.inputs[1]->quant;
+  const auto& y_quant = node.outputs[0]->quant;
   const bool has_bias = node.input(2) != nullptr;
 
   int64_t at = 0;
@@ -89,18 +98,21 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
                     const int64_t wi =
                         (((oc * group_in + ic) * kernel[0] + kd) * kernel[1] + kh) * kernel[2] + kw;
                     if (x_quant) {
-                      integer_sum += (IntegerAt(x, xi) - x_quant->zero_point()) * IntegerAt(w, wi);
+                      integer_sum += (IntegerAt(x, xi) - x_quant->zero_points[0]) * IntegerAt(w, wi);
                     } else {
                       real_sum +=
                           static_cast<double>(x.As<float>()[xi]) * static_cast<double>(w.As<float>()[wi]);
                     }
                   }
             if (x_quant)
-              real_sum = static_cast<double>(integer_sum) * static_cast<double>(x_quant->scale()) *
+              real_sum = static_cast<double>(integer_sum) * static_cast<double>(ScaleOf(*x_quant, oc)) *
                          static_cast<double>(w_quant->scales[w_quant->per_tensor() ? 0 : oc]);
             if (has_bias) real_sum += static_cast<double>(inputs[2].As<float>()[oc]);
-            StoreReal(y, at, ApplyPostOps(node, inputs, at, static_cast<float>(real_sum)),
-                      node.outputs[0]->quant);
+            const float real = ApplyPostOps(node, inputs, at, static_cast<float>(real_sum));
+            if (y_quant)
+              StoreReal(y, at, real, ScaleOf(*y_quant, oc), y_quant->zero_points[0]);
+            else
+              StoreReal(y, at, real, std::nullopt);
           }
   return absl::OkStatus();
 }
@@ -110,6 +122,56 @@ int ResidualOf(const Node& node) {
   for (const PostOp& post_op : node.post_ops)
     if (post_op.kind == PostOp::Kind::kAdd) return post_op.operand;
   return -1;
+}
+
+// Whether the operation does to a multiple of a number what it does to the number, times that.
+bool IsHomogeneous(const PostOp& post_op) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  return post_op.kind == PostOp::Kind::kLeakyRelu ||
+         (post_op.kind == PostOp::Kind::kClip && post_op.alpha == 0.0f && post_op.beta == kInfinity);
+}
+
+// Whether integers of dst's scales reach no further than the clip lets through, but for rounding.
+bool ScalesClip(const PostOp& post_op, const TensorSpec& dst) {
+  if (post_op.kind != PostOp::Kind::kClip) return false;
+  const auto zero_point = static_cast<float>(dst.quant->zero_points[0]);
+  const float lowest = (dst.dtype == DType::kU8 ? 0.0f : -128.0f) - zero_point,
+              highest = (dst.dtype == DType::kU8 ? 255.0f : 127.0f) - zero_point;
+  constexpr float kRounding = 1 + 1e-6f;
+  return std::ranges::all_of(dst.quant->scales, [&](float scale) {
+    return post_op.alpha <= lowest * scale / kRounding && post_op.beta >= highest * scale / kRounding;
+  });
+}
+
+// Scales of channels go where kernels have them anyhow: a depthwise convolution's input's into those of its
+// weights; the result's into weights and bias, or, where an operation between needs real numbers, into
+// factors behind it. Both tensors then have the scale 1.
+void AbsorbChannelScales(ConvolutionSpec& spec) {
+  const bool from = spec.src.quant && !spec.src.quant->per_tensor(),
+             to = spec.dst.quant && !spec.dst.quant->per_tensor();
+  if (!from && !to) return;
+  const auto channels = static_cast<size_t>(spec.weights->shape()[0]);
+  if (spec.weight_quant->per_tensor())
+    spec.weight_quant = {std::vector<float>(channels, spec.weight_quant->scale()),
+                         std::vector<int32_t>(channels), 0};
+  std::vector<float>& scales = spec.weight_quant->scales;
+  if (from) {
+    for (size_t c = 0; c < channels; ++c) scales[c] *= spec.src.quant->scales[c];
+    spec.src.quant = QuantParams::PerTensor(1.0f, spec.src.quant->zero_points[0]);
+  }
+  if (!to) return;
+  const std::vector<float> wanted = spec.dst.quant->scales;
+  if (!spec.post_ops.empty() && ScalesClip(spec.post_ops.back(), spec.dst)) spec.post_ops.pop_back();
+  spec.dst.quant = QuantParams::PerTensor(1.0f, spec.dst.quant->zero_points[0]);
+  if (!std::ranges::all_of(spec.post_ops, IsHomogeneous)) {
+    for (const float scale : wanted) spec.channel_factors.push_back(1.0f / scale);
+    return;
+  }
+  for (size_t c = 0; c < channels; ++c) scales[c] /= wanted[c];
+  if (spec.bias == nullptr) return;
+  auto bias = std::make_shared<Tensor>(DType::kF32, spec.bias->shape());
+  for (size_t c = 0; c < channels; ++c) bias->As<float>()[c] = spec.bias->As<float>()[c] / wanted[c];
+  spec.bias = std::move(bias);
 }
 
 absl::StatusOr<ConvolutionSpec> SpecOf(const LowerContext& context) {
@@ -130,6 +192,7 @@ absl::StatusOr<ConvolutionSpec> SpecOf(const LowerContext& context) {
   spec.post_ops = node.post_ops;
   if (const int residual = ResidualOf(node); residual >= 0)
     spec.residual = context.Input(static_cast<size_t>(residual));
+  AbsorbChannelScales(spec);
   return spec;
 }
 

@@ -42,7 +42,8 @@ absl::Status CheckGeometry(const ConvolutionSpec& spec) {
   if (!IsOneOf(spec.pads_begin[0], 0, 1) || !IsOneOf(spec.pads_begin[1], 0, 1))
     return absl::UnimplementedError(
         absl::StrCat("padding in front is ", ShapeText(spec.pads_begin), ", expected 0 or 1"));
-  if (spec.post_ops.size() > 1 || (spec.post_ops.size() == 1 && spec.post_ops[0].kind != PostOp::Kind::kClip))
+  if (!spec.channel_factors.empty() || spec.post_ops.size() > 1 ||
+      (spec.post_ops.size() == 1 && spec.post_ops[0].kind != PostOp::Kind::kClip))
     return absl::UnimplementedError("more is fused than a clip, expected at most that");
   return absl::OkStatus();
 }

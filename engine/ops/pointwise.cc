@@ -52,7 +52,7 @@ absl::Status CheckGeometry(const ConvolutionSpec& spec) {
     return absl::UnimplementedError(absl::StrCat("strides are ", ShapeText(spec.strides), ", expected 1"));
   if (!AreAll(spec.pads_begin, 0) || !AreAll(spec.pads_end, 0))
     return absl::UnimplementedError("there is padding, expected none");
-  if (!FusesOnlyResidualAndClip(spec.post_ops))
+  if (!FusesOnlyResidualAndClip(spec.post_ops) || !spec.channel_factors.empty())
     return absl::UnimplementedError("more is fused than a residual and a clip, expected at most those");
   return absl::OkStatus();
 }

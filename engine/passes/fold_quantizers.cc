@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 
 #include "absl/strings/str_cat.h"
 #include "engine/decide/rules.h"
@@ -22,13 +23,29 @@ Node* DequantizerOf(const Value* value) {
   return IsByte(integers.dtype) && typed ? node : nullptr;
 }
 
-// The QuantizeLinear to bytes that alone reads `value`; null: there are other readers, or none.
-Node* QuantizerOf(const Graph& graph, const Value* value) {
+// Whether there is a scale for each channel (axis 1) and one zero point.
+bool IsByChannel(const QuantParams& quant) {
+  return quant.axis == 1 &&
+         std::ranges::adjacent_find(quant.zero_points, std::not_equal_to<>()) == quant.zero_points.end();
+}
+
+// The DequantizeLinear that makes `value`, the input of a depthwise convolution, from integers with a scale
+// for each channel; null: none does.
+Node* ChannelDequantizerOf(const Value* value) {
+  Node* node = value->producer;
+  if (node == nullptr || node->op != "DequantizeLinear") return nullptr;
+  const Value& integers = *node->inputs[0];
+  return IsByte(integers.dtype) && integers.quant && IsByChannel(*integers.quant) ? node : nullptr;
+}
+
+// The QuantizeLinear to bytes that alone reads `value`; null: there are other readers, or none. `by_channel`:
+// it may have a scale for each channel.
+Node* QuantizerOf(const Graph& graph, const Value* value, bool by_channel = false) {
   if (value->users.size() != 1 || graph.IsOutput(value)) return nullptr;
   Node* node = value->users.front();
   const auto& quant = node->output()->quant;
-  const bool per_tensor = node->op == "QuantizeLinear" && quant && quant->per_tensor();
-  return per_tensor && IsByte(node->output()->dtype) ? node : nullptr;
+  if (node->op != "QuantizeLinear" || !quant || !IsByte(node->output()->dtype)) return nullptr;
+  return quant->per_tensor() || (by_channel && IsByChannel(*quant)) ? node : nullptr;
 }
 
 class Folder {
@@ -140,12 +157,15 @@ class Folder {
 
   void FoldProduct(Node& node) {
     const Node* from = DequantizerOf(node.inputs[0]);
+    if (from == nullptr && IsDepthwise(node)) from = ChannelDequantizerOf(node.inputs[0]);
     if (from == nullptr || !IsInt8(node) || !Fits(node, *from->inputs[0])) return;
     TakeInput(node, 0);
     TakeWeights(node);
 
     // A residual lies where the result goes: both are bytes, or both FP32.
-    Node* to = QuantizerOf(graph_, node.output());
+    const auto adds = [](const PostOp& post_op) { return post_op.kind == PostOp::Kind::kAdd; };
+    Node* to = QuantizerOf(graph_, node.output(),
+                           /*by_channel=*/node.op == "Conv" && std::ranges::none_of(node.post_ops, adds));
     for (const PostOp& post_op : node.post_ops) {
       if (post_op.kind != PostOp::Kind::kAdd || to == nullptr) continue;
       const auto operand = static_cast<size_t>(post_op.operand);

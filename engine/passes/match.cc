@@ -21,6 +21,13 @@ Node* OnlyReader(const Graph& graph, const Value* value, std::string_view op) {
   return node->op == op && node->post_ops.empty() ? node : nullptr;
 }
 
+bool IsDepthwise(const Node& node) {
+  if (node.op != "Conv" || !node.inputs[1]->is_constant()) return false;
+  const Shape& weights = node.inputs[1]->constant->shape();
+  const auto groups = node.Int("group", 1);
+  return groups.ok() && *groups > 1 && weights[0] == *groups && weights[1] == 1;
+}
+
 Value* OtherInput(const Node& node, const Value* value) {
   if (node.inputs.size() != 2) return nullptr;
   if (node.inputs[0] == value) return node.inputs[1];

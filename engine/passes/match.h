@@ -18,6 +18,9 @@ Node* MakerOf(const Value* value, std::string_view op);
 // The node of that operator that alone reads `value`, which is no output of the graph; else null.
 Node* OnlyReader(const Graph& graph, const Value* value, std::string_view op);
 
+// Whether it is a convolution of one filter a channel, whose channels never meet.
+bool IsDepthwise(const Node& node);
+
 // The other input of a node that has two and reads `value`; null: it does not read it.
 Value* OtherInput(const Node& node, const Value* value);
 

@@ -5,6 +5,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/decide/rules.h"
 #include "engine/ops/op.h"
+#include "engine/passes/match.h"
 #include "engine/passes/passes.h"
 #include "engine/quant/weights.h"
 
@@ -13,22 +14,23 @@ namespace {
 
 class Placer {
  public:
-  Placer(Graph& graph, const PassOptions& options) : graph_(graph), options_(options) {}
+  // REQUIRES: there is a table.
+  Placer(Graph& graph, const PassOptions& options, const Decisions& decisions)
+      : graph_(graph),
+        options_(options),
+        decisions_(decisions),
+        ranges_(*options.table, options.signed_activations) {}
 
-  // Follows the decisions. REQUIRES: there is a table.
-  absl::Status Run(const Decisions& decisions) {
-    ActivationRanges ranges(*options_.table, options_.signed_activations);
+  absl::Status Run() {
     for (Node* node : graph_.NodeList())
-      if (const Decision* decision = decisions.Find(node->name);
-          decision != nullptr && decision->precision == Precision::kInt8)
-        RETURN_IF_ERROR(Place(*node, decision->range, ranges));
+      if (IsInt8(*node)) RETURN_IF_ERROR(Place(*node, decisions_.Find(node->name)->range));
     return absl::OkStatus();
   }
 
  private:
-  absl::Status Place(Node& node, RangeMethod range, ActivationRanges& ranges) {
+  absl::Status Place(Node& node, RangeMethod range) {
     for (const size_t i : Activations(node)) {
-      ASSIGN_OR_RETURN(Value * stored, Stored(node.inputs[i], range, ranges));
+      ASSIGN_OR_RETURN(Value * stored, Stored(node.inputs[i], range));
       graph_.SetInput(&node, i, stored);
     }
     const OpDef& op = *FindOp(node.op);
@@ -51,30 +53,58 @@ class Placer {
     return std::ranges::find_if(graph_.nodes(), reads)->get();
   }
 
+  // The channels of a value that a convolution makes and nobody but depthwise convolutions reads, all in
+  // INT8; 0: it is none.
+  int64_t ChannelsThatNeverMeet(const Value& value) const {
+    const Node* maker = value.producer;
+    if (maker == nullptr || maker->op != "Conv" || !IsInt8(*maker) || graph_.IsOutput(&value)) return 0;
+    const auto adds = [](const PostOp& post_op) { return post_op.kind == PostOp::Kind::kAdd; };
+    if (std::ranges::any_of(maker->post_ops, adds)) return 0;
+    const auto reads = [&](const Node* user) {
+      return IsDepthwise(*user) && IsInt8(*user) && user->inputs[0] == &value &&
+             std::ranges::count(user->inputs, &value) == 1;
+    };
+    if (!std::ranges::all_of(value.users, reads)) return 0;
+    return (*value.dims)[1].constant().value_or(0);
+  }
+
+  bool IsInt8(const Node& node) const {
+    const Decision* decision = decisions_.Find(node.name);
+    return decision != nullptr && decision->precision == Precision::kInt8;
+  }
+
   // `value` through a pair of quantizers, which all its readers among nodes share. REQUIRES: there are some.
-  absl::StatusOr<Value*> Stored(Value* value, RangeMethod range, ActivationRanges& ranges) {
+  absl::StatusOr<Value*> Stored(Value* value, RangeMethod range) {
     if (value->producer != nullptr && value->producer->op == "DequantizeLinear") return value;
-    ASSIGN_OR_RETURN(const auto quant, ranges.Of(*value, range, /*overrule=*/true));
+    ASSIGN_OR_RETURN(auto quant, ranges_.Of(*value, range, /*overrule=*/true));
     if (!quant)
       return absl::InternalError(absl::StrCat("value '", value->name, "' has no range, expected one"));
-    Value* scale =
-        AddConstant(absl::StrCat(value->name, "_scale"), Tensor::Of<float>({}, {quant->params.scale()}));
-    const auto zero = quant->params.zero_point();
-    Tensor zero_tensor = quant->dtype == DType::kU8 ? Tensor::Of<uint8_t>({}, {static_cast<uint8_t>(zero)})
-                                                    : Tensor::Of<int8_t>({}, {static_cast<int8_t>(zero)});
-    Value* zero_point = AddConstant(absl::StrCat(value->name, "_zero_point"), std::move(zero_tensor));
+    if (const int64_t channels = ChannelsThatNeverMeet(*value); channels > 0) {
+      ASSIGN_OR_RETURN(auto by_channel, ranges_.ByChannel(*value, channels, *quant));
+      if (by_channel) quant = std::move(by_channel);
+    }
+    const QuantParams& params = quant->params;
+    const Shape shape = params.per_tensor() ? Shape() : Shape{static_cast<int64_t>(params.scales.size())};
+    Value* scale = AddConstant(absl::StrCat(value->name, "_scale"),
+                               Tensor::Of<float>(shape, std::span<const float>(params.scales)));
+    Tensor zeros(quant->dtype, shape);
+    for (size_t i = 0; i < params.zero_points.size(); ++i)
+      zeros.bytes()[i] = static_cast<std::byte>(params.zero_points[i]);
+    Value* zero_point = AddConstant(absl::StrCat(value->name, "_zero_point"), std::move(zeros));
+    std::map<std::string, Attr> attrs;
+    if (!params.per_tensor()) attrs["axis"] = int64_t{params.axis};
     const std::vector<Node*> readers = value->users;
     Node* first = FirstReader(value);
     Value* integers = AddNode("QuantizeLinear", absl::StrCat(value->name, "_quantized"),
-                              {value, scale, zero_point}, {}, first);
+                              {value, scale, zero_point}, attrs, first);
     Value* reals = AddNode("DequantizeLinear", absl::StrCat(value->name, "_dequantized"),
-                           {integers, scale, zero_point}, {}, first);
+                           {integers, scale, zero_point}, attrs, first);
     integers->dtype = quant->dtype;
     for (Value* made : {integers, reals}) {
       made->dims = value->dims;
       made->layout = value->layout;
     }
-    ranges.Note(reals, *quant);  // for what passes these integers on
+    ranges_.Note(reals, *quant);  // for what passes these integers on
     for (Node* reader : readers)
       for (size_t i = 0; i < reader->inputs.size(); ++i)
         if (reader->inputs[i] == value) graph_.SetInput(reader, i, reals);
@@ -96,6 +126,8 @@ class Placer {
 
   Graph& graph_;
   const PassOptions& options_;
+  const Decisions& decisions_;
+  ActivationRanges ranges_;
 };
 
 }  // namespace
@@ -110,7 +142,7 @@ absl::Status PlaceQuantizers(Graph& graph, const PassOptions& options) {
                                          .given = options.given,
                                          .is_part = options.is_part}));
   if (options.decided != nullptr) *options.decided = decisions;
-  return Placer(graph, options).Run(decisions);
+  return Placer(graph, options, decisions).Run();
 }
 
 }  // namespace hachi

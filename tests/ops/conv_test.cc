@@ -127,6 +127,39 @@ TEST(ConvTest, DepthwiseRunsOnOurOwnKernel) {
     }
 }
 
+// " quant(axis=1,0.02:3,0.04:3,...)".
+std::string ByChannel(int64_t channels, int zero_point) {
+  std::string text = " quant(axis=1";
+  for (int64_t c = 0; c < channels; ++c)
+    absl::StrAppend(&text, ",", 0.02 * static_cast<double>(c % 5 + 1), ":", zero_point);
+  return text + ")";
+}
+
+TEST(ConvTest, ADepthwiseInputMayHaveAScaleForEachChannel) {
+  for (const int zero_point : {0, 40}) {
+    const Geometry g = {2, 80, 80, 9, 3, 80, "pads=[1,1,1,1]"};
+    EXPECT_OK(RunOpCase(
+        {.graph = GraphText(g, absl::StrCat("u8", ShapeOf(g), " channels_last", ByChannel(80, zero_point)),
+                            "s8", PerChannel(80),
+                            absl::StrCat(" -> y: s8", OutputShape(g), " channels_last quant(0.2:0)")),
+         .kernel = zero_point == 0 ? "hachi_depthwise" : ""}))
+        << zero_point;
+  }
+}
+
+TEST(ConvTest, AResultMayHaveAScaleForEachChannel) {
+  const Geometry g = {2, 16, 40, 8, 1, 1, ""};
+  for (const char* post : {"", " post clip(0,inf)", " post leaky_relu(0.1)", " post hard_swish()",
+                           " post swish(1)", " post clip(0,3)", " post gelu() clip(0,2)"})
+    for (const int zero_point : {0, 40})
+      EXPECT_OK(
+          RunOpCase({.graph = GraphText(g, absl::StrCat("u8", ShapeOf(g), " channels_last quant(0.02:0)"),
+                                        "s8", PerChannel(40),
+                                        absl::StrCat(post, " -> y: u8", OutputShape(g), " channels_last",
+                                                     ByChannel(40, zero_point)))}))
+          << post << zero_point;
+}
+
 TEST(ConvTest, TheKernelIsOfTheRungThatTheEnvironmentAllows) {
   auto graph = ParseGraph(GraphText(kGeometries[1], "u8[2,16,8,8] channels_last quant(0.02:0)", "s8",
                                     " quant(0.01:0)", " -> y: f32[2,32,8,8] channels_last"));

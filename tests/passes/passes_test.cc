@@ -481,6 +481,28 @@ TEST(QuantizersTest, IntegersRunFromTheInputToTheLastProductAndPoolsKeepTheirSca
             "softmax: Softmax(f) -> y: f32[N,3]\n");
 }
 
+TEST(QuantizersTest, WhatDepthwiseConvolutionsReadHasAScaleForEachChannel) {
+  CalibrationTable table({});
+  const std::vector<float> unequal{0, 10.2f, 0, 1.02f}, equal{-1, 1, -1, 1};  // of two channels
+  for (const char* name : {"x", "b"}) table.Observe(name, equal, 2, 2);
+  table.Observe("a", unequal, 2, 2);
+  PassOptions options{.table = &table};
+  EXPECT_EQ(
+      RunAll({PlaceQuantizers, FoldQuantizers}, R"(graph g {
+  input x: f32[N,2,4,4]
+  const w: f32[2,2,1,1] = 1 0 0 0.5
+  const d: f32[2,1,1,1] = 1 0.5
+  conv: Conv(x, w) post clip(0,inf) -> a: f32[?]
+  depthwise: Conv(a, d) {group=2} -> b: f32[?]
+  soft: Softmax(b) -> y: f32[?]
+  output y = y
+})",
+             options),
+      "conv: Conv(x, w_s8) post clip(0,inf) -> a_quantized: u8[N,2,4,4] quant(axis=1,0.04:0,0.0039999997:0)\n"
+      "depthwise: Conv(a_quantized, d_s8) {group=2} -> b: f32[N,2,4,4]\n"
+      "soft: Softmax(b) -> y: f32[N,2,4,4]\n");
+}
+
 TEST(QuantizersTest, PinnedNodeRunsInFp32BetweenQuantizers) {
   const std::string text = Quantize(TableOf(kTensors, {"a", "b"}), {{"ne*t", Precision::kFp32}});
   EXPECT_THAT(text, HasSubstr("conv: Conv(x, w_s8) post clip(0,inf) -> a: f32"));
