@@ -3,17 +3,20 @@
 #include <algorithm>
 #include <optional>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/isa.h"
 #include "engine/cpu/team.h"
+#include "engine/decide/adopt_table.h"
 #include "engine/decide/decisions.h"
 #include "engine/onnx/import.h"
 #include "engine/ops/index_range.h"
 #include "engine/passes/infer_graph.h"
 #include "engine/passes/pass.h"
 #include "engine/quant/calibration_table.h"
+#include "engine/quant/foreign_table.h"
 #include "engine/quant/range.h"
 #include "engine/run/ends.h"
 #include "engine/run/loaded_model.h"
@@ -103,6 +106,7 @@ class Compiler {
     compiled_.rows = std::move(prepared.rows);
     compiled_.signature.why_not_batched = std::move(prepared.why_whole);
     MakeSignature();
+    RETURN_IF_ERROR(AdoptForeign());
     RETURN_IF_ERROR(RunPasses(compiled_.graph, OptimizePasses(), pass_options_));
     compiled_.info.decisions = decided_.ToText();
     for (const auto& [node, decision] : decided_.by_node())
@@ -129,10 +133,7 @@ class Compiler {
           "precision int8 without a calibration table, expected one beside the model, or a model with "
           "QuantizeLinear and DequantizeLinear nodes");
     if (options_.table.empty()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(table_, CalibrationTable::Read(options_.table));
-    RETURN_IF_ERROR(
-        WithContext(table_->CheckBelongsTo(sha256), absl::StrCat("'", options_.table.string(), "'")));
-    pass_options_.table = &*table_;
+    RETURN_IF_ERROR(ReadTable(sha256));
     ASSIGN_OR_RETURN(pass_options_.range_method, ParseRangeMethod(options_.range_method));
     pass_options_.weight_bits = HasVnni(compiled_.plan_options.isa) ? 8 : 7;
     // Kernels without VNNI shift s8 sources and halve weights to make room; u8 is exact.
@@ -146,6 +147,28 @@ class Compiler {
     ASSIGN_OR_RETURN(given_, Decisions::Parse(options_.decisions));
     pass_options_.given = &given_;
     pass_options_.decided = &decided_;
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadTable(const std::string& sha256) {
+    ASSIGN_OR_RETURN(auto read, ReadAnyTable(options_.table));
+    if (auto* foreign = std::get_if<ForeignTable>(&read)) {
+      foreign_ = std::move(*foreign);
+      return absl::OkStatus();
+    }
+    table_ = std::get<CalibrationTable>(std::move(read));
+    pass_options_.table = &*table_;
+    return WithContext(table_->CheckBelongsTo(sha256), absl::StrCat("'", options_.table.string(), "'"));
+  }
+
+  // Finds the tensors of another tool's table in the graph.
+  absl::Status AdoptForeign() {
+    if (!foreign_) return absl::OkStatus();
+    auto adopted = AdoptTable(*foreign_, compiled_.graph);
+    if (!adopted.ok()) return WithContext(adopted.status(), absl::StrCat("'", options_.table.string(), "'"));
+    table_ = std::move(adopted->table);
+    pass_options_.table = &*table_;
+    compiled_.info.table = std::move(adopted->report);
     return absl::OkStatus();
   }
 
@@ -167,6 +190,7 @@ class Compiler {
 
   const LoadOptions& options_;
   std::optional<CalibrationTable> table_;
+  std::optional<ForeignTable> foreign_;  // becomes table_ when the graph is prepared
   Decisions given_, decided_;
   PassOptions pass_options_;
   Compiled compiled_;

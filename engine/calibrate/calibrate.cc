@@ -1,6 +1,7 @@
 #include "engine/calibrate/calibrate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <set>
@@ -20,6 +21,7 @@
 #include "engine/run/ends.h"
 #include "engine/run/prepare.h"
 #include "engine/samples/sample_set.h"
+#include "engine/tensor/half.h"
 
 namespace hachi {
 namespace {
@@ -38,11 +40,25 @@ struct FittedInput {
   int64_t rows;
 };
 
+// The index of the first element that is not a number; nullopt when all are.
+std::optional<int64_t> FirstNan(DType dtype, std::span<const std::byte> bytes) {
+  const auto find = [bytes]<typename T>(T, const auto& is_nan) -> std::optional<int64_t> {
+    const std::span elements(reinterpret_cast<const T*>(bytes.data()), bytes.size() / sizeof(T));
+    const auto found = std::ranges::find_if(elements, is_nan);
+    return found == elements.end() ? std::nullopt : std::optional<int64_t>(found - elements.begin());
+  };
+  if (dtype == DType::kF32) return find(float{}, [](float x) { return std::isnan(x); });
+  if (dtype == DType::kF64) return find(double{}, [](double x) { return std::isnan(x); });
+  if (dtype == DType::kF16) return find(uint16_t{}, [](uint16_t x) { return std::isnan(FloatOfF16(x)); });
+  if (dtype == DType::kBF16) return find(uint16_t{}, [](uint16_t x) { return std::isnan(FloatOfBf16(x)); });
+  return std::nullopt;
+}
+
 class Calibrator {
  public:
   explicit Calibrator(const CalibrateOptions& options) : options_(options) {}
 
-  absl::StatusOr<CalibrationTable> Run() {
+  absl::StatusOr<Calibration> Run() {
     ASSIGN_OR_RETURN(ImportedModel imported, ImportOnnx(options_.model, /*want_sha256=*/true, IsOp));
     RETURN_IF_ERROR(CheckInputs(imported.graph, options_.inputs));
     auto prepared = PrepareGraph(imported.graph, {});
@@ -63,17 +79,26 @@ class Calibrator {
     std::vector<std::string> names;
     for (const Value* input : imported.graph.inputs()) names.push_back(input->name);
     ASSIGN_OR_RETURN(const SampleSet samples, SampleSet::Open(options_.data, names));
-    for (size_t i = 0; i < samples.size(); ++i) {
-      ASSIGN_OR_RETURN(const Sample sample, samples.Read(i));
-      const std::string what = absl::StrCat("sample '", samples.PathOf(i).string(), "'");
-      if (by_sample) RETURN_IF_ERROR(WithContext(PrepareFor(imported.graph, deciding, sample), what));
-      RETURN_IF_ERROR(WithContext(RunSample(sample), what));
-      if (options_.progress) options_.progress(i + 1, samples.size());
-    }
-    return *std::move(table_);
+    absl::Status status = RunSamples(imported.graph, deciding, samples, by_sample);
+    if (status.ok() && table_->header().samples == 0)
+      status = absl::InvalidArgumentError(absl::StrCat("samples '", options_.data.string(), "': ", rows_seen_,
+                                                       " rows, expected more than the ", options_.first_row,
+                                                       " that are passed over"));
+    return Calibration{*std::move(table_), std::move(status)};
   }
 
  private:
+  absl::Status RunSamples(const Graph& imported, const std::set<size_t>& deciding, const SampleSet& samples,
+                          bool by_sample) {
+    for (size_t i = 0; i < samples.size() && table_->header().samples < options_.max_rows; ++i) {
+      const std::string what = absl::StrCat("sample '", samples.PathOf(i).string(), "'");
+      ASSIGN_OR_RETURN(const Sample sample, samples.Read(i));
+      if (by_sample) RETURN_IF_ERROR(WithContext(PrepareFor(imported, deciding, sample), what));
+      RETURN_IF_ERROR(WithContext(RunSample(sample, {i + 1, samples.size(), 0}), what));
+    }
+    return absl::OkStatus();
+  }
+
   // Calibrates with this graph from now on.
   absl::Status Adopt(PreparedGraph prepared) {
     graph_ = std::move(prepared.graph);
@@ -127,7 +152,7 @@ class Calibrator {
     }
   }
 
-  absl::Status RunSample(const Sample& sample) {
+  absl::Status RunSample(const Sample& sample, CalibrateOptions::Progress progress) {
     std::vector<FittedInput> inputs;
     Bindings bindings;
     for (size_t i = 0; i < forms_.size(); ++i) {
@@ -143,9 +168,36 @@ class Calibrator {
       inputs.push_back(std::move(fitted));
     }
     const int64_t rows = inputs.empty() ? 1 : inputs.front().rows;
-    for (int64_t first = 0; first < rows; first += kMaxRows)
-      RETURN_IF_ERROR(RunRows(inputs, bindings, first, std::min(kMaxRows, rows - first)));
-    table_->AddSamples(rows);
+    const int64_t begin = std::clamp<int64_t>(options_.first_row - rows_seen_, 0, rows);
+    const int64_t end = begin + std::min(options_.max_rows - table_->header().samples, rows - begin);
+    rows_seen_ += rows;
+    for (int64_t first = begin; first < end; first += kMaxRows) {
+      if (options_.stop && options_.stop())
+        return absl::CancelledError(absl::StrCat("stopped after ", table_->header().samples, " rows"));
+      const int64_t count = std::min(kMaxRows, end - first);
+      RETURN_IF_ERROR(CheckNumbers(inputs, first, count));
+      RETURN_IF_ERROR(RunRows(inputs, bindings, first, count));
+      table_->AddSamples(count);
+      progress.rows = table_->header().samples;
+      if (options_.progress) options_.progress(progress);
+    }
+    return absl::OkStatus();
+  }
+
+  // What the model computes of NaN says nothing of its tensors. Infinities may be meant: masks hold them.
+  absl::Status CheckNumbers(const std::vector<FittedInput>& inputs, int64_t first, int64_t rows) const {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const FittedInput& input = inputs[i];
+      const size_t row_bytes = input.bytes.size() / static_cast<size_t>(input.rows);
+      const auto nan = FirstNan(
+          *input.client->dtype,
+          input.bytes.subspan(static_cast<size_t>(first) * row_bytes, static_cast<size_t>(rows) * row_bytes));
+      const int64_t row_count = CountOf(input.row_shape);
+      if (nan)
+        return absl::InvalidArgumentError(absl::StrCat("input '", graph_.inputs()[i]->name, "': element ",
+                                                       *nan % row_count, " of row ", first + *nan / row_count,
+                                                       " is not a number, expected numbers"));
+    }
     return absl::OkStatus();
   }
 
@@ -223,6 +275,7 @@ class Calibrator {
   }
 
   const CalibrateOptions& options_;
+  int64_t rows_seen_ = 0;  // of the data, those that are passed over too
   Graph graph_;
   std::optional<Dim> rows_;  // the symbol that counts them; nullopt: the model takes no batches
   std::set<std::string, std::less<>> observed_;
@@ -239,8 +292,14 @@ class Calibrator {
 
 }  // namespace
 
-absl::StatusOr<CalibrationTable> Calibrate(const CalibrateOptions& options) {
+absl::StatusOr<Calibration> CalibrateUntil(const CalibrateOptions& options) {
   return Calibrator(options).Run();
+}
+
+absl::StatusOr<CalibrationTable> Calibrate(const CalibrateOptions& options) {
+  ASSIGN_OR_RETURN(Calibration calibration, CalibrateUntil(options));
+  RETURN_IF_ERROR(calibration.status);
+  return std::move(calibration.table);
 }
 
 }  // namespace hachi
