@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/isa.h"
 #include "engine/cpu/team.h"
@@ -19,6 +20,7 @@
 #include "engine/quant/foreign_table.h"
 #include "engine/quant/range.h"
 #include "engine/run/ends.h"
+#include "engine/run/guarded_model.h"
 #include "engine/run/loaded_model.h"
 #include "engine/run/prepare.h"
 #include "engine/run/specialized_model.h"
@@ -73,7 +75,7 @@ class Compiler {
     const bool is_free = std::ranges::any_of(imported.graph.inputs(),
                                              [](const Value* input) { return !ConstantShape(*input->dims); });
     if (!deciding.ok()) return deciding.status();
-    if (deciding->empty() && !is_free) return status;
+    if (!is_free && (deciding->empty() || !absl::IsUnimplemented(status))) return status;
     SpecializedModel::Spec spec;
     spec.deciding = *std::move(deciding);
     spec.info = compiled_.info;
@@ -196,12 +198,20 @@ class Compiler {
   Compiled compiled_;
 };
 
+// Throws nothing, nor does the model.
+absl::StatusOr<std::unique_ptr<Model>> CompileGuarded(const LoadOptions& options, ImportedModel imported,
+                                                      std::shared_ptr<PackedWeights> packed) {
+  ASSIGN_OR_RETURN(
+      auto model, NoThrow([&] { return Compiler(options, std::move(packed)).Compile(std::move(imported)); }));
+  return Guarded(std::move(model));
+}
+
 class ImportedSource final : public ModelSource {
  public:
   explicit ImportedSource(ImportedModel imported) : imported_(std::move(imported)) {}
 
   absl::StatusOr<std::unique_ptr<Model>> Compile(const LoadOptions& options) const override {
-    return Compiler(options, packed_).Compile({imported_.graph.Clone(), imported_.sha256});
+    return CompileGuarded(options, {imported_.graph.Clone(), imported_.sha256}, packed_);
   }
 
   int64_t packed_bytes() const override { return packed_->bytes(); }
@@ -221,7 +231,7 @@ absl::StatusOr<std::unique_ptr<ModelSource>> ImportModel(const std::filesystem::
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options) {
   ASSIGN_OR_RETURN(ImportedModel imported,
                    ImportOnnx(options.model, /*want_sha256=*/!options.table.empty(), IsOp));
-  return Compiler(options).Compile(std::move(imported));
+  return CompileGuarded(options, std::move(imported), /*packed=*/nullptr);
 }
 
 }  // namespace hachi
