@@ -3,19 +3,24 @@
 #include <algorithm>
 #include <optional>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/isa.h"
 #include "engine/cpu/team.h"
+#include "engine/decide/adopt_table.h"
 #include "engine/decide/decisions.h"
 #include "engine/onnx/import.h"
 #include "engine/ops/index_range.h"
 #include "engine/passes/infer_graph.h"
 #include "engine/passes/pass.h"
 #include "engine/quant/calibration_table.h"
+#include "engine/quant/foreign_table.h"
 #include "engine/quant/range.h"
 #include "engine/run/ends.h"
+#include "engine/run/guarded_model.h"
 #include "engine/run/loaded_model.h"
 #include "engine/run/prepare.h"
 #include "engine/run/specialized_model.h"
@@ -61,6 +66,9 @@ class Compiler {
                                                           const absl::Status& status) {
     Graph trial = imported.graph.Clone();
     RETURN_IF_ERROR(DecidingInputs(trial).status());  // operators that don't exist come first
+    const bool is_free = std::ranges::any_of(imported.graph.inputs(),
+                                             [](const Value* input) { return !ConstantShape(*input->dims); });
+    if (!is_free && !absl::IsUnimplemented(status)) return status;
     const bool measures = std::ranges::any_of(imported.graph.nodes(), [](const auto& node) {
       return IsOp(node->op) && FindOp(node->op)->measured_axis != nullptr;
     });
@@ -88,6 +96,7 @@ class Compiler {
     compiled_.rows = std::move(prepared.rows);
     compiled_.signature.why_not_batched = std::move(prepared.why_whole);
     MakeSignature();
+    RETURN_IF_ERROR(AdoptForeign());
     RETURN_IF_ERROR(RunPasses(compiled_.graph, OptimizePasses(), pass_options_));
     compiled_.info.decisions = decided_.ToText();
     for (const auto& [node, decision] : decided_.by_node())
@@ -126,10 +135,7 @@ class Compiler {
     pass_options_.signed_activations = HasVnni(compiled_.plan_options.isa);
     RETURN_IF_ERROR(ReadPins());
     if (options_.table.empty()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(table_, CalibrationTable::Read(options_.table));
-    RETURN_IF_ERROR(
-        WithContext(table_->CheckBelongsTo(sha256), absl::StrCat("'", options_.table.string(), "'")));
-    pass_options_.table = &*table_;
+    RETURN_IF_ERROR(ReadTable(sha256));
     ASSIGN_OR_RETURN(pass_options_.range_method, ParseRangeMethod(options_.range_method));
     ASSIGN_OR_RETURN(given_, Decisions::Parse(options_.decisions));
     pass_options_.given = &given_;
@@ -144,6 +150,28 @@ class Compiler {
                                                      " is not supported, expected int8 or fp32"));
       pass_options_.pins[pattern] = pin;
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadTable(const std::string& sha256) {
+    ASSIGN_OR_RETURN(auto read, ReadAnyTable(options_.table));
+    if (auto* foreign = std::get_if<ForeignTable>(&read)) {
+      foreign_ = std::move(*foreign);
+      return absl::OkStatus();
+    }
+    table_ = std::get<CalibrationTable>(std::move(read));
+    pass_options_.table = &*table_;
+    return WithContext(table_->CheckBelongsTo(sha256), absl::StrCat("'", options_.table.string(), "'"));
+  }
+
+  // Finds the tensors of another tool's table in the graph.
+  absl::Status AdoptForeign() {
+    if (!foreign_) return absl::OkStatus();
+    auto adopted = AdoptTable(*foreign_, compiled_.graph);
+    if (!adopted.ok()) return WithContext(adopted.status(), absl::StrCat("'", options_.table.string(), "'"));
+    table_ = std::move(adopted->table);
+    pass_options_.table = &*table_;
+    compiled_.info.table = std::move(adopted->report);
     return absl::OkStatus();
   }
 
@@ -165,17 +193,26 @@ class Compiler {
 
   const LoadOptions& options_;
   std::optional<CalibrationTable> table_;
+  std::optional<ForeignTable> foreign_;  // becomes table_ when the graph is prepared
   Decisions given_, decided_;
   PassOptions pass_options_;
   Compiled compiled_;
 };
+
+// Throws nothing, nor does the model.
+absl::StatusOr<std::unique_ptr<Model>> CompileGuarded(const LoadOptions& options, ImportedModel imported,
+                                                      std::shared_ptr<PackedWeights> packed) {
+  ASSIGN_OR_RETURN(
+      auto model, NoThrow([&] { return Compiler(options, std::move(packed)).Compile(std::move(imported)); }));
+  return Guarded(std::move(model));
+}
 
 class ImportedSource final : public ModelSource {
  public:
   explicit ImportedSource(ImportedModel imported) : imported_(std::move(imported)) {}
 
   absl::StatusOr<std::unique_ptr<Model>> Compile(const LoadOptions& options) const override {
-    return Compiler(options, packed_).Compile({imported_.graph.Clone(), imported_.sha256});
+    return CompileGuarded(options, {imported_.graph.Clone(), imported_.sha256}, packed_);
   }
 
   int64_t packed_bytes() const override { return packed_->bytes(); }
@@ -195,7 +232,7 @@ absl::StatusOr<std::unique_ptr<ModelSource>> ImportModel(const std::filesystem::
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options) {
   ASSIGN_OR_RETURN(ImportedModel imported,
                    ImportOnnx(options.model, /*want_sha256=*/!options.table.empty(), IsOp));
-  return Compiler(options).Compile(std::move(imported));
+  return CompileGuarded(options, std::move(imported), /*packed=*/nullptr);
 }
 
 }  // namespace hachi

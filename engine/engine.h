@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "engine/base/pass_report.h"
 #include "engine/base/precision.h"
+#include "engine/base/table_report.h"
 #include "engine/tensor/dtype.h"
 #include "engine/tensor/input_options.h"
 #include "engine/tensor/integer_range.h"
@@ -28,7 +29,7 @@ namespace hachi {
 struct LoadOptions {
   std::string name;                            // for messages
   std::filesystem::path model;                 // the .onnx file
-  std::filesystem::path table;                 // calibration table; empty: none
+  std::filesystem::path table;                 // calibration table, ours or another tool's; empty: none
   Precision precision = Precision::kAuto;      // kAuto: int8 with a table, else fp32
   std::map<std::string, InputOptions> inputs;  // by input name; unknown names are errors
   std::map<std::string, Precision> layers;     // pins: node name or pattern with '*' -> precision
@@ -117,6 +118,7 @@ struct ModelInfo {
   double int8_mac_ratio = 0;  // share of multiply-adds in INT8 steps
   double vnni_mac_ratio = 0;  // share of multiply-adds in steps on a VNNI kernel
   std::string decisions;      // with a table: a line a node, see engine/decide/decisions.h
+  TableReport table;          // of a table that another tool wrote
   std::map<std::string, std::string> reference_steps;  // that run plain loops, and why no kernel takes them
 };
 

@@ -1,5 +1,6 @@
 #include "engine/base/file.h"
 
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <unistd.h>
 
@@ -8,10 +9,12 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <memory>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -43,24 +46,54 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t m
   return content;
 }
 
-absl::Status WriteFile(const std::filesystem::path& path, std::string_view content) {
-  static std::atomic<int64_t> calls = 0;  // names a temporary file for each of this process's writers
-  std::filesystem::path temporary = path;
-  temporary += absl::StrCat(".", getpid(), ".", ++calls, ".tmp");
-  const auto fail = [&](const std::string& why) {
-    std::error_code ignored;
-    std::filesystem::remove(temporary, ignored);
-    return absl::UnavailableError(absl::StrCat("file '", path.string(), "': cannot be written: ", why));
-  };
-  {
-    std::ofstream out(temporary, std::ios::binary);
-    out.write(content.data(), static_cast<std::streamsize>(content.size()));
-    out.flush();
-    if (!out) return fail(std::strerror(errno));
+namespace {
+
+// A new file beside `path` for one of this process's writers, and the descriptor that writes it; -1 with
+// errno where there can be none. What a process that died left under the same name is passed over.
+std::pair<std::filesystem::path, int> OpenTemporary(const std::filesystem::path& path) {
+  static std::atomic<int64_t> calls = 0;
+  for (;;) {
+    std::filesystem::path temporary = path;
+    temporary += absl::StrCat(".", getpid(), ".", ++calls, ".tmp");
+    const int file = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file >= 0 || errno != EEXIST) return {std::move(temporary), file};
   }
-  std::error_code error;
-  std::filesystem::rename(temporary, path, error);
-  if (error) return fail(error.message());
+}
+
+bool WriteAll(int file, std::string_view content) {
+  while (!content.empty()) {
+    const ssize_t written = write(file, content.data(), content.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    content.remove_prefix(static_cast<size_t>(written));
+  }
+  return true;
+}
+
+// So that the new name outlives a loss of power. File systems that can't are left to their own order.
+void SyncDirectory(const std::filesystem::path& directory) {
+  const int folder = open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return;
+  fsync(folder);
+  close(folder);
+}
+
+}  // namespace
+
+absl::Status WriteFile(const std::filesystem::path& path, std::string_view content) {
+  const auto [temporary, file] = OpenTemporary(path);
+  const auto fail = [&, &written_to = temporary](int error) {
+    std::error_code ignored;
+    std::filesystem::remove(written_to, ignored);
+    return absl::UnavailableError(
+        absl::StrCat("file '", path.string(), "': cannot be written: ", std::strerror(error)));
+  };
+  if (file < 0) return fail(errno);
+  // Its bytes are on disk before its name is: else a loss of power could leave the name with none.
+  const int error = WriteAll(file, content) && fsync(file) == 0 ? 0 : errno;
+  if (close(file) != 0 || error != 0) return fail(error != 0 ? error : errno);
+  if (rename(temporary.c_str(), path.c_str()) != 0) return fail(errno);
+  SyncDirectory(path.parent_path());
   return absl::OkStatus();
 }
 

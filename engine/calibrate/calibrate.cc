@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/calibrate/observed_graph.h"
@@ -35,16 +36,19 @@ class SampledGraph {
         new SampledGraph(std::move(imported), std::move(deciding), inputs, table));
   }
 
-  // Runs the sample, in stages where it has to be; how many rows it has.
-  absl::StatusOr<int64_t> Run(const Sample& sample) {
+  // Runs that part of the sample, in stages where it has to be; how many rows the sample has.
+  absl::StatusOr<int64_t> Run(const Sample& sample, const RowPart& part) {
     ASSIGN_OR_RETURN(Known * known, Know(sample));
-    ASSIGN_OR_RETURN(const int64_t rows, known->graph->Run(sample));
-    if (known->second == nullptr) return rows;
+    if (known->second == nullptr) return known->graph->Run(sample, part);
+    if (part.skip > 0) return 1;
+    RowPart first = part;
+    first.done = nullptr;
+    RETURN_IF_ERROR(known->graph->Run(sample, first).status());
     ASSIGN_OR_RETURN(const std::vector<Tensor> outputs, known->graph->Outputs());
     Sample handed;
     for (size_t i = 0; i < known->handed.size(); ++i)
       handed.emplace(known->second->imported_.inputs()[i]->name, TakeHanded(known->handed[i], outputs));
-    return known->second->Run(handed);
+    return known->second->Run(handed, part);
   }
 
  private:
@@ -111,35 +115,62 @@ class SampledGraph {
   std::list<Known> known_;  // the last one in front
 };
 
+// Runs over the rows that are asked for, with `run`.
+absl::Status RunSamples(const CalibrateOptions& options, const SampleSet& samples, CalibrationTable& table,
+                        absl::FunctionRef<absl::StatusOr<int64_t>(const Sample&, const RowPart&)> run) {
+  const auto done = [&] { return table.header().samples; };
+  int64_t seen = 0;  // rows of the data, those that are passed over too
+  for (size_t i = 0; i < samples.size() && done() < options.max_rows; ++i) {
+    const std::string what = absl::StrCat("sample '", samples.PathOf(i).string(), "'");
+    ASSIGN_OR_RETURN(const Sample sample, samples.Read(i));
+    RowPart part{.skip = options.first_row - seen, .most = options.max_rows - done(), .stop = options.stop};
+    part.done = [&](int64_t rows) {
+      table.AddSamples(rows);
+      if (options.progress) options.progress({i + 1, samples.size(), done()});
+    };
+    const auto rows = run(sample, part);
+    if (!rows.ok()) return WithContext(rows.status(), what);
+    seen += *rows;
+  }
+  if (done() > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("samples '", options.data.string(), "': ", seen,
+                                                 " rows, expected more than the ", options.first_row,
+                                                 " that are passed over"));
+}
+
 }  // namespace
 
-absl::StatusOr<CalibrationTable> Calibrate(const CalibrateOptions& options) {
+absl::StatusOr<Calibration> CalibrateUntil(const CalibrateOptions& options) {
   ASSIGN_OR_RETURN(ImportedModel imported, ImportOnnx(options.model, /*want_sha256=*/true, IsOp));
   RETURN_IF_ERROR(CheckInputs(imported.graph, options.inputs));
-  CalibrationTable table({.model_sha256 = imported.sha256,
-                          .data_tag = options.data_tag,
-                          .samples = 0,
-                          .tool_version = options.tool_version});
+  Calibration calibration{.table = CalibrationTable({.model_sha256 = imported.sha256,
+                                                     .data_tag = options.data_tag,
+                                                     .samples = 0,
+                                                     .tool_version = options.tool_version}),
+                          .status = {}};
   std::vector<std::string> names;
   for (const Value* input : imported.graph.inputs()) names.push_back(input->name);
   auto prepared = PrepareGraph(imported.graph, {});
   std::unique_ptr<ObservedGraph> whole;  // null: each sample says what the graph is
   std::unique_ptr<SampledGraph> sampled;
   if (prepared.ok()) {
-    ASSIGN_OR_RETURN(whole, ObservedGraph::Create(*std::move(prepared), options.inputs, table));
+    ASSIGN_OR_RETURN(whole, ObservedGraph::Create(*std::move(prepared), options.inputs, calibration.table));
   } else {
-    ASSIGN_OR_RETURN(sampled, SampledGraph::Create(std::move(imported.graph), options.inputs, table));
+    ASSIGN_OR_RETURN(sampled,
+                     SampledGraph::Create(std::move(imported.graph), options.inputs, calibration.table));
   }
-
   ASSIGN_OR_RETURN(const SampleSet samples, SampleSet::Open(options.data, names));
-  for (size_t i = 0; i < samples.size(); ++i) {
-    ASSIGN_OR_RETURN(const Sample sample, samples.Read(i));
-    const auto rows = whole != nullptr ? whole->Run(sample) : sampled->Run(sample);
-    RETURN_IF_ERROR(WithContext(rows.status(), absl::StrCat("sample '", samples.PathOf(i).string(), "'")));
-    table.AddSamples(*rows);
-    if (options.progress) options.progress(i + 1, samples.size());
-  }
-  return table;
+  calibration.status =
+      RunSamples(options, samples, calibration.table, [&](const Sample& sample, const RowPart& part) {
+        return whole != nullptr ? whole->Run(sample, part) : sampled->Run(sample, part);
+      });
+  return calibration;
+}
+
+absl::StatusOr<CalibrationTable> Calibrate(const CalibrateOptions& options) {
+  ASSIGN_OR_RETURN(Calibration calibration, CalibrateUntil(options));
+  RETURN_IF_ERROR(calibration.status);
+  return std::move(calibration.table);
 }
 
 }  // namespace hachi

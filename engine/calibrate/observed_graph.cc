@@ -1,6 +1,7 @@
 #include "engine/calibrate/observed_graph.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@
 #include "engine/ops/quantized.h"
 #include "engine/passes/pass.h"
 #include "engine/run/ends.h"
+#include "engine/tensor/half.h"
 
 namespace hachi {
 namespace {
@@ -20,6 +22,20 @@ constexpr int64_t kMaxRows = 8;
 
 // Plans that are kept for samples to come, of whatever shapes. Guessed.
 constexpr size_t kMaxPlans = 32;
+
+// The index of the first element that is not a number; nullopt when all are.
+std::optional<int64_t> FirstNan(DType dtype, std::span<const std::byte> bytes) {
+  const auto find = [bytes]<typename T>(T, const auto& is_nan) -> std::optional<int64_t> {
+    const std::span elements(reinterpret_cast<const T*>(bytes.data()), bytes.size() / sizeof(T));
+    const auto found = std::ranges::find_if(elements, is_nan);
+    return found == elements.end() ? std::nullopt : std::optional<int64_t>(found - elements.begin());
+  };
+  if (dtype == DType::kF32) return find(float{}, [](float x) { return std::isnan(x); });
+  if (dtype == DType::kF64) return find(double{}, [](double x) { return std::isnan(x); });
+  if (dtype == DType::kF16) return find(uint16_t{}, [](uint16_t x) { return std::isnan(FloatOfF16(x)); });
+  if (dtype == DType::kBF16) return find(uint16_t{}, [](uint16_t x) { return std::isnan(FloatOfBf16(x)); });
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -42,7 +58,7 @@ void ObservedGraph::MakeForms(const std::map<std::string, InputOptions>& inputs)
   }
 }
 
-absl::StatusOr<int64_t> ObservedGraph::Run(const Sample& sample) {
+absl::StatusOr<int64_t> ObservedGraph::Run(const Sample& sample, const RowPart& part) {
   std::vector<FittedInput> inputs;
   Bindings bindings;
   for (size_t i = 0; i < forms_.size(); ++i) {
@@ -58,9 +74,34 @@ absl::StatusOr<int64_t> ObservedGraph::Run(const Sample& sample) {
     inputs.push_back(std::move(fitted));
   }
   const int64_t rows = inputs.empty() ? 1 : inputs.front().rows;
-  for (int64_t first = 0; first < rows; first += kMaxRows)
-    RETURN_IF_ERROR(RunRows(inputs, bindings, first, std::min(kMaxRows, rows - first)));
+  const int64_t begin = std::clamp<int64_t>(part.skip, 0, rows);
+  const int64_t end = begin + std::min(part.most, rows - begin);
+  for (int64_t first = begin; first < end; first += kMaxRows) {
+    if (part.stop && part.stop())
+      return absl::CancelledError(absl::StrCat("stopped after ", table_.header().samples, " rows"));
+    const int64_t count = std::min(kMaxRows, end - first);
+    RETURN_IF_ERROR(CheckNumbers(inputs, first, count));
+    RETURN_IF_ERROR(RunRows(inputs, bindings, first, count));
+    if (part.done) part.done(count);
+  }
   return rows;
+}
+
+absl::Status ObservedGraph::CheckNumbers(const std::vector<FittedInput>& inputs, int64_t first,
+                                         int64_t rows) const {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const FittedInput& input = inputs[i];
+    const size_t row_bytes = input.bytes.size() / static_cast<size_t>(input.rows);
+    const auto nan = FirstNan(
+        *input.client->dtype,
+        input.bytes.subspan(static_cast<size_t>(first) * row_bytes, static_cast<size_t>(rows) * row_bytes));
+    const int64_t row_count = CountOf(input.row_shape);
+    if (nan)
+      return absl::InvalidArgumentError(absl::StrCat("input '", graph_.inputs()[i]->name, "': element ",
+                                                     *nan % row_count, " of row ", first + *nan / row_count,
+                                                     " is not a number, expected numbers"));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<Tensor>> ObservedGraph::Outputs() {

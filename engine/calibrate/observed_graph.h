@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,6 +25,14 @@
 
 namespace hachi {
 
+// The rows of a sample that are run over.
+struct RowPart {
+  int64_t skip = 0;                                    // rows in front; may be negative: none
+  int64_t most = std::numeric_limits<int64_t>::max();  // behind those
+  std::function<bool()> stop;              // asked every few rows: whether to end here; may be empty
+  std::function<void(int64_t rows)> done;  // called behind every few; may be empty
+};
+
 // A prepared graph that runs samples, unfused, and notes in a table what each computed f32 tensor held.
 //
 // Confined to one thread. The options of inputs and the table outlive it.
@@ -31,8 +41,9 @@ class ObservedGraph {
   static absl::StatusOr<std::unique_ptr<ObservedGraph>> Create(
       PreparedGraph prepared, const std::map<std::string, InputOptions>& inputs, CalibrationTable& table);
 
-  // Runs every row of the sample; how many there were. INVALID_ARGUMENT where it doesn't fit the graph.
-  absl::StatusOr<int64_t> Run(const Sample& sample);
+  // Runs that part of the sample; how many rows the sample has. INVALID_ARGUMENT where it doesn't fit the
+  // graph or holds NaN, CANCELLED where it was stopped.
+  absl::StatusOr<int64_t> Run(const Sample& sample, const RowPart& part);
 
   // What the last run made, dense and row-major, in the graph's order. REQUIRES: the graph takes whole
   // tensors.
@@ -58,6 +69,9 @@ class ObservedGraph {
 
   // Integers that pick rows of a table are within it: what others pick is nothing to calibrate with.
   absl::Status CheckRange(size_t i, const Tensor& tensor) const;
+
+  // What the model computes of NaN says nothing of its tensors. Infinities may be meant: masks hold them.
+  absl::Status CheckNumbers(const std::vector<FittedInput>& inputs, int64_t first, int64_t rows) const;
 
   absl::Status RunRows(const std::vector<FittedInput>& inputs, Bindings bindings, int64_t first,
                        int64_t rows);

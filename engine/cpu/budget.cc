@@ -1,6 +1,7 @@
 #include "engine/cpu/budget.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -29,6 +30,17 @@ std::optional<double> QuotaOfV1(const fs::path& folder) {
   return quota / period;
 }
 
+// A number of bytes in a file; "max" is none.
+std::optional<double> BytesIn(const fs::path& folder, const char* file) {
+  std::ifstream in(folder / file);
+  double bytes = 0;
+  if (!(in >> bytes) || bytes <= 0) return std::nullopt;
+  return bytes;
+}
+
+std::optional<double> MemoryOfV2(const fs::path& folder) { return BytesIn(folder, "memory.max"); }
+std::optional<double> MemoryOfV1(const fs::path& folder) { return BytesIn(folder, "memory.limit_in_bytes"); }
+
 // The smallest over `mount`/`path` and every folder between them, `mount` included.
 template <typename QuotaOf>
 void Walk(const fs::path& mount, const std::string& path, QuotaOf quota_of, std::optional<double>& smallest) {
@@ -52,6 +64,31 @@ bool HasController(std::string_view list, std::string_view wanted) {
   return false;
 }
 
+// The smallest limit of this process's cgroup and its ancestors, as the versions' readers find it in a
+// folder.
+template <typename V2, typename V1>
+std::optional<double> SmallestLimit(const fs::path& root, const std::string& controller, V2 of_v2, V1 of_v1) {
+  const fs::path mounts = root / "sys/fs/cgroup";
+  std::optional<double> smallest;
+  std::ifstream in(root / "proc/self/cgroup");
+  // Lines "ID:CONTROLLERS:PATH"; version 2 is "0::PATH".
+  for (std::string line; std::getline(in, line);) {
+    const size_t first = line.find(':');
+    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const std::string path = line.substr(second + 1);
+    if (controllers.empty()) {
+      Walk(mounts, path, of_v2, smallest);
+      Walk(mounts / "unified", path, of_v2, smallest);
+    } else if (HasController(controllers, controller)) {
+      Walk(mounts / controllers, path, of_v1, smallest);
+      if (controllers != controller) Walk(mounts / controller, path, of_v1, smallest);
+    }
+  }
+  return smallest;
+}
+
 }  // namespace
 
 std::vector<int> AllowedCpus() {
@@ -69,25 +106,17 @@ std::vector<int> AllowedCpus() {
 }
 
 std::optional<double> CgroupCpuQuota(const fs::path& root) {
-  const fs::path mounts = root / "sys/fs/cgroup";
-  std::optional<double> smallest;
-  std::ifstream in(root / "proc/self/cgroup");
-  // Lines "ID:CONTROLLERS:PATH"; version 2 is "0::PATH".
-  for (std::string line; std::getline(in, line);) {
-    const size_t first = line.find(':');
-    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const std::string path = line.substr(second + 1);
-    if (controllers.empty()) {
-      Walk(mounts, path, QuotaOfV2, smallest);
-      Walk(mounts / "unified", path, QuotaOfV2, smallest);
-    } else if (HasController(controllers, "cpu")) {
-      Walk(mounts / controllers, path, QuotaOfV1, smallest);
-      if (controllers != "cpu") Walk(mounts / "cpu", path, QuotaOfV1, smallest);
-    }
-  }
-  return smallest;
+  return SmallestLimit(root, "cpu", QuotaOfV2, QuotaOfV1);
+}
+
+std::optional<double> CgroupMemoryLimit(const fs::path& root) {
+  return SmallestLimit(root, "memory", MemoryOfV2, MemoryOfV1);
+}
+
+int64_t MemoryBudget() {
+  const int64_t physical = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  const std::optional<double> limit = CgroupMemoryLimit();
+  return limit && *limit < static_cast<double>(physical) ? static_cast<int64_t>(*limit) : physical;
 }
 
 int CpuBudgetOf(int allowed_cpus, std::optional<double> quota) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <vector>
@@ -13,6 +14,12 @@ std::vector<int> AllowedCpus();
 // none is set. `root` stands for "/": proc/self/cgroup and sys/fs/cgroup are read below it. In a container
 // whose own path is not visible there, what is mounted is its own cgroup.
 std::optional<double> CgroupCpuQuota(const std::filesystem::path& root = "/");
+
+// Likewise the smallest limit on its memory, in bytes.
+std::optional<double> CgroupMemoryLimit(const std::filesystem::path& root = "/");
+
+// Bytes that this process may use: the machine's memory, or a smaller limit of its cgroups.
+int64_t MemoryBudget();
 
 // CPUs that this process may keep busy: the smaller of `allowed_cpus` and the quota rounded down, at least 1.
 int CpuBudgetOf(int allowed_cpus, std::optional<double> quota);

@@ -111,8 +111,8 @@ class Decider {
   }
 
   bool IsCommentedOut(const Value& value) const {
-    const auto stats = rules_.table.Find(value.name);
-    return stats.ok() && *stats == nullptr;
+    const CalibrationTable::Entry* line = rules_.table.Line(value.name);
+    return line != nullptr && line->commented_out;
   }
 
   // A graph input (its integers come from the intake), or made by a node that could give integers.
@@ -142,7 +142,7 @@ absl::StatusOr<std::optional<ActivationQuant>> ActivationRanges::Of(const Value&
     return Of(*producer->inputs[0], method, overrule);
   if (const auto known = known_.find(&value); known != known_.end()) return known->second;
   ASSIGN_OR_RETURN(const TensorStats* stats, table_.Find(value.name));
-  if (stats == nullptr && overrule) stats = &table_.tensors().find(value.name)->second.stats;
+  if (const auto* line = table_.Line(value.name); line != nullptr && overrule) stats = &line->stats;
   if (stats == nullptr || !stats->quantizable()) return std::nullopt;
   ASSIGN_OR_RETURN(ActivationQuant quant, ChooseActivationQuant(*stats, method));
   if (quant.dtype == DType::kS8 && !signed_activations_) {

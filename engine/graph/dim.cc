@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iterator>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -36,81 +38,119 @@ struct Dim::Division {
   int64_t divisor;
 };
 
-Dim::Dim(int64_t value) {
-  if (value != 0) terms_[{}] = value;
-}
+Dim::Dim(int64_t value) : number_(value) {}
 
-Dim Dim::FromAtom(Atom atom) {
+Dim Dim::TooComplex() {
   Dim dim;
-  dim.terms_[{std::move(atom)}] = 1;
+  dim.is_too_complex_ = true;
   return dim;
 }
 
-Dim Dim::Symbol(std::string name) { return FromAtom({std::move(name), nullptr}); }
+Dim Dim::Of(Terms terms) {
+  if (terms.empty()) return 0;
+  if (terms.size() == 1 && terms.begin()->first.empty()) return terms.begin()->second;
+  size_t text_bytes = 0;
+  for (const auto& [monomial, coefficient] : terms)
+    for (const Atom& atom : monomial) text_bytes += atom.text.size();
+  if (terms.size() > kMaxTerms || text_bytes > kMaxTextBytes) return TooComplex();
+  Dim dim;
+  dim.terms_ = std::make_shared<const Terms>(std::move(terms));
+  return dim;
+}
+
+Dim Dim::Symbol(std::string name) { return Of(Atom{std::move(name), nullptr}); }
+
+Dim::Terms Dim::terms() const {
+  if (terms_ != nullptr) return *terms_;
+  return number_ == 0 ? Terms() : Terms{{Monomial(), number_}};
+}
+
+void Dim::AddTerm(Monomial monomial, int64_t coefficient, Terms& terms) {
+  const auto term = terms.try_emplace(std::move(monomial), 0).first;
+  term->second = SaturatedSum(term->second, coefficient);
+  if (term->second == 0) terms.erase(term);
+}
 
 Dim Dim::FloorDiv(const Dim& x, int64_t divisor) {
+  if (x.is_too_complex_) return x;
   if (const auto number = x.constant()) return Dim(FloorQuotient(*number, divisor));
   if (const auto exact = x.ExactQuotient(Dim(divisor))) return *exact;
-  return FromAtom({absl::StrCat("floor((", x.ToText(), ")/", divisor, ")"),
-                   std::make_shared<const Division>(Division{x, divisor})});
+  return Of(Atom{absl::StrCat("floor((", x.ToText(), ")/", divisor, ")"),
+                 std::make_shared<const Division>(Division{x, divisor})});
+}
+
+bool operator==(const Dim& a, const Dim& b) {
+  if (a.is_too_complex_ || b.is_too_complex_) return false;
+  if (a.terms_ == nullptr || b.terms_ == nullptr) return a.terms_ == b.terms_ && a.number_ == b.number_;
+  return a.terms_ == b.terms_ || *a.terms_ == *b.terms_;
 }
 
 Dim operator+(const Dim& a, const Dim& b) {
-  Dim sum = a;
-  for (const auto& [monomial, coefficient] : b.terms_) {
-    int64_t& term = sum.terms_[monomial];
-    term = SaturatedSum(term, coefficient);
-    if (term == 0) sum.terms_.erase(monomial);
-  }
-  return sum;
+  if (a.is_too_complex_ || b.is_too_complex_) return Dim::TooComplex();
+  if (a.terms_ == nullptr && b.terms_ == nullptr) return SaturatedSum(a.number_, b.number_);
+  Dim::Terms sum = a.terms();
+  for (const auto& [monomial, coefficient] : b.terms()) Dim::AddTerm(monomial, coefficient, sum);
+  return Dim::Of(std::move(sum));
 }
 
 Dim operator*(const Dim& a, const Dim& b) {
-  Dim product;
-  for (const auto& [left, left_coefficient] : a.terms_)
-    for (const auto& [right, right_coefficient] : b.terms_) {
+  if (a.is_too_complex_ || b.is_too_complex_) return Dim::TooComplex();
+  if (a.terms_ == nullptr && b.terms_ == nullptr) return SaturatedProduct(a.number_, b.number_);
+  const Dim::Terms left = a.terms(), right = b.terms();
+  // Pairs of terms may cancel out; that many don't in any shape that is meant.
+  if (left.size() * right.size() > 4 * Dim::kMaxTerms) return Dim::TooComplex();
+  Dim::Terms product;
+  for (const auto& [left_monomial, left_coefficient] : left)
+    for (const auto& [right_monomial, right_coefficient] : right) {
       Dim::Monomial monomial;
-      std::merge(left.begin(), left.end(), right.begin(), right.end(), std::back_inserter(monomial));
-      Dim term;
-      term.terms_[std::move(monomial)] = SaturatedProduct(left_coefficient, right_coefficient);
-      product = product + term;
+      std::merge(left_monomial.begin(), left_monomial.end(), right_monomial.begin(), right_monomial.end(),
+                 std::back_inserter(monomial));
+      Dim::AddTerm(std::move(monomial), SaturatedProduct(left_coefficient, right_coefficient), product);
     }
-  return product;
+  return Dim::Of(std::move(product));
 }
 
 std::optional<int64_t> Dim::constant() const {
-  if (terms_.empty()) return 0;
-  if (terms_.size() == 1 && terms_.begin()->first.empty()) return terms_.begin()->second;
-  return std::nullopt;
+  if (is_too_complex_ || terms_ != nullptr) return std::nullopt;
+  return number_;
 }
 
 bool Dim::Mentions(const Dim& symbol) const {
-  const Atom& sought = symbol.terms_.begin()->first.front();
-  for (const auto& [monomial, coefficient] : terms_)
+  if (is_too_complex_) return true;  // as far as is known
+  if (terms_ == nullptr) return false;
+  const Atom& sought = symbol.terms_->begin()->first.front();
+  for (const auto& [monomial, coefficient] : *terms_)
     for (const Atom& atom : monomial)
       if (atom == sought || (atom.division && atom.division->numerator.Mentions(symbol))) return true;
   return false;
 }
 
 std::optional<Dim> Dim::ExactQuotient(const Dim& divisor) const {
-  if (divisor.terms_.size() != 1)
-    return *this == divisor && !terms_.empty() ? std::optional(Dim(1)) : std::nullopt;
-  const auto& [by, by_coefficient] = *divisor.terms_.begin();
-  Dim quotient;
-  for (const auto& [monomial, coefficient] : terms_) {
-    if (coefficient % by_coefficient != 0 ||
+  if (is_too_complex_ || divisor.is_too_complex_) return std::nullopt;
+  const Terms divisors = divisor.terms();
+  if (divisors.size() != 1)
+    return *this == divisor && !divisors.empty() ? std::optional(Dim(1)) : std::nullopt;
+  const auto& [by, by_coefficient] = *divisors.begin();
+  Terms quotient;
+  for (const auto& [monomial, coefficient] : terms()) {
+    if ((by_coefficient == -1 && coefficient == std::numeric_limits<int64_t>::min()) ||  // no such number
+        coefficient % by_coefficient != 0 ||
         !std::includes(monomial.begin(), monomial.end(), by.begin(), by.end()))
       return std::nullopt;
     Monomial rest;
     std::set_difference(monomial.begin(), monomial.end(), by.begin(), by.end(), std::back_inserter(rest));
-    quotient.terms_[std::move(rest)] = coefficient / by_coefficient;
+    quotient[std::move(rest)] = coefficient / by_coefficient;
   }
-  return quotient;
+  return Of(std::move(quotient));
 }
 
 absl::StatusOr<int64_t> Dim::Evaluate(const Bindings& bindings) const {
+  if (is_too_complex_)
+    return absl::ResourceExhaustedError(absl::StrCat("a dimension has more than ", kMaxTerms, " terms or ",
+                                                     kMaxTextBytes, " bytes of text, expected fewer"));
+  if (terms_ == nullptr) return number_;
   int64_t sum = 0;
-  for (const auto& [monomial, coefficient] : terms_) {
+  for (const auto& [monomial, coefficient] : *terms_) {
     int64_t product = coefficient;
     for (const Atom& atom : monomial) {
       int64_t value = 0;
@@ -132,7 +172,8 @@ absl::StatusOr<int64_t> Dim::Evaluate(const Bindings& bindings) const {
 }
 
 std::string Dim::ToText() const {
-  if (terms_.empty()) return "0";
+  if (is_too_complex_) return "?";
+  if (terms_ == nullptr) return absl::StrCat(number_);
   std::string text;
   // The constant term comes first in the map and last in the text.
   const auto append = [&](const Monomial& monomial, int64_t coefficient) {
@@ -146,9 +187,9 @@ std::string Dim::ToText() const {
     absl::StrAppend(&text, absl::StrJoin(monomial, "*",
                                          [](std::string* out, const Atom& atom) { out->append(atom.text); }));
   };
-  for (const auto& [monomial, coefficient] : terms_)
+  for (const auto& [monomial, coefficient] : *terms_)
     if (!monomial.empty()) append(monomial, coefficient);
-  if (const auto constant_term = terms_.find({}); constant_term != terms_.end())
+  if (const auto constant_term = terms_->find({}); constant_term != terms_->end())
     append(constant_term->first, constant_term->second);
   return text;
 }
@@ -169,9 +210,14 @@ class DimParser {
 
  private:
   absl::Status Error() const {
-    return absl::InvalidArgumentError(absl::StrCat("dimension '", std::string(text_),
+    return absl::InvalidArgumentError(absl::StrCat("dimension '", std::string(text_.substr(0, 200)),
                                                    "': unexpected text at offset ", at_,
                                                    ", expected an expression such as 2*N+1"));
+  }
+  absl::Status TooComplex() const {
+    return absl::ResourceExhaustedError(absl::StrCat("dimension '", std::string(text_.substr(0, 60)),
+                                                     "...': more than ", Dim::kMaxTerms, " terms or ",
+                                                     Dim::kMaxTextBytes, " bytes, expected fewer"));
   }
   bool Accept(std::string_view token) {
     if (text_.substr(at_, token.size()) != token) return false;
@@ -184,6 +230,7 @@ class DimParser {
     for (;;) {
       ASSIGN_OR_RETURN(const Dim product, Product());
       sum = negative ? sum - product : sum + product;
+      if (sum.is_too_complex()) return TooComplex();
       if (Accept("+")) {
         negative = false;
       } else if (Accept("-")) {
@@ -198,6 +245,7 @@ class DimParser {
     do {
       ASSIGN_OR_RETURN(const Dim factor, Factor());
       product = product * factor;
+      if (product.is_too_complex()) return TooComplex();
     } while (Accept("*"));
     return product;
   }
@@ -210,7 +258,9 @@ class DimParser {
       ASSIGN_OR_RETURN(const Dim divisor, Factor());
       const auto number = divisor.constant();
       if (!number || *number <= 0 || !Accept(")")) return Error();
-      return Dim::FloorDiv(numerator, *number);
+      const Dim quotient = Dim::FloorDiv(numerator, *number);
+      if (quotient.is_too_complex()) return TooComplex();
+      return quotient;
     }
     const size_t start = at_;
     while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '_'))

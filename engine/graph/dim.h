@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -20,10 +21,16 @@ using Bindings = std::map<std::string, int64_t>;
 // expressions compare equal. Its atoms are symbols and floor divisions by a positive number. Arithmetic
 // saturates.
 //
+// Expressions are bounded, as files can ask for ones that grow exponentially with their length: beyond
+// kMaxTerms or kMaxTextBytes the result is too complex, and stays so whatever is done with it. Nothing is
+// known of such a dimension; inference refuses it.
+//
 // Thread-compatible.
 class Dim {
  public:
-  Dim(int64_t value = 0);  // NOLINT: a number is a dimension
+  static constexpr size_t kMaxTerms = 64;        // of the polynomial
+  static constexpr size_t kMaxTextBytes = 4096;  // of all its atoms' texts together
+  Dim(int64_t value = 0);                        // NOLINT: a number is a dimension
   static Dim Symbol(std::string name);
 
   // floor(x / divisor). REQUIRES: divisor > 0.
@@ -32,7 +39,9 @@ class Dim {
   friend Dim operator+(const Dim& a, const Dim& b);
   friend Dim operator*(const Dim& a, const Dim& b);
   friend Dim operator-(const Dim& a, const Dim& b) { return a + Dim(-1) * b; }
-  friend bool operator==(const Dim& a, const Dim& b) { return a.terms_ == b.terms_; }
+  friend bool operator==(const Dim& a, const Dim& b);
+
+  bool is_too_complex() const { return is_too_complex_; }
 
   // The number, where no symbol is involved.
   std::optional<int64_t> constant() const;
@@ -43,13 +52,13 @@ class Dim {
   // q with q * divisor == *this, where one exists for all values of the symbols.
   std::optional<Dim> ExactQuotient(const Dim& divisor) const;
 
-  // INVALID_ARGUMENT when a symbol has no value.
+  // INVALID_ARGUMENT when a symbol has no value, RESOURCE_EXHAUSTED when it is too complex.
   absl::StatusOr<int64_t> Evaluate(const Bindings& bindings) const;
 
-  // "N", "2*N+1", "floor((N-1)/2)".
+  // "N", "2*N+1", "floor((N-1)/2)"; "?" when it is too complex.
   std::string ToText() const;
 
-  // Reads what ToText writes.
+  // Reads what ToText writes, but for "?".
   static absl::StatusOr<Dim> Parse(std::string_view text);
 
  private:
@@ -60,11 +69,20 @@ class Dim {
     friend bool operator==(const Atom& a, const Atom& b) { return a.text == b.text; }
     friend bool operator<(const Atom& a, const Atom& b) { return a.text < b.text; }
   };
-  using Monomial = std::vector<Atom>;  // sorted; empty for the constant term
+  using Monomial = std::vector<Atom>;         // sorted; empty for the constant term
+  using Terms = std::map<Monomial, int64_t>;  // no zero coefficients
 
-  static Dim FromAtom(Atom atom);
+  // The polynomial, or too complex.
+  static Dim Of(Terms terms);
+  static Dim Of(Atom atom) { return Of(Terms{{{std::move(atom)}, 1}}); }
+  static Dim TooComplex();
 
-  std::map<Monomial, int64_t> terms_;  // no zero coefficients
+  static void AddTerm(Monomial monomial, int64_t coefficient, Terms& terms);
+  Terms terms() const;
+
+  int64_t number_ = 0;                  // where no symbol is involved
+  std::shared_ptr<const Terms> terms_;  // else; copies share it
+  bool is_too_complex_ = false;         // then it is neither
 };
 
 using SymbolicShape = std::vector<Dim>;

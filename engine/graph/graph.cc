@@ -4,6 +4,7 @@
 #include <set>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
@@ -25,6 +26,23 @@ absl::StatusOr<T> AttrOr(const Node& node, std::string_view attr, T otherwise, c
   }
   return absl::InvalidArgumentError(absl::StrCat("node '", node.name, "': attribute '", std::string(attr),
                                                  "' has another type, expected ", expected));
+}
+
+// `base`, or the first of "base_2", "base_3" ... that is not taken; behind a few that are, some free one
+// behind a taken one, which is found by halving: a file can ask for as many of the same base as it has nodes.
+template <typename Taken>
+std::string Unique(const std::string& base, const Taken& taken) {
+  const auto name = [&](int64_t i) { return i < 2 ? base : absl::StrCat(base, "_", i); };
+  constexpr int64_t kInOrder = 16;
+  for (int64_t i = 1; i <= kInOrder; ++i)
+    if (!taken.contains(name(i))) return name(i);
+  int64_t free = 2 * kInOrder, last = kInOrder;  // not taken, taken
+  for (; taken.contains(name(free)); free *= 2) last = free;
+  while (free - last > 1) {
+    const int64_t middle = last + (free - last) / 2;
+    (taken.contains(name(middle)) ? last : free) = middle;
+  }
+  return name(free);
 }
 
 }  // namespace
@@ -49,7 +67,7 @@ Graph Graph::Clone() const {
   for (const auto& [name, value] : values_)
     values[value.get()] = copy.values_.emplace(name, std::make_unique<Value>(*value)).first->second.get();
   for (const auto& node : nodes_)
-    nodes[node.get()] = copy.nodes_.emplace_back(std::make_unique<Node>(*node)).get();
+    nodes[node.get()] = copy.Insert(copy.nodes_.end(), std::make_unique<Node>(*node))->get();
   for (const auto& [name, value] : copy.values_) {
     value->producer = nodes.at(value->producer);
     for (Node*& user : value->users) user = nodes.at(user);
@@ -98,17 +116,31 @@ void Graph::AddUse(Value* value, Node* node) {
 }
 
 void Graph::RemoveUse(Value* value, Node* node) {
-  if (value != nullptr) value->users.erase(std::find(value->users.begin(), value->users.end(), node));
+  if (value == nullptr) return;
+  // Mostly what came last goes first.
+  const auto found = std::find(value->users.rbegin(), value->users.rend(), node);
+  value->users.erase(std::next(found).base());
+}
+
+Graph::Nodes::iterator Graph::Insert(Nodes::iterator place, std::unique_ptr<Node> node) {
+  node_names_.insert(node->name);
+  const auto inserted = nodes_.insert(place, std::move(node));
+  places_[inserted->get()] = inserted;
+  return inserted;
+}
+
+Graph::Nodes::iterator Graph::Erase(Nodes::iterator place) {
+  places_.erase(place->get());
+  node_names_.erase(node_names_.find((*place)->name));
+  return nodes_.erase(place);
 }
 
 Node* Graph::AddNode(std::string op, std::string name, std::vector<Value*> inputs,
                      std::vector<std::string> output_names, std::map<std::string, Attr> attrs, Node* before) {
-  auto place = nodes_.end();
-  if (before != nullptr)
-    place = std::find_if(nodes_.begin(), nodes_.end(), [&](const auto& n) { return n.get() == before; });
-  Node* node = nodes_.insert(place, std::make_unique<Node>())->get();
+  auto made = std::make_unique<Node>();
+  made->name = std::move(name);
+  Node* node = Insert(before == nullptr ? nodes_.end() : places_.at(before), std::move(made))->get();
   node->op = std::move(op);
-  node->name = std::move(name);
   node->attrs = std::move(attrs);
   node->inputs = std::move(inputs);
   for (Value* input : node->inputs) AddUse(input, node);
@@ -128,9 +160,16 @@ void Graph::SetInput(Node* node, size_t index, Value* value) {
 }
 
 void Graph::ReplaceUses(Value* from, Value* to) {
-  for (Node* user : std::vector<Node*>(from->users))
-    for (size_t i = 0; i < user->inputs.size(); ++i)
-      if (user->inputs[i] == from) SetInput(user, i, to);
+  const std::vector<Node*> users = std::exchange(from->users, {});
+  std::unordered_set<const Node*> seen;
+  for (Node* user : users) {
+    if (!seen.insert(user).second) continue;  // there is one entry for each use
+    for (Value*& input : user->inputs) {
+      if (input != from) continue;
+      input = to;
+      AddUse(to, user);
+    }
+  }
   for (Output& output : outputs_)
     if (output.value == from) output.value = to;
 }
@@ -147,7 +186,7 @@ void Graph::Erase(Value* value) { values_.erase(values_.find(value->name)); }
 void Graph::RemoveNode(Node* node) {
   for (Value* input : node->inputs) RemoveUse(input, node);
   for (Value* output : node->outputs) Erase(output);
-  nodes_.remove_if([&](const auto& n) { return n.get() == node; });
+  Erase(places_.at(node));
 }
 
 void Graph::RemoveDead() {
@@ -162,7 +201,7 @@ void Graph::RemoveDead() {
     if (!std::all_of(node->outputs.begin(), node->outputs.end(), unused)) continue;
     for (Value* input : node->inputs) RemoveUse(input, node);
     for (Value* output : node->outputs) Erase(output);
-    it = nodes_.erase(it);
+    it = Erase(it);
   }
   std::erase_if(values_,
                 [&](const auto& entry) { return entry.second->is_constant() && unused(entry.second.get()); });
@@ -210,6 +249,7 @@ absl::Status Graph::Sort() {
         absl::StrCat("graph '", name_, "': node '", stuck, "' is part of a cycle, expected none"));
   }
   nodes_ = std::move(sorted);
+  for (auto place = nodes_.begin(); place != nodes_.end(); ++place) places_[place->get()] = place;
   return absl::OkStatus();
 }
 
@@ -222,19 +262,9 @@ Value* Graph::FindValue(std::string_view name) const {
   return found == values_.end() ? nullptr : found->second.get();
 }
 
-std::string Graph::UniqueValueName(const std::string& base) const {
-  std::string name = base;
-  for (int i = 2; values_.contains(name); ++i) name = absl::StrCat(base, "_", i);
-  return name;
-}
+std::string Graph::UniqueValueName(const std::string& base) const { return Unique(base, values_); }
 
-std::string Graph::UniqueNodeName(const std::string& base) const {
-  std::unordered_set<std::string> taken;
-  for (const auto& node : nodes_) taken.insert(node->name);
-  std::string name = base;
-  for (int i = 2; taken.contains(name); ++i) name = absl::StrCat(base, "_", i);
-  return name;
-}
+std::string Graph::UniqueNodeName(const std::string& base) const { return Unique(base, node_names_); }
 
 absl::Status Graph::Verify() const {
   std::unordered_set<const Value*> defined(inputs_.begin(), inputs_.end());

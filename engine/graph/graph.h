@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -51,7 +53,8 @@ using Attr =
     std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>,
                  std::vector<std::string>, std::shared_ptr<const Tensor>, std::shared_ptr<const Graph>>;
 
-// One operation. Links (inputs, outputs, users, producer) are kept by Graph; the rest is free to edit.
+// One operation. Name and links (inputs, outputs, users, producer) are kept by Graph; the rest is free to
+// edit.
 struct Node {
   std::string name;            // unique among nodes
   std::string op;              // an OpDef's name, "Conv"
@@ -141,6 +144,10 @@ class Graph {
   const std::map<std::string, std::unique_ptr<Value>, std::less<>>& values() const { return values_; }
 
  private:
+  using Nodes = std::list<std::unique_ptr<Node>>;
+
+  Nodes::iterator Insert(Nodes::iterator place, std::unique_ptr<Node> node);
+  Nodes::iterator Erase(Nodes::iterator place);
   Value* NewValue(std::string name);
   void AddUse(Value* value, Node* node);
   void RemoveUse(Value* value, Node* node);
@@ -150,7 +157,9 @@ class Graph {
   std::map<std::string, std::unique_ptr<Value>, std::less<>> values_;
   std::vector<Value*> inputs_;
   std::vector<Output> outputs_;
-  std::list<std::unique_ptr<Node>> nodes_;
+  Nodes nodes_;
+  std::unordered_map<const Node*, Nodes::iterator> places_;
+  std::unordered_multiset<std::string> node_names_;
 };
 
 // The text form, one line an input, constant, node or output:

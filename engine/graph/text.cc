@@ -162,6 +162,15 @@ std::string ToText(const Graph& graph, int64_t max_constant_elements) {
 
 namespace {
 
+constexpr int64_t kMostElements = 1 << 26;  // of all constants: a word of text can ask for any number of them
+
+// Whether the number is within the type's, where its integers are exact.
+template <typename T>
+bool Holds(double number) {
+  return number >= static_cast<double>(std::numeric_limits<T>::lowest()) &&
+         number <= static_cast<double>(std::numeric_limits<T>::max()) && number < 9e18;
+}
+
 class GraphParser {
  public:
   explicit GraphParser(std::string_view text) : text_(text) {}
@@ -311,6 +320,8 @@ class GraphParser {
           ASSIGN_OR_RETURN(const double low, Number<double>(" "));
           ASSIGN_OR_RETURN(const double high, Number<double>(" \n"));
           std::mt19937 generator(static_cast<uint32_t>(seed));
+          if (!Holds<T>(low) || !Holds<T>(high) || low > high)
+            return Error("a range of elements before this");
           std::uniform_real_distribution<double> uniform(low, high);
           for (T& element : tensor.As<T>()) element = static_cast<T>(uniform(generator));
           return absl::OkStatus();
@@ -399,7 +410,8 @@ class GraphParser {
       Accept(",");
     }
     if (post_op.kind == Kind::kAdd) {
-      if (arguments.size() != 1 || arguments[0] < 0) return Error("one operand before this");
+      if (arguments.size() != 1 || !(arguments[0] >= 0 && arguments[0] < kMostElements))
+        return Error("one operand before this");
       post_op.operand = static_cast<int>(arguments[0]);
       return post_op;
     }
@@ -431,7 +443,10 @@ class GraphParser {
       const auto shape = type.dims ? ConstantShape(*type.dims) : std::nullopt;
       if (!shape) return Error("a shape of numbers before this");
       RETURN_IF_ERROR(Expect("="));
-      RETURN_IF_ERROR(CheckedCount(*shape, SizeOf(type.dtype)).status());
+      RETURN_IF_ERROR(CheckShape(*shape, SizeOf(type.dtype)));
+      elements_ += CountOf(*shape);
+      if (elements_ > kMostElements)
+        return Error(absl::StrCat("constants of at most ", kMostElements, " elements together before this"));
       ASSIGN_OR_RETURN(auto tensor, ParseElements(type.dtype, *shape));
       graph.AddConstant(name, std::move(tensor))->quant = type.quant;
       return absl::OkStatus();
@@ -509,6 +524,7 @@ class GraphParser {
 
   std::string_view text_;
   size_t at_ = 0;
+  int64_t elements_ = 0;  // of all constants
 };
 
 }  // namespace

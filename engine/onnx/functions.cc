@@ -15,8 +15,9 @@
 namespace hachi {
 namespace {
 
-constexpr int kMaxDepth = 16;          // of functions that call functions
-constexpr int kNewestKnownOpset = 17;  // libonnx's
+constexpr int kMaxDepth = 16;                    // of functions that call functions
+constexpr size_t kMaxBytes = size_t{512} << 20;  // of all bodies where they are called: constants are copied
+constexpr int kNewestKnownOpset = 17;            // libonnx's
 
 // What a body's names become where it is called.
 class Renaming {
@@ -93,6 +94,10 @@ class Inliner {
     for (onnx::NodeProto inner : function->node()) {  // a copy, to be changed
       Rename(inner, renaming, node, body_opset);
       inner.set_name(absl::StrCat(prefix, inner.name().empty() ? inner.op_type() : inner.name()));
+      bytes_ += inner.ByteSizeLong();
+      if (bytes_ > kMaxBytes)
+        return absl::ResourceExhaustedError(absl::StrCat("functions are written out to more than ", kMaxBytes,
+                                                         " bytes, expected at most that"));
       RETURN_IF_ERROR(Append(std::move(inner), depth + 1, body_opset, nodes));
     }
     return absl::OkStatus();
@@ -189,6 +194,7 @@ class Inliner {
   int64_t opset_ = 0;
   std::set<std::string> read_;  // names that the model's graphs read
   int count_ = 0, calls_ = 0;
+  size_t bytes_ = 0;  // of what bodies became, constants and names included
   std::map<std::pair<std::string, std::string>, const onnx::FunctionProto*> functions_;  // by domain and name
 };
 

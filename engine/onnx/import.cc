@@ -7,6 +7,7 @@
 #include <map>
 #include <new>
 #include <set>
+#include <span>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -27,7 +28,8 @@ namespace {
 constexpr size_t kMaxFileBytes = (size_t{2} << 30) - 1;  // protobuf's own limit
 constexpr int64_t kFirstIrOfOpsets = 3, kOldestOpset = 1, kNewestOpset = 23;
 constexpr int kMaxNodes = 100'000;  // ten times the largest vision or text encoder that we know
-constexpr int kMaxInputRank = 12;
+constexpr int kMaxEnds = 1 << 14;   // inputs or outputs of a node
+constexpr size_t kMaxSymbolBytes = 100;
 constexpr std::string_view kContribDomain = "com.microsoft";  // ONNX Runtime's own operators
 
 bool IsDefaultDomain(const std::string& domain) { return domain.empty() || domain == "ai.onnx"; }
@@ -80,8 +82,26 @@ class Importer {
     RETURN_IF_ERROR(AddOutputs());
     RETURN_IF_ERROR(graph_.Sort());
     RETURN_IF_ERROR(Upgrade(graph_, opset));
+    RETURN_IF_ERROR(CheckAttrs());
     RETURN_IF_ERROR(graph_.Verify());
     return std::move(graph_);
+  }
+
+  // What is left in attributes are axes, sizes along axes and choices: no more than dimensions can be.
+  // (Bounds of slices have become inputs.)
+  absl::Status CheckAttrs() const {
+    for (const auto& node : graph_.nodes())
+      for (const auto& [name, attr] : node->attrs) {
+        std::span<const int64_t> numbers;
+        if (const auto* number = std::get_if<int64_t>(&attr)) numbers = {number, 1};
+        if (const auto* list = std::get_if<std::vector<int64_t>>(&attr)) numbers = *list;
+        for (const int64_t number : numbers)
+          if (number < -kMaxDim || number > kMaxDim)
+            return absl::InvalidArgumentError(absl::StrCat("node '", node->name, "' (", node->op,
+                                                           "): attribute '", name, "' holds ", number,
+                                                           ", expected ", -kMaxDim, " to ", kMaxDim));
+      }
+    return absl::OkStatus();
   }
 
   absl::StatusOr<int64_t> CheckModel() {
@@ -210,9 +230,9 @@ class Importer {
     ASSIGN_OR_RETURN(const DType dtype, ToDType(type.elem_type()));
     if (!type.has_shape())
       return absl::UnimplementedError("has no shape, expected at least its number of dimensions");
-    if (type.shape().dim_size() > kMaxInputRank)
+    if (static_cast<size_t>(type.shape().dim_size()) > kMaxRank)
       return absl::InvalidArgumentError(
-          absl::StrCat("has ", type.shape().dim_size(), " dimensions, expected at most ", kMaxInputRank));
+          absl::StrCat("has ", type.shape().dim_size(), " dimensions, expected at most ", kMaxRank));
     SymbolicShape dims;
     for (const auto& dim : type.shape().dim()) {
       if (IsNamed(dim))
@@ -222,7 +242,7 @@ class Importer {
       else
         dims.push_back(Dim::Symbol(UnnamedSymbol(/*outermost=*/dims.empty())));
     }
-    RETURN_IF_ERROR(CheckedCount(ConstantDims(dims), SizeOf(dtype)).status());
+    RETURN_IF_ERROR(CheckShape(ConstantDims(dims), SizeOf(dtype)));
     graph_.AddInput(input.name(), dtype, std::move(dims));
     return absl::OkStatus();
   }
@@ -248,6 +268,7 @@ class Importer {
       const bool identifier = c == '_' || (static_cast<unsigned char>(c) < 0x80 && std::isalnum(c));
       name += identifier ? c : '_';
     }
+    name.resize(std::min(name.size(), kMaxSymbolBytes));
     if (std::isdigit(static_cast<unsigned char>(name[0]))) name = absl::StrCat("d", name);
     return symbols_[dim_param] = symbol_names_.Fresh(name);
   }
@@ -273,6 +294,10 @@ class Importer {
 
   absl::Status AddNode(onnx::NodeProto& proto, const std::string& name, int64_t opset) {
     if (proto.op_type().empty()) return absl::InvalidArgumentError("has no operator, expected one");
+    if (std::max(proto.input_size(), proto.output_size()) > kMaxEnds)
+      return absl::InvalidArgumentError(absl::StrCat("has ", proto.input_size(), " inputs and ",
+                                                     proto.output_size(), " outputs, expected at most ",
+                                                     kMaxEnds, " of each"));
     if (!IsDefaultDomain(proto.domain()) && proto.domain() != kContribDomain)
       return absl::UnimplementedError(absl::StrCat("operator ", proto.op_type(), " is of domain '",
                                                    proto.domain(), "', expected the default domain"));

@@ -13,7 +13,6 @@ namespace {
 
 using onnx::TensorProto;
 
-constexpr int kMaxRank = 12;  // oneDNN's limit, and more than any operator of ONNX needs
 constexpr int kUint4 = 21, kInt4 = 22;
 constexpr int kNewestOnnxType = 23;  // FLOAT4E2M1; what is between it and BFLOAT16 we do not support
 
@@ -161,7 +160,7 @@ absl::StatusOr<Tensor> ToTensor(const TensorProto& proto, const std::filesystem:
   if (proto.has_segment())
     return absl::UnimplementedError(
         "tensor is stored in segments, which we do not support, expected a whole one");
-  if (proto.dims_size() > kMaxRank)
+  if (static_cast<size_t>(proto.dims_size()) > kMaxRank)
     return absl::InvalidArgumentError(
         absl::StrCat("tensor has ", proto.dims_size(), " dimensions, expected at most ", kMaxRank));
   const Shape shape(proto.dims().begin(), proto.dims().end());

@@ -106,7 +106,7 @@ std::optional<SymbolicShape> ContentOf(const Value& value) {
   if (!value.is_constant()) return value.content;
   const TensorView view = value.constant->view();
   const bool integers = view.dtype == DType::kS64 || view.dtype == DType::kS32;
-  if (!integers || view.shape.size() > 1) return std::nullopt;
+  if (!integers || view.shape.size() > 1 || view.count() > kMaxContent) return std::nullopt;
   SymbolicShape content;
   for (int64_t i = 0; i < view.count(); ++i) content.emplace_back(IntegerAt(view, i));
   return content;

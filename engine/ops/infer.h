@@ -49,7 +49,12 @@ DType RealType(const Value& output);
 // Whether the value's elements are real numbers: f32, or quantized.
 bool IsReal(const Value& value);
 
-// What is known of an integer vector's or scalar's elements: a constant's, or what inference found.
+// The most elements of a value that are looked at as dimensions: shapes have few, and each node keeps its
+// own.
+inline constexpr int64_t kMaxContent = 1024;
+
+// What is known of an integer vector's or scalar's elements: a constant's, or what inference found. Nothing
+// of more than kMaxContent.
 std::optional<SymbolicShape> ContentOf(const Value& value);
 
 // The elements of a computed integer vector or scalar, where inference knows them as numbers.

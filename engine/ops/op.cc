@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/ops/infer.h"
 
 namespace hachi {
 
@@ -185,6 +186,28 @@ absl::StatusOr<std::unique_ptr<Step>> Make(const Offer& offer, StepMaker& maker,
   return step;
 }
 
+// What inference made of a value is within what everything behind it can count.
+absl::Status CheckInferred(Value& value) {
+  if (!value.dims) return absl::OkStatus();
+  const auto refused = [&](std::string_view expected) {
+    return absl::ResourceExhaustedError(absl::StrCat("output '", value.name, "' has shape ",
+                                                     ShapeText(*value.dims), ", expected ",
+                                                     std::string(expected)));
+  };
+  if (value.rank() > kMaxRank) return refused(absl::StrCat("at most ", kMaxRank, " dimensions"));
+  Shape numbers;
+  for (const Dim& dim : *value.dims) {
+    if (dim.is_too_complex())
+      return refused(absl::StrCat("dimensions of at most ", Dim::kMaxTerms, " terms and ", Dim::kMaxTextBytes,
+                                  " bytes of text"));
+    if (const auto number = dim.constant()) numbers.push_back(*number);
+  }
+  if (value.content && (static_cast<int64_t>(value.content->size()) > kMaxContent ||
+                        std::ranges::any_of(*value.content, &Dim::is_too_complex)))
+    value.content.reset();
+  return WithContext(CheckShape(numbers, SizeOf(value.dtype)), absl::StrCat("output '", value.name, "'"));
+}
+
 absl::Status CheckForcedKernel(const LowerContext& context, const OpDef& op) {
   if (context.kernel.empty() || context.kernel == kReferenceKernel) return absl::OkStatus();
   std::string names;
@@ -222,7 +245,9 @@ TensorSpec LowerContext::Spec(const Value* value) const {
 absl::Status InferNode(Node& node) {
   const OpDef* op = FindOp(node.op);
   if (op == nullptr) return UnknownOperator(node);
-  return WithContext(op->infer(node), absl::StrCat("node '", node.name, "' (", node.op, ")"));
+  absl::Status status = op->infer(node);
+  for (size_t i = 0; i < node.outputs.size() && status.ok(); ++i) status = CheckInferred(*node.outputs[i]);
+  return WithContext(status, absl::StrCat("node '", node.name, "' (", node.op, ")"));
 }
 
 absl::StatusOr<std::vector<Tensor>> RunReference(const Node& node, std::span<const TensorView> inputs,

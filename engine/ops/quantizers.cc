@@ -20,7 +20,8 @@ absl::Status CheckComputedScale(const Node& node, DType dtype) {
   const SymbolicShape& scale = *node.inputs[1]->dims;
   if (node.input(2) != nullptr) {
     RETURN_IF_ERROR(CheckInputType(node, 2, {dtype}));
-    if (*node.inputs[2]->dims != scale)
+    const bool one_each = CountOf(scale) == Dim(1) && CountOf(*node.inputs[2]->dims) == Dim(1);
+    if (*node.inputs[2]->dims != scale && !one_each)
       return absl::InvalidArgumentError(absl::StrCat("scale has shape ", ShapeText(scale), " and zero point ",
                                                      ShapeText(*node.inputs[2]->dims),
                                                      ", expected one shape"));

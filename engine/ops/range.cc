@@ -34,6 +34,7 @@ std::optional<Dim> WholeNumberOf(const Value& value) {
 absl::StatusOr<Dim> LengthOf(const Node& node) {
   const auto start = WholeNumberOf(*node.inputs[0]), limit = WholeNumberOf(*node.inputs[1]),
              delta = WholeNumberOf(*node.inputs[2]);
+  if (delta == Dim(0)) return absl::InvalidArgumentError("delta is 0, expected another number");
   if (start && limit && delta) {
     const auto step = delta->constant();
     const Dim reach = *limit - *start;
@@ -43,13 +44,16 @@ absl::StatusOr<Dim> LengthOf(const Node& node) {
       return number && *number < 0 ? Dim(0) : length;
     }
     const auto numbers = reach.constant();
-    if (step && *step < 0 && numbers) return Dim(std::max<int64_t>(0, (-*numbers - *step - 1) / -*step));
+    if (step && *step < 0 && numbers) {
+      const Dim back = Dim(-1) * reach, by = Dim(-1) * *step;  // without what overflows
+      return Dim(std::max<int64_t>(0, *Dim::FloorDiv(back + by - 1, *by.constant()).constant()));
+    }
   }
   const auto first = NumberOf(*node.inputs[0]), last = NumberOf(*node.inputs[1]),
              step = NumberOf(*node.inputs[2]);
-  if (first && last && step && *step != 0)
-    return Dim(static_cast<int64_t>(std::clamp(std::ceil((*last - *first) / *step), 0.0, 1e9)));
-  return absl::UnimplementedError("start, limit or delta is computed or delta is 0, expected known numbers");
+  if (first && last && step && *step != 0 && std::isfinite((*last - *first) / *step))
+    return Dim(static_cast<int64_t>(std::clamp(std::ceil((*last - *first) / *step), 0.0, 1e12)));
+  return absl::UnimplementedError("start, limit or delta is computed, expected known numbers");
 }
 
 absl::Status InferRange(Node& node) {
@@ -71,15 +75,22 @@ absl::Status InferRange(Node& node) {
   return absl::OkStatus();
 }
 
+// start + i × delta; integers wrap around.
+template <typename T>
+T ElementOf(T start, T delta, int64_t i) {
+  if constexpr (std::is_floating_point_v<T>)
+    return static_cast<T>(static_cast<double>(start) + static_cast<double>(i) * static_cast<double>(delta));
+  else
+    return static_cast<T>(static_cast<uint64_t>(start) +
+                          static_cast<uint64_t>(i) * static_cast<uint64_t>(delta));
+}
+
 absl::Status ReferenceRange(const Node& /*node*/, std::span<const TensorView> inputs,
                             std::span<Tensor> outputs) {
   VisitDType(inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    using Wide = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
-    const auto start = static_cast<Wide>(inputs[0].As<T>()[0]),
-               delta = static_cast<Wide>(inputs[2].As<T>()[0]);
     for (int64_t i = 0; i < outputs[0].count(); ++i)
-      outputs[0].As<T>()[i] = static_cast<T>(start + static_cast<Wide>(i) * delta);
+      outputs[0].As<T>()[i] = ElementOf(inputs[0].As<T>()[0], inputs[2].As<T>()[0], i);
   });
   return absl::OkStatus();
 }
@@ -93,11 +104,10 @@ class RangeStep final : public KernelStep {
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
-    using Wide = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
-    const auto start = static_cast<Wide>(*reinterpret_cast<const T*>(buffers.inputs[0]));
-    const auto delta = static_cast<Wide>(*reinterpret_cast<const T*>(buffers.inputs[2]));
+    const T start = *reinterpret_cast<const T*>(buffers.inputs[0]);
+    const T delta = *reinterpret_cast<const T*>(buffers.inputs[2]);
     auto* out = reinterpret_cast<T*>(buffers.outputs[0]);
-    for (int64_t i = 0; i < count_; ++i) out[i] = static_cast<T>(start + static_cast<Wide>(i) * delta);
+    for (int64_t i = 0; i < count_; ++i) out[i] = ElementOf(start, delta, i);
     return absl::OkStatus();
   }
 

@@ -318,7 +318,8 @@ absl::Status InferReverseSequence(Node& node) {
   RETURN_IF_ERROR(CheckRank(node, 0, 2, 12));
   RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kS64}));
   ASSIGN_OR_RETURN(const auto axes, SequenceAxes(node));
-  if (*node.inputs[1]->dims != SymbolicShape{(*node.inputs[0]->dims)[axes.first]})
+  const SymbolicShape& lengths = *node.inputs[1]->dims;
+  if (lengths.size() != 1 || lengths[0] != (*node.inputs[0]->dims)[axes.first])
     return absl::InvalidArgumentError(
         "sequence_lens has not one element for each of the batch, expected that");
   return SetOutput(node, node.inputs[0]->dtype, *node.inputs[0]->dims);

@@ -57,8 +57,9 @@ Range Resolve(int64_t start, int64_t end, int64_t step, int64_t size) {
   if (end < 0) end = end < -size ? -1 : end + size;
   start = std::clamp<int64_t>(start, 0, step > 0 ? size : std::max<int64_t>(size - 1, 0));
   end = std::clamp<int64_t>(end, step > 0 ? 0 : -1, size);
-  const int64_t reach = step > 0 ? end - start : start - end, stride = step > 0 ? step : -step;
-  return {start, size == 0 || reach <= 0 ? 0 : (reach + stride - 1) / stride};
+  const int64_t reach = step > 0 ? end - start : start - end;
+  const int64_t stride = step > 0 ? step : -std::max(step, -std::numeric_limits<int64_t>::max());
+  return {start, size == 0 || reach <= 0 ? 0 : (reach - 1) / stride + 1};
 }
 
 // A position in an axis, counted from its front.
@@ -118,7 +119,7 @@ struct Walk {
       return absl::InvalidArgumentError(
           absl::StrCat("cuts ", range.count, " of ", size, " elements of axis ", axis, ", expected ", left));
     first[axis] = range.first;
-    step[axis] = by;
+    step[axis] = range.count > 1 ? by : 1;  // nothing lies a step further, however far that is
     return absl::OkStatus();
   }
 };

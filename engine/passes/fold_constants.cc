@@ -14,21 +14,57 @@ namespace {
 // Larger results stay computed: they would cost more memory than time. Guessed.
 constexpr int64_t kMaxFoldedBytes = int64_t{64} << 20;
 
+// Of all results together, beside as much as the constants take that there are: a small file must not ask for
+// the machine's memory. Guessed.
+constexpr int64_t kMaxAllFoldedBytes = int64_t{256} << 20;
+
+// Of products and windows together: some seconds. Guessed.
+constexpr int64_t kMaxAllFoldedSteps = int64_t{1} << 31;
+
 bool HasConstantInputs(const Node& node) {
   return !node.inputs.empty() && std::ranges::all_of(node.inputs, [](const Value* input) {
     return input == nullptr || input->is_constant();
   });
 }
 
-bool FitsFolded(const Node& node) {
-  // Stored integers are as many as their real numbers, which passes look at.
-  if (node.op == "DequantizeLinear") return true;
-  return std::ranges::all_of(node.outputs, [](const Value* output) {
+// What folding costs.
+struct Cost {
+  int64_t bytes = 0;  // of the results
+  int64_t steps = 0;  // of a product or a window; the others' are about as many as elements
+};
+
+// nullopt: the node stays computed.
+std::optional<Cost> CostOf(const Node& node) {
+  Cost cost;
+  int64_t made = 0, read = 0;
+  for (const Value* output : node.outputs) {
     const auto shape = ConstantShape(*output->dims);
-    if (!shape) return false;
-    const auto count = CheckedCount(*shape, SizeOf(output->dtype));
-    return count.ok() && *count * static_cast<int64_t>(SizeOf(output->dtype)) <= kMaxFoldedBytes;
-  });
+    if (!shape || !CheckShape(*shape, SizeOf(output->dtype)).ok()) return std::nullopt;
+    made += CountOf(*shape);
+    const int64_t bytes = CountOf(*shape) * static_cast<int64_t>(SizeOf(output->dtype));
+    // Stored integers are as many as their real numbers, which passes look at.
+    if (node.op == "DequantizeLinear") continue;
+    if (bytes > kMaxFoldedBytes) return std::nullopt;
+    cost.bytes += bytes;
+  }
+  for (const Value* input : node.inputs) read += input == nullptr ? 0 : input->constant->count();
+  const OpDef& op = *FindOp(node.op);
+  if (op.macs != nullptr) {
+    WeightCache weights;
+    cost.steps = op.macs({node, {}, /*threads=*/1, weights});
+  } else if (op.channels_last &&
+             __builtin_mul_overflow(made, read, &cost.steps)) {  // more than a window holds
+    return std::nullopt;
+  }
+  return cost;
+}
+
+// Bytes of all constants.
+int64_t ConstantBytes(const Graph& graph) {
+  int64_t bytes = 0;
+  for (const auto& [name, value] : graph.values())
+    if (value->is_constant()) bytes += static_cast<int64_t>(value->constant->bytes().size());
+  return bytes;
 }
 
 void Replace(Graph& graph, Value* value, Tensor tensor,
@@ -42,6 +78,7 @@ void Replace(Graph& graph, Value* value, Tensor tensor,
 }  // namespace
 
 absl::Status FoldConstants(Graph& graph, const PassOptions& /*options*/) {
+  Cost room = {.bytes = kMaxAllFoldedBytes + ConstantBytes(graph), .steps = kMaxAllFoldedSteps};
   for (Node* node : graph.NodeList()) {
     if (node->outputs.size() == 1) {
       if (auto known = KnownElements(*node->outputs[0])) {
@@ -49,7 +86,10 @@ absl::Status FoldConstants(Graph& graph, const PassOptions& /*options*/) {
         continue;
       }
     }
-    if (!HasConstantInputs(*node) || !FitsFolded(*node)) continue;
+    if (!HasConstantInputs(*node)) continue;
+    const auto cost = CostOf(*node);
+    if (!cost || cost->bytes > room.bytes || cost->steps > room.steps) continue;
+    room = {.bytes = room.bytes - cost->bytes, .steps = room.steps - cost->steps};
     std::vector<TensorView> inputs;
     for (const Value* input : node->inputs)
       inputs.push_back(input == nullptr ? TensorView{} : input->constant->view());

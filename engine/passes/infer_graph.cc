@@ -22,6 +22,10 @@ namespace {
 constexpr int kMaxDepth = 32;              // of the nodes that make a condition
 constexpr int64_t kMaxElements = 1 << 16;  // of each value that a condition is made from
 
+// Elements read times elements made, which is more than a reference takes steps: of a node, and of all that
+// are looked at together. What shapes are made from is far below.
+constexpr int64_t kMaxWork = 1 << 26, kMaxAllWork = 1 << 28;
+
 // Finds out elements of values, each once.
 class KnownValues {
  public:
@@ -40,10 +44,12 @@ class KnownValues {
     if (auto known = KnownElements(value)) return std::make_shared<const Tensor>(*std::move(known));
     const Node* node = value.producer;
     if (node == nullptr || depth == 0 || node->op == "If") return nullptr;
+    int64_t read = 1, made = 1;
     for (const Value* output : node->outputs) {
       if (!output->dims) return nullptr;
-      if (const auto count = CountOf(*output->dims).constant(); !count || *count > kMaxElements)
-        return nullptr;
+      const auto count = CountOf(*output->dims).constant();
+      if (!count || *count > kMaxElements) return nullptr;
+      made += *count;
     }
     std::vector<std::shared_ptr<const Tensor>> elements;
     std::vector<TensorView> views;
@@ -51,15 +57,21 @@ class KnownValues {
       elements.push_back(input == nullptr ? nullptr : Of(*input, depth - 1));
       if (input != nullptr && (elements.back() == nullptr || elements.back()->count() > kMaxElements))
         return nullptr;
+      read += input == nullptr ? 0 : elements.back()->count();
       views.push_back(input == nullptr ? TensorView{} : elements.back()->view());
     }
+    const int64_t work = read * made;
+    if (work > std::min(kMaxWork, work_left_)) return nullptr;
+    work_left_ -= work;
     auto outputs = RunReference(*node, views, {});
     if (!outputs.ok()) return nullptr;
-    const auto at = std::ranges::find(node->outputs, &value) - node->outputs.begin();
-    return std::make_shared<const Tensor>(std::move((*outputs)[static_cast<size_t>(at)]));
+    for (size_t i = 0; i < outputs->size(); ++i)
+      known_[node->outputs[i]] = std::make_shared<const Tensor>(std::move((*outputs)[i]));
+    return known_[&value];
   }
 
   std::map<const Value*, std::shared_ptr<const Tensor>> known_;
+  int64_t work_left_ = kMaxAllWork;
 };
 
 // Small integers that follow from constants are dimensions that are known.

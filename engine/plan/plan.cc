@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/status_macros.h"
+#include "engine/cpu/budget.h"
 #include "engine/cpu/isa.h"
 #include "engine/cpu/team.h"
 #include "engine/ops/op.h"
@@ -38,6 +39,7 @@ class PlanBuilder {
   absl::StatusOr<std::shared_ptr<const Plan>> Build() {
     plan_->threads_ = TeamSize();
     plan_->isa_ = options_.isa;
+    RETURN_IF_ERROR(CheckShapes());
     for (const auto& node : graph_.nodes()) RETURN_IF_ERROR(Lower(*node));
     DropUnread();
     FindLifetimes();
@@ -45,6 +47,20 @@ class PlanBuilder {
   }
 
  private:
+  // The shapes that the symbols' values make can be counted in.
+  absl::Status CheckShapes() const {
+    for (const auto& [name, value] : graph_.values()) {
+      const std::string what = value->producer == nullptr
+                                   ? absl::StrCat("value '", name, "'")
+                                   : absl::StrCat("node '", value->producer->name, "' (", value->producer->op,
+                                                  "): output '", name, "'");
+      const absl::StatusOr<Shape> shape = Evaluate(*value->dims, bindings_);
+      RETURN_IF_ERROR(
+          WithContext(shape.ok() ? CheckShape(*shape, SizeOf(value->dtype)) : shape.status(), what));
+    }
+    return absl::OkStatus();
+  }
+
   // A piece of the arena; several values share one where a step updates it or only renames it.
   struct Piece {
     size_t bytes = 0;
@@ -188,6 +204,15 @@ class PlanBuilder {
     for (const PlannedStep& step : plan_->steps_)
       plan_->arena_bytes_ =
           std::max(plan_->arena_bytes_, layout.arena_bytes + step.step->info().scratch_bytes);
+
+    // References keep their outputs beside the arena.
+    int64_t bytes = static_cast<int64_t>(plan_->arena_bytes_);
+    for (const PlannedStep& step : plan_->steps_)
+      if (step.step->info().kernel.reference)
+        for (const Place& output : step.outputs) bytes += output.spec.bytes();
+    if (const int64_t memory = MemoryBudget(); bytes > memory)
+      return absl::ResourceExhaustedError(absl::StrCat("a run takes ", bytes, " bytes, expected at most ",
+                                                       memory, ", the memory that this process may use"));
 
     const auto offset_of = [&](const Value* value) {
       return value->is_constant() ? 0 : layout.offsets[static_cast<size_t>(piece_of_.at(value))];

@@ -111,6 +111,13 @@ std::string CalibrationTable::ToText() const {
   return text;
 }
 
+CalibrationTable CalibrationTable::OfRanges(std::map<std::string, TensorStats, std::less<>> ranges) {
+  CalibrationTable table({});
+  table.of_ranges_ = true;
+  for (auto& [name, stats] : ranges) table.tensors_[name].stats = std::move(stats);
+  return table;
+}
+
 absl::StatusOr<CalibrationTable> CalibrationTable::Parse(std::string_view text) {
   Lines lines(text);
   ASSIGN_OR_RETURN(const std::string_view version, lines.Header(kFormat));
@@ -169,12 +176,17 @@ absl::Status CalibrationTable::CheckBelongsTo(std::string_view model_sha256) con
 }
 
 absl::StatusOr<const TensorStats*> CalibrationTable::Find(std::string_view tensor) const {
-  const auto found = tensors_.find(tensor);
-  if (found == tensors_.end())
+  const Entry* line = Line(tensor);
+  if (line == nullptr && !of_ranges_)
     return absl::InvalidArgumentError(
         absl::StrCat("calibration table: tensor '", std::string(tensor),
                      "': not found, expected a line (behind '#' to run its consumers in FP32)"));
-  return found->second.commented_out ? nullptr : &found->second.stats;
+  return line == nullptr || line->commented_out ? nullptr : &line->stats;
+}
+
+const CalibrationTable::Entry* CalibrationTable::Line(std::string_view tensor) const {
+  const auto found = tensors_.find(tensor);
+  return found == tensors_.end() ? nullptr : &found->second;
 }
 
 void CalibrationTable::Observe(std::string_view tensor, std::span<const float> values, int64_t channels,
@@ -186,21 +198,24 @@ void CalibrationTable::Observe(std::string_view tensor, std::span<const float> v
 
 absl::Status CalibrationTable::Merge(const CalibrationTable& other) {
   RETURN_IF_ERROR(other.CheckBelongsTo(header_.model_sha256));
-  const auto missing = [](const CalibrationTable& from, const CalibrationTable& in) -> absl::Status {
+  const auto check_missing = [](const CalibrationTable& from, const CalibrationTable& in) -> absl::Status {
     for (const auto& [name, entry] : from.tensors_)
       if (!in.tensors_.contains(name))
         return absl::InvalidArgumentError(
             absl::StrCat("calibration table: tensor '", name,
-                         "' is in only one of the tables to merge, expected in both"));
+                         "' is in only one of the tables to merge, expected in both: '",
+                         from.header_.tool_version, "' wrote it, '", in.header_.tool_version, "' the other"));
     return absl::OkStatus();
   };
-  RETURN_IF_ERROR(missing(*this, other));
-  RETURN_IF_ERROR(missing(other, *this));
+  if (header_.tool_version != other.header_.tool_version) {
+    RETURN_IF_ERROR(check_missing(*this, other));
+    RETURN_IF_ERROR(check_missing(other, *this));
+  }
   header_.samples += other.header_.samples;
   if (header_.data_tag != other.header_.data_tag)
     absl::StrAppend(&header_.data_tag, "+", other.header_.data_tag);
   for (const auto& [name, entry] : other.tensors_) {
-    Entry& mine = tensors_.find(name)->second;
+    Entry& mine = tensors_[name];
     mine.stats.Merge(entry.stats);
     mine.commented_out |= entry.commented_out;
   }

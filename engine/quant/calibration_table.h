@@ -32,6 +32,9 @@ class CalibrationTable {
 
   explicit CalibrationTable(Header header) : header_(std::move(header)) {}
 
+  // Ranges that another tool found: a tensor without one stays FP32. Not to be written or merged.
+  static CalibrationTable OfRanges(std::map<std::string, TensorStats, std::less<>> ranges);
+
   // DATA_LOSS naming the line when the text is damaged, holds fewer or more tensors than its header says, or
   // a tensor twice. UNIMPLEMENTED for another version of the format.
   static absl::StatusOr<CalibrationTable> Parse(std::string_view text);
@@ -45,20 +48,26 @@ class CalibrationTable {
   // FAILED_PRECONDITION when the table was made for another model.
   absl::Status CheckBelongsTo(std::string_view model_sha256) const;
 
-  // The tensor's statistics, or null when its line is commented out. INVALID_ARGUMENT when it has no line.
+  // The tensor's statistics, or null when its line is commented out. INVALID_ARGUMENT when it has no line;
+  // null then in a table of ranges.
   absl::StatusOr<const TensorStats*> Find(std::string_view tensor) const;
+
+  // The tensor's line, or null when it has none.
+  const Entry* Line(std::string_view tensor) const;
 
   // Adds values of a tensor, which gets a line even if there are none. See TensorStats::Observe.
   void Observe(std::string_view tensor, std::span<const float> values, int64_t channels, int64_t inner);
   void AddSamples(int64_t samples) { header_.samples += samples; }
 
   // Adds what another run over the same model saw; a line that either has commented out stays so. The
-  // header's tag becomes "a+b" where they differ, the version stays. FAILED_PRECONDITION for another model,
-  // INVALID_ARGUMENT when one lacks a tensor that the other has.
+  // header's tag becomes "a+b" where they differ, the version stays. FAILED_PRECONDITION for another model;
+  // INVALID_ARGUMENT when one lacks a tensor that the other has and another version wrote it (one version's
+  // runs meet different tensors where samples decide which branch a model takes).
   absl::Status Merge(const CalibrationTable& other);
 
  private:
   Header header_;
+  bool of_ranges_ = false;
   std::map<std::string, Entry, std::less<>> tensors_;
 };
 

@@ -217,6 +217,17 @@ Interval LeastError(const TensorStats& stats, const ErrorMeter& meter, const Mak
   return range;
 }
 
+// How a range is stored in which all values are equally likely: an error is then anywhere in a step.
+ActivationQuant QuantOfRange(Interval range) {
+  const auto with = [](const Grid& grid) {
+    const auto step = static_cast<double>(grid.scale);
+    return ActivationQuant{grid.dtype, QuantParams::PerTensor(grid.scale, grid.zero_point), step * step / 12,
+                           RangeMethod::kMinMax};
+  };
+  const ActivationQuant u8 = with(U8Grid(range)), s8 = with(S8Grid(range));
+  return range.low < 0 && s8.mse <= u8.mse * kNearlyEqual ? s8 : u8;
+}
+
 }  // namespace
 
 std::string_view NameOf(RangeMethod method) {
@@ -248,6 +259,7 @@ absl::StatusOr<ActivationQuant> ChooseActivationQuant(const TensorStats& stats, 
     return absl::InvalidArgumentError(absl::StrCat("calibration saw ", stats.count(), " values, ",
                                                    stats.nonfinite(),
                                                    " of them not finite, expected some, and all finite"));
+  if (stats.is_range()) return QuantOfRange(MinMax(stats));
   const ErrorMeter meter(stats);
   const bool negative = stats.min() < 0;
   ActivationQuant u8 = {.mse = std::numeric_limits<double>::infinity()}, s8 = u8;

@@ -33,7 +33,7 @@ struct ActivationQuant {
 
 // u8 with zero point 0 for a tensor that was never negative; else s8 with zero point 0, or u8 with whatever
 // zero point fits, if that measures better by more than 10 %. INVALID_ARGUMENT when !stats.quantizable():
-// such a tensor stays FP32.
+// such a tensor stays FP32. Of a range without counts all values count as equally likely: it is taken whole.
 absl::StatusOr<ActivationQuant> ChooseActivationQuant(const TensorStats& stats, RangeMethod method);
 
 }  // namespace hachi

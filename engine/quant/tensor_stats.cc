@@ -184,7 +184,11 @@ void TensorStats::Observe(std::span<const float> values, int64_t channels, int64
 }
 
 void TensorStats::Merge(const TensorStats& other) {
-  if (other.count_ == 0) return;
+  if (other.count_ == 0) {
+    min_ = std::min(min_, other.min_);
+    max_ = std::max(max_, other.max_);
+    return;
+  }
   FitChannels(other.channels());
   count_ += other.count_;
   nonfinite_ += other.nonfinite_;
@@ -198,6 +202,13 @@ void TensorStats::Merge(const TensorStats& other) {
   if (count_ == nonfinite_) return;
   histogram_.Cover(min_, max_);
   histogram_.Merge(other.histogram_);
+}
+
+TensorStats TensorStats::OfRange(float min, float max) {
+  TensorStats stats;
+  stats.min_ = min + 0.0f;
+  stats.max_ = max + 0.0f;
+  return stats;
 }
 
 float TensorStats::ChannelAbsmax(int64_t channel) const {

@@ -65,18 +65,23 @@ class TensorStats {
   // REQUIRES: channels × inner divides the number of values, unless that is 0.
   void Observe(std::span<const float> values, int64_t channels, int64_t inner);
 
+  // REQUIRES: both have counted their values, or neither has (is_range()).
   void Merge(const TensorStats& other);
+
+  // Of a tensor of which nothing is known but its range. REQUIRES: finite, min <= max.
+  static TensorStats OfRange(float min, float max);
+  bool is_range() const { return count_ == 0 && min_ <= max_; }
 
   uint64_t count() const { return count_; }          // of all values
   uint64_t nonfinite() const { return nonfinite_; }  // of those, NaN or infinite
 
   // Whether integers can stand for what was seen: something, and all of it finite.
-  bool quantizable() const { return count_ > 0 && nonfinite_ == 0; }
+  bool quantizable() const { return is_range() || (count_ > 0 && nonfinite_ == 0); }
 
   // Of the finite values; infinity and -infinity when there were none.
   float min() const { return min_; }
   float max() const { return max_; }
-  const Histogram& histogram() const { return histogram_; }
+  const Histogram& histogram() const { return histogram_; }  // empty where is_range()
 
   int64_t channels() const { return static_cast<int64_t>(channels_.size()); }  // 0: not known
   float ChannelMin(int64_t channel) const { return At(channel).min; }
@@ -84,7 +89,8 @@ class TensorStats {
   float ChannelAbsmax(int64_t channel) const;
   float ChannelMean(int64_t channel) const;
 
-  // One line of a calibration table without the tensor's name; README.md has its format.
+  // One line of a calibration table without the tensor's name; README.md has its format. REQUIRES:
+  // !is_range().
   std::string ToText() const;
 
   // DATA_LOSS when the text is damaged or contradicts itself.

@@ -38,7 +38,8 @@ std::vector<int64_t> Layout::StridesOf(std::span<const int64_t> shape) const {
   int64_t stride = 1;
   for (size_t i = order.size(); i-- > 0;) {
     strides[order[i]] = stride;
-    stride *= shape[order[i]];
+    // Only of an empty tensor can it be too large to count; nothing is found there by it.
+    if (__builtin_mul_overflow(stride, shape[order[i]], &stride)) stride = 0;
   }
   return strides;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace hachi {
@@ -18,12 +19,25 @@ using Shape = std::vector<int64_t>;
 using AxisNumbers = absl::InlinedVector<int64_t, 8>;
 using AxisFlags = absl::InlinedVector<bool, 8>;
 
-// Product of the dimensions. REQUIRES: none is negative and the product fits (see CheckedCount for input).
+// The greatest dimension that anything is made for: the library's descriptors and our kernels count in 32
+// bits along an axis.
+inline constexpr int64_t kMaxDim = (int64_t{1} << 31) - 1;
+
+// Product of the dimensions; what doesn't fit is the largest number. REQUIRES: none is negative (see
+// CheckedCount for input).
 int64_t CountOf(std::span<const int64_t> shape);
 
 // The product for shapes that come from outside: INVALID_ARGUMENT on a negative dimension or when
 // product × element_bytes passes 2^62.
 absl::StatusOr<int64_t> CheckedCount(std::span<const int64_t> shape, size_t element_bytes);
+
+// The most dimensions: the library's limit, and more than any operator of ONNX needs.
+inline constexpr size_t kMaxRank = 12;
+
+// Whether a tensor of these dimensions can be counted in: INVALID_ARGUMENT on a negative one,
+// RESOURCE_EXHAUSTED on one beyond kMaxDim or where the bytes pass 2^40. Dimensions of 0 count as 1: strides
+// are made of them too.
+absl::Status CheckShape(std::span<const int64_t> shape, size_t element_bytes);
 
 // "[1,3,224,224]".
 std::string ShapeText(std::span<const int64_t> shape);

@@ -130,8 +130,25 @@ void PrintModel(const std::string& name, const ModelInfo& info) {
       "int8_mac_ratio=%.4f vnni_mac_ratio=%.4f reference_steps=%d\n",
       name, NameOf(info.precision), info.isa, info.weights_bytes, info.weights_copies, info.int8_mac_ratio,
       info.vnni_mac_ratio, info.reference_steps.size());
+  if (!info.table.tool.empty()) {
+    std::cout << absl::StrFormat(
+        "table: of %s, which can't say what model it is for: %d matched, %d unmatched, %d of the model "
+        "missing\n",
+        info.table.tool, info.table.matched.size(), info.table.unmatched.size(), info.table.missing.size());
+    for (const std::string& tensor : info.table.unmatched) std::cout << "unmatched: " << tensor << "\n";
+    for (const std::string& tensor : info.table.missing) std::cout << "missing: " << tensor << "\n";
+  }
   for (const auto& [step, why] : info.reference_steps)
     std::cout << absl::StrFormat("reference: %s: %s\n", step, why);
+}
+
+// null: the table is our own, or there is none.
+nlohmann::json TableJson(const TableReport& table) {
+  if (table.tool.empty()) return nullptr;
+  return {{"tool", table.tool},
+          {"matched", table.matched},
+          {"unmatched", table.unmatched},
+          {"missing", table.missing}};
 }
 
 void PrintJson(const std::string& name, const ModelInfo& info, const std::vector<StepFacts>& steps,
@@ -147,6 +164,7 @@ void PrintJson(const std::string& name, const ModelInfo& info, const std::vector
                               {"int8_mac_ratio", info.int8_mac_ratio},
                               {"vnni_mac_ratio", info.vnni_mac_ratio},
                               {"reference_steps", info.reference_steps},
+                              {"table", TableJson(info.table)},
                               {"steps", ToJson(steps)},
                               {"plan", plan}}
                    .dump()

@@ -1,15 +1,29 @@
 #include "server/models/model_registry.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "server/models/labels.h"
 #include "server/models/load_options.h"
 
 namespace hachi::server {
+namespace {
+
+// "none", "a, b", "a, b, c and 40 more": `inspect` has all of them.
+std::string Listed(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 3;
+  if (names.empty()) return "none";
+  const std::string shown = absl::StrJoin(
+      names.begin(), names.begin() + static_cast<int64_t>(std::min(names.size(), kShown)), ", ");
+  return names.size() <= kShown ? shown : absl::StrCat(shown, " and ", names.size() - kShown, " more");
+}
+
+}  // namespace
 
 ModelRegistry::ModelRegistry(Options options) : options_(std::move(options)) {
   for (const ModelConfig& model : options_.models) {
@@ -66,6 +80,14 @@ void ModelRegistry::Load(ModelVersion& version) {
     LogInfo(absl::StrFormat("%s: passes:%s", what, passes));
     if (const Signature& signature = version.model().signature(); !signature.batched)
       LogInfo(absl::StrFormat("%s: requests run by themselves: %s", what, signature.why_not_batched));
+    if (!info.table.tool.empty()) {
+      const TableReport& table = info.table;
+      LogInfo(absl::StrFormat(
+          "%s: ranges from a table of %s, which can't say what model it is for: %d tensors matched; not in "
+          "the "
+          "model: %s; without a range, so FP32: %s",
+          what, table.tool, table.matched.size(), Listed(table.unmatched), Listed(table.missing)));
+    }
     if (!info.reference_steps.empty()) {
       const auto& [step, why] = *info.reference_steps.begin();
       LogWarning(absl::StrFormat("%s: %d steps run on their slow reference, '%s' for one: %s", what,

@@ -16,6 +16,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAreArray;
 
 std::vector<std::string> NamesIn(const std::filesystem::path& dir) {
   std::vector<std::string> names;
@@ -64,6 +65,18 @@ TEST(WriteFileTest, FailureSaysWhyAndLeavesNothing) {
   std::filesystem::create_directories(temp.path() / "dir" / "child");
   EXPECT_THAT(WriteFile(temp.path() / "dir", "x"), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_THAT(NamesIn(temp.path()), ElementsAre("dir"));
+}
+
+TEST(WriteFileTest, WhatAnotherProcessLeftIsPassedOver) {
+  const TempDir temp;
+  const auto file = temp.path() / "f";
+  // A process of this id that died left the names that the next writes would take.
+  std::vector<std::string> left = {"f"};
+  for (int call = 1; call < 1000; ++call)
+    left.push_back(temp.Write(absl::StrCat("f.", getpid(), ".", call, ".tmp"), "left").filename());
+  EXPECT_OK(WriteFile(file, "new"));
+  EXPECT_THAT(ReadFile(file), IsOkAndHolds("new"));
+  EXPECT_THAT(NamesIn(temp.path()), UnorderedElementsAreArray(left));
 }
 
 TEST(WriteFileTest, FullDiskLeavesTheOldFileAlone) {

@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <limits>
 
 #include "engine/samples/tensor_file.h"
 #include "tests/onnx/model_builder.h"
@@ -68,6 +69,89 @@ TEST(CalibrateTest, MergedShardsEqualTheWhole) {
     ASSERT_EQ(merged->tensors().size(), all->tensors().size());
     for (const auto& [name, entry] : all->tensors())
       EXPECT_TRUE(merged->tensors().at(name).stats.SameButForMeans(entry.stats)) << name << " cut at " << cut;
+  }
+}
+
+TEST(CalibrateTest, RowsBeforeAndBehindAStopMergeToTheWhole) {
+  TempDir dir;
+  WriteRows(dir.path() / "a.npy", 0, 7);
+  WriteRows(dir.path() / "b.npy", 7, 30);
+  CalibrateOptions options = Digits(dir.path());
+  const auto whole = Calibrate(options);
+  ASSERT_OK(whole);
+  int64_t last_rows = 0;
+  options.progress = [&](const CalibrateOptions::Progress& progress) {
+    EXPECT_EQ(progress.samples, 2u);
+    EXPECT_EQ(progress.sample, progress.rows <= 7 ? 1u : 2u);
+    last_rows = progress.rows;
+  };
+  options.stop = [&] { return last_rows >= 10; };
+  auto part = CalibrateUntil(options);
+  ASSERT_OK(part);
+  EXPECT_THAT(part->status, StatusIs(absl::StatusCode::kCancelled, HasSubstr("15 rows")));
+  EXPECT_EQ(part->table.header().samples, 15);
+  EXPECT_THAT(Calibrate(options), StatusIs(absl::StatusCode::kCancelled));
+
+  options.stop = nullptr;
+  options.progress = nullptr;
+  options.first_row = 15;
+  options.max_rows = 20;
+  const auto middle = Calibrate(options);
+  options.first_row = 35;
+  const auto end = Calibrate(options);
+  ASSERT_OK(middle);
+  ASSERT_OK(end);
+  EXPECT_EQ(middle->header().samples, 20);
+  EXPECT_EQ(end->header().samples, 2);
+  ASSERT_OK(part->table.Merge(*middle));
+  ASSERT_OK(part->table.Merge(*end));
+  EXPECT_EQ(part->table.header().samples, 37);
+  ASSERT_EQ(part->table.tensors().size(), whole->tensors().size());
+  for (const auto& [name, entry] : whole->tensors())
+    EXPECT_TRUE(part->table.tensors().at(name).stats.SameButForMeans(entry.stats)) << name;
+
+  options.first_row = 37;
+  EXPECT_THAT(Calibrate(options),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("37 rows, expected more than the 37")));
+}
+
+TEST(CalibrateTest, SampleThatIsNotANumberIsNamedAndTheRowsBeforeItCount) {
+  TempDir dir;
+  Tensor rows(DType::kF32, {3, 1, 28, 28});
+  ASSERT_OK(WriteNpy(dir.path() / "a.npy", rows.view()));
+  rows.As<float>()[2 * 28 * 28 + 5] = std::numeric_limits<float>::quiet_NaN();
+  ASSERT_OK(WriteNpy(dir.path() / "b.npy", rows.view()));
+  const auto calibration = CalibrateUntil(Digits(dir.path()));
+  ASSERT_OK(calibration);
+  EXPECT_THAT(calibration->status,
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       testing::AllOf(HasSubstr("b.npy"), HasSubstr("input 'image': element 5 of row 2"))));
+  EXPECT_EQ(calibration->table.header().samples, 3);
+  EXPECT_THAT(Calibrate(Digits(dir.path())), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(CalibrateTest, HalfAndDoubleSamplesAreCheckedForNumbers) {
+  const std::pair<onnx::TensorProto::DataType, Tensor> kinds[] = {
+      {onnx::TensorProto::FLOAT16, Tensor(DType::kF16, {1, 2})},
+      {onnx::TensorProto::DOUBLE, Tensor(DType::kF64, {1, 2})}};
+  for (const auto& [type, zeros] : kinds) {
+    ModelBuilder builder;
+    builder.Input("x", {"N", "2"}, type);
+    builder.Output("y");
+    builder.proto.mutable_graph()->mutable_output(0)->mutable_type()->mutable_tensor_type()->set_elem_type(
+        type);
+    builder.Node("Relu", {"x"}, {"y"});
+    TempDir model, data;
+    ASSERT_OK(WriteNpy(data.path() / "x.npy", zeros.view()));
+    const CalibrateOptions options = {.model = model.Write("model.onnx", builder.Bytes()),
+                                      .data = data.path()};
+    EXPECT_OK(Calibrate(options));
+    std::string bytes = NpyBytes(zeros.view());
+    bytes[bytes.size() - 1] = '\x7f';  // the second element's sign and exponent, and what follows it
+    bytes[bytes.size() - 2] = '\xff';
+    data.Write("x.npy", bytes);
+    EXPECT_THAT(Calibrate(options),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("element 1 of row 0")));
   }
 }
 

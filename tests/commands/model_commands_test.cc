@@ -1,11 +1,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "engine/base/file.h"
+#include "engine/quant/calibration_table.h"
 #include "tests/commands/run_hachi.h"
 #include "tests/onnx/model_builder.h"
 #include "tests/support/status_matchers.h"
@@ -41,6 +46,98 @@ TEST(CalibrateCommandTest, DemoModelsTableIsWhatTheCommandWrites) {
   EXPECT_EQ(header(output), header(std::filesystem::path(kDigits) / "1/calibration.txt"));
 }
 
+TEST(CalibrateCommandTest, MergedShardsAreTheTableOfTheWhole) {
+  const TempDir dir;
+  const std::string data = kSource / "tests/demo/calibration", a = dir.path() / "a", b = dir.path() / "b",
+                    whole = dir.path() / "whole", merged = dir.path() / "merged";
+  const auto calibrate = [&](const std::string& output, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"calibrate", kDigits, "--data", data, "--output", output};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = Hachi(arguments);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.error;
+  };
+  calibrate(whole, {"--count", "60"});
+  calibrate(a, {"--count", "23"});
+  calibrate(b, {"--first", "23", "--count", "37"});
+  const Outcome outcome = Hachi({"calibrate", "--merge", a, b, "--output", merged});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.error;
+  EXPECT_THAT(outcome.out, HasSubstr("43 tensors over 60 rows"));
+  const auto one = CalibrationTable::Read(whole), other = CalibrationTable::Read(merged);
+  ASSERT_OK(one);
+  ASSERT_OK(other);
+  EXPECT_EQ(other->header().samples, one->header().samples);
+  ASSERT_EQ(other->tensors().size(), one->tensors().size());
+  for (const auto& [name, entry] : one->tensors())
+    EXPECT_TRUE(other->tensors().at(name).stats.SameButForMeans(entry.stats)) << name;
+}
+
+TEST(CalibrateCommandTest, TablesOfAnotherModelAreNotMerged) {
+  const TempDir dir;
+  const auto own = ReadFile(std::filesystem::path(kDigits) / "1/calibration.txt");
+  ASSERT_OK(own);
+  std::string text = *own;
+  text.replace(text.find("model: ") + 7, 64, std::string(64, 'b'));
+  const std::string a = dir.Write("a", *own), b = dir.Write("b", text), output = dir.Write("output", "good");
+  const Outcome outcome = Hachi({"calibrate", "--merge", a, b, "--output", output});
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.error, HasSubstr(b));
+  EXPECT_THAT(outcome.error, HasSubstr("is for the model with SHA-256 bbbb"));
+  EXPECT_THAT(ReadFile(output), IsOkAndHolds("good"));
+  EXPECT_EQ(Hachi({"calibrate", kDigits, "--merge", a, b, "--output", output}).exit_code, 2);
+}
+
+TEST(CalibrateCommandTest, WhereNoTableCanBeWrittenNothingIsRun) {
+  const TempDir dir;
+  const auto write_to = [](const std::filesystem::path& output) {
+    return Hachi({"calibrate", kDigits, "--data", "nowhere", "--output", output}).error;
+  };
+  EXPECT_THAT(write_to(dir.path()), HasSubstr("is a directory, expected a file"));
+  EXPECT_THAT(write_to(dir.path() / "none/table"), HasSubstr("none' is no directory to write to"));
+}
+
+// Of two samples the second is damaged: the first one's rows are kept, and the good table too.
+TEST(CalibrateCommandTest, FailedRunKeepsItsRowsBesideTheGoodTable) {
+  const TempDir dir;
+  const std::string output = dir.Write("table", "good");
+  const auto image = ReadFile(kSource / "tests/demo/calibration/images.npy");
+  ASSERT_OK(image);
+  dir.Write("data/a.npy", *image);
+  dir.Write("data/b.npy", image->substr(0, 1000));
+  const Outcome outcome = Hachi({"calibrate", kDigits, "--data", dir.path() / "data", "--output", output});
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.error, HasSubstr("b.npy"));
+  EXPECT_THAT(outcome.error, HasSubstr("table.partial' holds what 500 rows showed"));
+  EXPECT_THAT(outcome.error, HasSubstr("--first 500"));
+  EXPECT_THAT(ReadFile(output), IsOkAndHolds("good"));
+  const auto part = CalibrationTable::Read(output + ".partial");
+  ASSERT_OK(part);
+  EXPECT_EQ(part->header().samples, 500);
+}
+
+TEST(CalibrateCommandTest, SignalEndsTheRun) {
+  const TempDir dir;
+  const std::string output = dir.Write("table", "good");
+  const std::string data = kSource / "tests/demo/calibration/images.npy";
+  // More data than is run over before the signal comes.
+  for (int i = 0; i < 500; ++i) std::filesystem::create_symlink(data, dir.path() / absl::StrCat(i, ".npy"));
+  const auto handles = [](int signal) {
+    struct sigaction action;
+    sigaction(signal, nullptr, &action);
+    return action.sa_handler != SIG_DFL;
+  };
+  ASSERT_FALSE(handles(SIGTERM));
+  std::thread sender([&] {
+    while (!handles(SIGTERM)) std::this_thread::yield();
+    kill(getpid(), SIGTERM);
+  });
+  const Outcome outcome = Hachi({"calibrate", kDigits, "--data", dir.path(), "--output", output});
+  sender.join();
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.error, HasSubstr("stopped after"));
+  EXPECT_THAT(ReadFile(output), IsOkAndHolds("good"));
+  EXPECT_FALSE(handles(SIGTERM));
+}
+
 TEST(CalibrateCommandTest, ModelFileAloneTakesTheModelsOwnInputs) {
   const TempDir dir;
   const Outcome outcome = Hachi({"calibrate", kDigits + "/1/model.onnx", "--data",
@@ -68,6 +165,34 @@ TEST(InspectCommandTest, PlanNamesEachStepsPrecisionAndKernel) {
   EXPECT_EQ(json["model"], "digits");
   EXPECT_GE(json["int8_mac_ratio"], 0.95);
   EXPECT_EQ(json["steps"][0]["operator"], "Conv");
+}
+
+TEST(InspectCommandTest, TablesOfOtherToolsAreReportedOn) {
+  const TempDir dir;
+  const auto model = ReadFile(std::filesystem::path(kDigits) / "1/model.onnx");
+  ASSERT_OK(model);
+  const std::string file = dir.Write("model.onnx", *model), table = dir.path() / "calibration.txt";
+  const Outcome converted = Hachi(
+      {"calibrate", "--merge", kDigits + "/1/calibration.txt", "--format", "onnxruntime", "--output", table});
+  EXPECT_EQ(converted.exit_code, 0) << converted.error;
+  auto ranges = nlohmann::json::parse(*ReadFile(table));
+  EXPECT_EQ(ranges["CLS"], "TensorsData");
+  ranges["data"]["somebody else's"] = ranges["data"]["image"];
+  ranges["data"].erase("image");
+  dir.Write("calibration.txt", ranges.dump());
+
+  const std::string text = Hachi({"inspect", file}).out;
+  EXPECT_THAT(text, HasSubstr("precision=int8"));
+  EXPECT_THAT(text, HasSubstr("table: of ONNX Runtime, which can't say what model it is for: 42 matched, 1 "
+                              "unmatched, 1 of the model missing\n"));
+  EXPECT_THAT(text, HasSubstr("unmatched: somebody else's\nmissing: image\n"));
+  const auto json = nlohmann::json::parse(Hachi({"inspect", file, "--json"}).out);
+  EXPECT_EQ(json["table"]["tool"], "ONNX Runtime");
+  EXPECT_EQ(json["table"]["matched"].size(), 42u);
+  EXPECT_EQ(json["table"]["missing"][0], "image");
+  EXPECT_TRUE(nlohmann::json::parse(Hachi({"inspect", kDigits, "--json"}).out)["table"].is_null());
+  EXPECT_THAT(Hachi({"calibrate", "--merge", table, "--output", dir.path() / "x"}).error,
+              HasSubstr("line 1: "));
 }
 
 TEST(InspectCommandTest, WhyPrintsEveryKernelsAnswer) {

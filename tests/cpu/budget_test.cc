@@ -80,6 +80,19 @@ TEST(BudgetTest, Version1PathThatIsNotVisibleReadsTheMount) {
   EXPECT_EQ(CgroupCpuQuota(root.path()), 2.0);
 }
 
+TEST(BudgetTest, SmallestMemoryLimitOfEitherVersionHolds) {
+  FakeRoot root;
+  EXPECT_EQ(CgroupMemoryLimit(root.path()), std::nullopt);
+  root.With("proc/self/cgroup", "4:memory:/docker/abc\n0::/pod/main\n")
+      .With("sys/fs/cgroup/pod/main/memory.max", "max\n")
+      .With("sys/fs/cgroup/pod/memory.max", "2000000000\n")
+      .With("sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes", "3000000000\n");
+  EXPECT_EQ(CgroupMemoryLimit(root.path()), 2e9);
+  root.With("sys/fs/cgroup/memory/memory.limit_in_bytes", "1000000000\n");
+  EXPECT_EQ(CgroupMemoryLimit(root.path()), 1e9);
+  EXPECT_GT(MemoryBudget(), 0);
+}
+
 TEST(BudgetTest, NoQuotaNoFilesAndNonsenseAreNone) {
   FakeRoot root;
   EXPECT_EQ(CgroupCpuQuota(root.path()), std::nullopt);

@@ -3,12 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/file.h"
+#include "engine/quant/foreign_table.h"
 #include "tests/engine/demo_model.h"
 #include "tests/engine/int8_steps.h"
 #include "tests/onnx/model_builder.h"
@@ -256,6 +258,54 @@ TEST(EngineTest, WrongTablesAreRefused) {
   renamed.replace(renamed.find("\nstem.relu "), 11, "\nstem.rely ");
   EXPECT_THAT(LoadWithTable(renamed),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("'stem.relu': not found")));
+}
+
+// The demo model with a table that another tool could have written of it.
+absl::StatusOr<std::unique_ptr<Model>> LoadWithForeignTable(const std::string& text,
+                                                            std::map<std::string, Precision> pins = {}) {
+  const TempDir dir;
+  LoadOptions options = DigitsOptions(Precision::kInt8);
+  options.table = dir.Write("calibration.txt", text);
+  options.layers = std::move(pins);
+  return LoadModel(options);
+}
+
+TEST(EngineTest, RangesOfOnnxRuntimesTableGiveAnInt8Model) {
+  const auto own = CalibrationTable::Read(DigitsDir() / "calibration.txt");
+  ASSERT_OK(own);
+  const auto model = LoadWithForeignTable(OnnxRuntimeText(*own));
+  ASSERT_OK(model);
+  const ModelInfo& info = (*model)->info();
+  EXPECT_GE(info.int8_mac_ratio, 0.95);
+  EXPECT_EQ(info.table.tool, "ONNX Runtime");
+  EXPECT_EQ(info.table.matched.size(), own->tensors().size());
+  EXPECT_THAT(info.table.unmatched, testing::IsEmpty());
+  EXPECT_THAT(info.table.missing, testing::IsEmpty());
+  const TestSet set = ReadTestSet();
+  EXPECT_GE(Accuracy(**model, set), Accuracy(*Load(DigitsOptions(Precision::kFp32)), set) - 0.01);
+}
+
+TEST(EngineTest, TensorsThatAForeignTableLacksStayFp32) {
+  const auto own = CalibrationTable::Read(DigitsDir() / "calibration.txt");
+  ASSERT_OK(own);
+  std::string text = "TRT-8601-EntropyCalibration2\nsomebody else's: 3c008912\n";
+  for (const auto& [name, entry] : own->tensors()) {
+    const float magnitude = std::max(-entry.stats.min(), entry.stats.max());
+    if (name != "image")
+      absl::StrAppend(&text, name, ": ", absl::Hex(std::bit_cast<uint32_t>(magnitude / 127)), "\n");
+  }
+  const auto model = LoadWithForeignTable(text);
+  ASSERT_OK(model);
+  const ModelInfo& info = (*model)->info();
+  EXPECT_GE(info.int8_mac_ratio, 0.5);
+  EXPECT_THAT(info.table.unmatched, testing::ElementsAre("somebody else's"));
+  EXPECT_THAT(info.table.missing, testing::ElementsAre("image"));
+  // The first convolution reads the image: it is FP32, and nobody commented it out.
+  EXPECT_THAT(info.decisions, HasSubstr("stem.conv precision=fp32 origin=default"));
+  EXPECT_THAT(LoadWithForeignTable(text, {{"stem.conv", Precision::kInt8}}).status(),
+              StatusIs(StatusCode::kOk));
+  EXPECT_THAT(LoadWithForeignTable("TRT-8601-EntropyCalibration2\nx: 3c008912\n").status(),
+              StatusIs(StatusCode::kFailedPrecondition, HasSubstr("TensorRT for another model")));
 }
 
 TEST(EngineTest, OptionsThatContradictTheModelAreRefused) {

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+#include <string>
+
+#include "absl/strings/str_cat.h"
 #include "tests/support/status_matchers.h"
 
 namespace hachi {
@@ -53,6 +57,44 @@ TEST(DimTest, FloorDivisionRoundsDown) {
   const Dim dim = Dim::FloorDiv(Dim::Symbol("N") - 4, 3);
   EXPECT_THAT(dim.Evaluate({{"N", 2}}), IsOkAndHolds(-1));
   EXPECT_THAT(dim.Evaluate({}), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(DimTest, ExpressionsThatGrowBeyondBoundsAreTooComplex) {
+  Dim product(1), sum = Dim::Symbol("N"), nested = Dim::Symbol("N");
+  for (int i = 0; i < 100; ++i) {
+    product = product * (Dim::Symbol(absl::StrCat("d", i)) + 1);
+    sum = sum * sum + 1;
+    nested = nested + Dim::FloorDiv(nested - 1, 2);
+  }
+  for (const Dim& dim : {product, sum, nested}) {
+    EXPECT_TRUE(dim.is_too_complex());
+    EXPECT_TRUE((dim + 1).is_too_complex());
+    EXPECT_TRUE((dim * 0).is_too_complex());
+    EXPECT_TRUE(Dim::FloorDiv(dim, 3).is_too_complex());
+    EXPECT_NE(dim, dim);
+    EXPECT_EQ(dim.constant(), std::nullopt);
+    EXPECT_EQ(dim.ToText(), "?");
+    EXPECT_THAT(dim.Evaluate({{"N", 1}}), StatusIs(absl::StatusCode::kResourceExhausted));
+  }
+}
+
+TEST(DimTest, TextThatGrowsBeyondBoundsIsRefused) {
+  std::string sum = "a0";
+  for (int i = 1; i < 200; ++i) absl::StrAppend(&sum, "+a", i);
+  EXPECT_THAT(Dim::Parse(sum), StatusIs(absl::StatusCode::kResourceExhausted));
+  std::string power = "N";
+  for (int i = 0; i < 5000; ++i) power += "*N";
+  EXPECT_THAT(Dim::Parse(power), StatusIs(absl::StatusCode::kResourceExhausted));
+}
+
+TEST(DimTest, ArithmeticSaturates) {
+  const int64_t most = std::numeric_limits<int64_t>::max(), least = std::numeric_limits<int64_t>::min();
+  EXPECT_EQ(Dim(most) + 1, Dim(most));
+  EXPECT_EQ(Dim(least) - 1, Dim(least));
+  EXPECT_EQ(Dim(least) * -1, Dim(most));
+  EXPECT_EQ(Dim(most) * most, Dim(most));
+  EXPECT_EQ(Dim(least).ExactQuotient(Dim(-1)), std::nullopt);
+  EXPECT_THAT((Dim::Symbol("N") * most).Evaluate({{"N", -2}}), IsOkAndHolds(least));
 }
 
 TEST(DimTest, QuotientExistsOnlyWhereItIsExact) {

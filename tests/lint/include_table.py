@@ -65,7 +65,8 @@ HOMES = [
     (r"omp\.h", {"engine/cpu"}),
     (r"openssl/", {"engine/base"}),
     (r"zip\.h|stb/", {"engine/samples"}),
-    (r"CLI/|nlohmann/", {"server/commands"}),
+    (r"CLI/", {"server/commands"}),
+    (r"nlohmann/", {"server/commands", "engine/quant"}),  # ONNX Runtime keeps calibration tables as JSON
     (r"absl/(?!log/)", None),  # everywhere
 ]
 # Everything else with a folder in its name has to be one of these.

@@ -364,7 +364,7 @@ const BadModel kBadModels[] = {
      [](ModelBuilder& m) {
        m.Input("odd", {"4611686018427387904", "4"});
      },
-     StatusCode::kInvalidArgument, "too large"},
+     StatusCode::kResourceExhausted, "expected at most 2147483647"},
     {"DeepInput", [](ModelBuilder& m) { m.Input("odd", std::vector<std::string>(13, "1")); },
      StatusCode::kInvalidArgument, "13 dimensions"},
     {"UnprintableName", [](ModelBuilder& m) { m.Node("Relu", {"x"}, {"a\nb"}); },

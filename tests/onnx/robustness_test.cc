@@ -22,6 +22,7 @@ bool IsExpected(const absl::StatusOr<ImportedModel>& graph) {
     case StatusCode::kInvalidArgument:
     case StatusCode::kDataLoss:
     case StatusCode::kNotFound:
+    case StatusCode::kResourceExhausted:
       return true;
     default:
       return false;

@@ -94,8 +94,8 @@ TEST(QuantizeLinearTest, ContradictionsAreRefused) {
   EXPECT_THAT(
       infer("const s: f32[3] = 1 2 3 const z: u8[2] = 1 2\n q: QuantizeLinear(x, s, z)"),
       StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("2 zero points, expected one for each of 3")));
-  EXPECT_THAT(infer("input z: u8[1]\n q: QuantizeLinear(x, c, z)"),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("zero point [1], expected one shape")));
+  EXPECT_THAT(infer("input z: u8[2]\n q: QuantizeLinear(x, c, z)"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("zero point [2], expected one shape")));
   EXPECT_THAT(infer("const s: f32[] = 1 const z: s32[] = 0\n q: QuantizeLinear(x, s, z)"),
               StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("has type s32, expected u8 or s8")));
   EXPECT_THAT(infer("const s: f32[2] = 1 2\n q: QuantizeLinear(x, s) {block_size=2}"),

@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "engine/cpu/team.h"
 #include "engine/ops/op.h"
 #include "engine/plan/memory.h"
@@ -41,6 +44,53 @@ TEST(MemoryTest, PiecesThatLiveTogetherNeverOverlap) {
 TEST(MemoryTest, ChainNeedsRoomForItsTwoLargestNeighbours) {
   const std::vector<Lifetime> chain = {{640, 0, 1}, {1280, 1, 2}, {640, 2, 3}, {64, 3, 4}};
   EXPECT_EQ(LayOut(chain).arena_bytes, 1920);
+}
+
+// What the rule says, written down plainly: by size, each in the lowest gap among those that live with it.
+size_t PlainArena(const std::vector<Lifetime>& pieces) {
+  const auto align = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
+  std::vector<size_t> order(pieces.size()), offsets(pieces.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::ranges::stable_sort(order, [&](size_t a, size_t b) { return pieces[a].bytes > pieces[b].bytes; });
+  size_t arena = 0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const Lifetime& piece = pieces[order[i]];
+    size_t& offset = offsets[order[i]];
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (size_t k = 0; k < i; ++k) {
+        const Lifetime& other = pieces[order[k]];
+        const size_t begin = offsets[order[k]], end = begin + other.bytes;
+        if (other.last < piece.first || piece.last < other.first || offset + piece.bytes <= begin ||
+            end <= offset)
+          continue;
+        offset = align(end);
+        moved = true;
+      }
+    }
+    arena = std::max(arena, align(offset + piece.bytes));
+  }
+  return arena;
+}
+
+TEST(MemoryTest, PiecesLieWhereTheRuleSays) {
+  std::mt19937 random(2);
+  for (int round = 0; round < 100; ++round) {
+    std::vector<Lifetime> pieces;
+    for (int i = 0; i < 60; ++i) {
+      const int first = static_cast<int>(random() % 40) - 1;
+      pieces.push_back({1 + random() % 3000, first, first + static_cast<int>(random() % 20)});
+    }
+    EXPECT_EQ(LayOut(pieces).arena_bytes, PlainArena(pieces)) << round;
+  }
+}
+
+TEST(MemoryTest, LongChainsAreLaidOutInSeconds) {
+  std::vector<Lifetime> pieces;
+  for (int i = 0; i < 200'000; ++i) pieces.push_back({static_cast<size_t>(64 + i % 7 * 64), i - 1, i});
+  const absl::Time start = absl::Now();
+  EXPECT_LE(LayOut(pieces).arena_bytes, 2 * 448);
+  EXPECT_LT(absl::ToDoubleSeconds(absl::Now() - start), 5);
 }
 
 // Types and shapes inferred, ready to plan.

@@ -155,13 +155,42 @@ TEST(CalibrationTableTest, MergeKeepsCommentsAndNamesBothTags) {
   EXPECT_EQ(a.header().samples, 4);
 }
 
-TEST(CalibrationTableTest, MergeRefusesAnotherModelAndOtherTensors) {
+TEST(CalibrationTableTest, MergeRefusesAnotherModelAndOtherVersionsTensors) {
   CalibrationTable table = TableOf({"x"});
   EXPECT_THAT(table.Merge(CalibrationTable({.model_sha256 = kOtherModel})),
               StatusIs(absl::StatusCode::kFailedPrecondition));
-  EXPECT_THAT(table.Merge(TableOf({"x", "y"})),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'y'")));
-  EXPECT_THAT(table.Merge(TableOf({})), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'x'")));
+  const auto of_version = [](const std::string& text) {
+    auto parsed = CalibrationTable::Parse(absl::StrReplaceAll(text, {{"tool: hachi 1", "tool: hachi 2"}}));
+    EXPECT_OK(parsed);
+    return *std::move(parsed);
+  };
+  EXPECT_THAT(table.Merge(of_version(TableOf({"x", "y"}).ToText())),
+              StatusIs(absl::StatusCode::kInvalidArgument, AllOf(HasSubstr("'y'"), HasSubstr("'hachi 2'"))));
+  EXPECT_THAT(table.Merge(of_version(TableOf({}).ToText())),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'x'")));
+  EXPECT_OK(table.Merge(of_version(TableOf({"x"}).ToText())));
+}
+
+TEST(CalibrationTableTest, TableOfRangesLeavesTheRestInFp32) {
+  const CalibrationTable table = CalibrationTable::OfRanges({{"x", TensorStats::OfRange(-1, 2)}});
+  const auto x = table.Find("x");
+  ASSERT_OK(x);
+  ASSERT_NE(*x, nullptr);
+  EXPECT_TRUE((*x)->quantizable());
+  EXPECT_EQ((*x)->max(), 2);
+  EXPECT_THAT(table.Find("y"), IsOkAndHolds(testing::IsNull()));
+  EXPECT_EQ(table.Line("y"), nullptr);
+}
+
+// Samples may decide which branch a model takes.
+TEST(CalibrationTableTest, MergeHasTheTensorsThatEitherRunMet) {
+  CalibrationTable table = TableOf({"x", "then"});
+  ASSERT_OK(table.Merge(TableOf({"x", "else"})));
+  EXPECT_EQ(table.tensors().size(), 3u);
+  EXPECT_EQ(table.tensors().at("x").stats.count(), 8u);
+  EXPECT_EQ(table.tensors().at("then").stats.count(), 4u);
+  EXPECT_EQ(table.tensors().at("else").stats.count(), 4u);
+  EXPECT_OK(CalibrationTable::Parse(table.ToText()));
 }
 
 // Random damage must end in an error or in a table that reads back as itself, never in a crash.

@@ -54,6 +54,26 @@ double MeasuredMse(const std::vector<float>& values, const ActivationQuant& quan
   return sum / static_cast<double>(values.size());
 }
 
+TEST(RangeTest, RangeWithoutCountsIsTakenWhole) {
+  for (const RangeMethod method : kMethods) {
+    const auto choose = [&](float min, float max) {
+      const auto quant = ChooseActivationQuant(TensorStats::OfRange(min, max), method);
+      EXPECT_OK(quant);
+      EXPECT_EQ(quant->method, RangeMethod::kMinMax);
+      return *quant;
+    };
+    EXPECT_EQ(choose(0, 2.55f).dtype, DType::kU8);
+    EXPECT_FLOAT_EQ(choose(0, 2.55f).params.scale(), 0.01f);
+    EXPECT_EQ(choose(1, 2.55f).params.zero_point(), 0);
+    EXPECT_EQ(choose(-1.27f, 1.27f).dtype, DType::kS8);
+    EXPECT_FLOAT_EQ(choose(-1.27f, 1.27f).params.scale(), 0.01f);
+    EXPECT_EQ(choose(-0.55f, 2).dtype, DType::kU8);
+    EXPECT_EQ(choose(-0.55f, 2).params.zero_point(), 55);
+    EXPECT_EQ(choose(0, 0).params.scale(), 1);
+    EXPECT_LT(choose(-0.55f, 2).mse, choose(-2, 2).mse);
+  }
+}
+
 TEST(RangeTest, MinMaxReachesFromLeastToGreatest) {
   const ActivationQuant u8 = Choose({0, 1, 2.55f}, RangeMethod::kMinMax);
   EXPECT_EQ(u8.dtype, DType::kU8);

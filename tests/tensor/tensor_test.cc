@@ -1,6 +1,9 @@
 #include "engine/tensor/tensor.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <limits>
 
 #include "engine/tensor/layout.h"
 #include "engine/tensor/quant_params.h"
@@ -40,6 +43,20 @@ TEST(QuantParamsTest, OutOfRangeSaturatesAndNanIsTheZeroPoint) {
   EXPECT_EQ(QuantizeValue<uint8_t>(1e30f, 1.0f, 3), 255);
   EXPECT_EQ(QuantizeValue<int8_t>(-1e30f, 1.0f, 0), -128);
   EXPECT_EQ(QuantizeValue<uint8_t>(std::nanf(""), 1.0f, 3), 3);
+}
+
+TEST(ShapeTest, ShapesThatCannotBeCountedInAreRefused) {
+  EXPECT_OK(CheckShape(Shape{}, 4));
+  EXPECT_OK(CheckShape(Shape{0, 3, kMaxDim}, 4));
+  EXPECT_THAT(CheckShape(Shape{2, -1}, 4),
+              StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("[2,-1]")));
+  EXPECT_THAT(CheckShape(Shape{kMaxDim + 1}, 1), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(CheckShape(Shape{1 << 20, 1 << 20, 1 << 20}, 8),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(CheckShape(Shape{0, kMaxDim, kMaxDim, kMaxDim}, 8),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_EQ(CountOf(Shape{int64_t{1} << 40, int64_t{1} << 40}), std::numeric_limits<int64_t>::max());
+  EXPECT_EQ(CountOf(Shape{int64_t{1} << 40, int64_t{1} << 40, 0}), 0);
 }
 
 }  // namespace
