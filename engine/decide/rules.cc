@@ -53,7 +53,7 @@ class Decider {
     if (rules_.is_part) return absl::OkStatus();
     const auto check = [&](const std::string& what, const std::string& pattern) -> absl::Status {
       const auto matches = [&](const auto& node) {
-        return HasIntegerForm(*node) && MatchesPattern(pattern, node->name);
+        return (HasIntegerForm(*node) || IsRecurrent(*node)) && MatchesPattern(pattern, node->name);
       };
       if (std::ranges::any_of(graph_.nodes(), matches)) return absl::OkStatus();
       return absl::InvalidArgumentError(
@@ -160,6 +160,8 @@ absl::StatusOr<std::optional<ActivationQuant>> ActivationRanges::ByChannel(const
   if (stats == nullptr) return std::nullopt;
   return ChooseChannelQuant(*stats, channels, whole, signed_activations_);
 }
+
+bool IsRecurrent(const Node& node) { return node.op == "RNN" || node.op == "GRU" || node.op == "LSTM"; }
 
 bool MatchesPattern(std::string_view pattern, std::string_view text) {
   const size_t star = pattern.find('*');

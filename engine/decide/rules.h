@@ -58,6 +58,9 @@ struct Rules {
 // Whether `pattern`, with '*' for any characters, matches the whole of `text`.
 bool MatchesPattern(std::string_view pattern, std::string_view text);
 
+// Whether it is an RNN, a GRU or an LSTM.
+bool IsRecurrent(const Node& node);
+
 // What the node reads as real numbers that are computed.
 std::vector<size_t> Activations(const Node& node);
 

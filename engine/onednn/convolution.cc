@@ -6,8 +6,43 @@
 
 namespace hachi {
 
-absl::StatusOr<PrimitiveMaker> FindConvolution(const ConvolutionSpec& spec, WeightCache& cache) {
-  const int64_t out_channels = spec.weights->shape()[0];
+namespace {
+
+// The convolution with spatial axes of one pixel, which nothing is done along, in front of the others: the
+// library works on rows of the last axis, and such a row has nothing to share weights with. Bytes lie the
+// same.
+struct Turned {
+  ConvolutionSpec spec;
+  Shape weights;  // their shape
+
+  explicit Turned(const ConvolutionSpec& from) : spec(from), weights(from.weights->shape()) {
+    const size_t axes = spec.strides.size();
+    std::vector<size_t> order;
+    for (const bool unit : {true, false})
+      for (size_t axis = 0; axis < axes; ++axis)
+        if (IsUnit(from, axis) == unit) order.push_back(axis);
+    const auto turn = [&](auto& numbers, size_t skip) {
+      const auto before = numbers;
+      for (size_t i = 0; i < axes; ++i) numbers[skip + i] = before[skip + order[i]];
+    };
+    for (Shape* shape : {&spec.src.shape, &spec.dst.shape, &weights}) turn(*shape, 2);
+    if (spec.residual) turn(spec.residual->shape, 2);
+    for (AxisNumbers* numbers : {&spec.strides, &spec.dilations, &spec.pads_begin, &spec.pads_end})
+      turn(*numbers, 0);
+  }
+
+  static bool IsUnit(const ConvolutionSpec& from, size_t axis) {
+    return from.src.shape[2 + axis] == 1 && from.dst.shape[2 + axis] == 1 &&
+           from.weights->shape()[2 + axis] == 1 && from.pads_begin[axis] == 0 && from.pads_end[axis] == 0;
+  }
+};
+
+}  // namespace
+
+absl::StatusOr<PrimitiveMaker> FindConvolution(const ConvolutionSpec& given, WeightCache& cache) {
+  const Turned turned(given);
+  const ConvolutionSpec& spec = turned.spec;
+  const int64_t out_channels = turned.weights[0];
   const bool grouped = spec.groups > 1;
   std::vector<float> weight_scales;
   if (spec.weight_quant) weight_scales = spec.weight_quant->scales;
@@ -19,7 +54,7 @@ absl::StatusOr<PrimitiveMaker> FindConvolution(const ConvolutionSpec& spec, Weig
   ASSIGN_OR_RETURN(const auto dst, ToDnnl(spec.dst));
   ASSIGN_OR_RETURN(const auto weight_type, ToDnnl(spec.weights->dtype()));
 
-  dnnl::memory::dims weight_dims(spec.weights->shape().begin(), spec.weights->shape().end());
+  dnnl::memory::dims weight_dims(turned.weights.begin(), turned.weights.end());
   if (grouped) {
     weight_dims[0] /= spec.groups;
     weight_dims.insert(weight_dims.begin(), spec.groups);

@@ -1,5 +1,6 @@
 // RNN, GRU and LSTM (ONNX opset 14): inputs are X, W, R, B, sequence_lens, initial_h, initial_c, P; outputs
-// Y, Y_h, Y_c. A member is a row of kCells.
+// Y, Y_h, Y_c. A member is a row of kCells. With our attribute `int8`, rows of W and R, and what they are
+// multiplied by, are rounded to 127 steps of their largest magnitude: products are of integers.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -11,6 +12,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/kernels/byte_panels.h"
 #include "engine/kernels/panel_products.h"
 #include "engine/kernels/unary.h"
 #include "engine/ops/family.h"
@@ -76,6 +78,7 @@ struct Rule {
   bool batch_first;   // layout 1
   bool couples;       // input_forget: an LSTM forgets what it does not take in
   bool resets_after;  // linear_before_reset of a GRU
+  bool int8;          // products are of integers (our attribute)
   float clip;
   std::vector<Activation> activations;  // of each direction, one after the other
 };
@@ -92,6 +95,8 @@ absl::StatusOr<Rule> RuleOf(const Cell& cell, const Node& node) {
   ASSIGN_OR_RETURN(const int64_t couples, node.Int("input_forget", 0));
   ASSIGN_OR_RETURN(const int64_t resets_after, node.Int("linear_before_reset", 0));
   ASSIGN_OR_RETURN(rule.clip, node.Float("clip", std::numeric_limits<float>::infinity()));
+  ASSIGN_OR_RETURN(const int64_t int8, node.Int("int8", 0));
+  rule.int8 = int8 != 0;
   rule.batch_first = layout != 0;
   rule.couples = couples != 0;
   rule.resets_after = resets_after != 0;
@@ -252,10 +257,23 @@ class ReferenceCell {
   double Product(size_t input, int64_t gate, int64_t i, int64_t depth, const Element& element) const {
     const auto matrix = inputs_[input].As<float>();
     const int64_t row = ((direction_ * cell_.gates + gate) * rule_.hidden + i) * depth;
+    const auto weight = [&](int64_t k) { return static_cast<double>(matrix[row + k]); };
+    const double weight_step = rule_.int8 ? StepOf(depth, weight) : 0,
+                 step = rule_.int8 ? StepOf(depth, element) : 0;
     double sum = 0;
-    for (int64_t k = 0; k < depth; ++k) sum += static_cast<double>(matrix[row + k]) * element(k);
+    for (int64_t k = 0; k < depth; ++k) sum += Rounded(weight(k), weight_step) * Rounded(element(k), step);
     return sum;
   }
+
+  // What 127 of which reach over all elements.
+  template <typename Element>
+  static double StepOf(int64_t depth, const Element& element) {
+    double largest = 0;
+    for (int64_t k = 0; k < depth; ++k) largest = std::max(largest, std::abs(element(k)));
+    return largest / 127;
+  }
+  static double Rounded(double x, double step) { return step > 0 ? std::nearbyint(x / step) * step : x; }
+
   double Bias(int64_t half, int64_t gate, int64_t i) const {
     if (inputs_.size() <= 3 || inputs_[3].bytes == nullptr) return 0;
     return static_cast<double>(
@@ -326,56 +344,75 @@ void Tanhs(std::span<float> x) {
   for (float& element : x) element = 2 * element - 1;
 }
 
-// A weight input's matrices as panels, one direction's after the other's. R's last gate has a matrix of its
-// own where a GRU keeps what it recalls apart.
+// A weight input's matrices as panels, one direction's after the other's: of bytes where the products are of
+// integers. R's last gate has a matrix of its own where a GRU keeps what it recalls apart.
 class PackedGates {
  public:
-  PackedGates(std::shared_ptr<const AlignedBuffer> panels, int64_t depth, std::vector<int64_t> columns)
-      : panels_(std::move(panels)), depth_(depth), columns_(std::move(columns)) {}
-
-  static int64_t FloatsOf(int64_t depth, std::span<const int64_t> columns) {
-    int64_t floats = 0;
-    for (const int64_t count : columns) floats += depth * PanelMatrix::Padded(count);
-    return floats;
-  }
-
   // Packs the constant, once for all plans.
   static absl::StatusOr<PackedGates> Of(const std::shared_ptr<const Tensor>& tensor,
-                                        std::vector<int64_t> columns, WeightCache& weights) {
-    const int64_t directions = tensor->shape()[0], depth = tensor->shape()[2];
-    const std::string name = absl::StrCat("hachi_recurrent_", columns.size());
-    ASSIGN_OR_RETURN(
-        auto panels,
-        weights.GetOrPack(tensor.get(), {name.begin(), name.end()}, [&]() -> absl::StatusOr<AlignedBuffer> {
-          const int64_t floats = directions * FloatsOf(depth, columns);
-          AlignedBuffer packed(static_cast<size_t>(floats) * sizeof(float));
-          auto* to = reinterpret_cast<float*>(packed.data());
-          const float* from = tensor->As<float>().data();
-          for (int64_t direction = 0; direction < directions; ++direction)
-            for (const int64_t count : columns) {
-              const int64_t size = depth * PanelMatrix::Padded(count);
-              PackPanels({from, static_cast<size_t>(count * depth)}, count, depth,
-                         {to, static_cast<size_t>(size)});
-              from += count * depth;
-              to += size;
-            }
-          return packed;
-        }));
-    return PackedGates(std::move(panels), depth, std::move(columns));
+                                        std::vector<int64_t> columns, bool bytes, WeightCache& weights) {
+    PackedGates gates(tensor->shape()[2], std::move(columns), bytes);
+    const std::string name = absl::StrCat("hachi_recurrent_", gates.columns_.size(), bytes ? "_s8" : "");
+    ASSIGN_OR_RETURN(gates.panels_, weights.GetOrPack(tensor.get(), {name.begin(), name.end()},
+                                                      [&]() -> absl::StatusOr<AlignedBuffer> {
+                                                        return gates.Pack(*tensor);
+                                                      }));
+    return gates;
   }
 
-  // Matrix `i` of a direction.
-  PanelMatrix At(int64_t direction, size_t i) const {
-    const auto* data = reinterpret_cast<const float*>(panels_->data()) +
-                       direction * FloatsOf(depth_, columns_) +
-                       FloatsOf(depth_, std::span(columns_).first(i));
-    return {data, depth_, columns_[i]};
+  // Adds the products of rows of x with matrix `i` of a direction. `scratch` has ScratchOf(x.rows).
+  void AddProducts(const RowMatrix& x, int64_t direction, size_t i, std::byte* scratch, float* out,
+                   int64_t out_stride) const {
+    const std::byte* packed =
+        panels_->data() + static_cast<size_t>(direction) * Offset(columns_.size()) + Offset(i);
+    if (!bytes_)
+      return AddPanelProducts(x, {reinterpret_cast<const float*>(packed), depth_, columns_[i]}, out,
+                              out_stride);
+    AddBytePanelProducts(x, {packed, depth_, columns_[i]},
+                         {reinterpret_cast<uint8_t*>(scratch), ScratchOf(x.rows)}, out, out_stride);
+  }
+
+  size_t ScratchOf(int64_t rows) const {
+    return bytes_ ? static_cast<size_t>(rows * BytePanelMatrix::PaddedDepth(depth_)) : 0;
   }
 
  private:
+  PackedGates(int64_t depth, std::vector<int64_t> columns, bool bytes)
+      : depth_(depth), columns_(std::move(columns)), bytes_(bytes) {}
+
+  // Of the first `count` matrices of a direction.
+  size_t Offset(size_t count) const {
+    size_t offset = 0;
+    for (size_t i = 0; i < count; ++i)
+      offset += bytes_ ? BytePanelMatrix::BytesOf(depth_, columns_[i])
+                       : static_cast<size_t>(depth_ * PanelMatrix::Padded(columns_[i])) * sizeof(float);
+    return offset;
+  }
+
+  AlignedBuffer Pack(const Tensor& tensor) const {
+    const int64_t directions = tensor.shape()[0];
+    AlignedBuffer packed(static_cast<size_t>(directions) * Offset(columns_.size()));
+    std::span<const float> from = tensor.As<float>();
+    std::byte* to = packed.data();
+    for (int64_t direction = 0; direction < directions; ++direction)
+      for (size_t i = 0; i < columns_.size(); ++i) {
+        const int64_t count = columns_[i];
+        const size_t size = Offset(i + 1) - Offset(i), elements = static_cast<size_t>(count * depth_);
+        if (bytes_)
+          PackBytePanels(from.first(elements), count, depth_, to);
+        else
+          PackPanels(from.first(elements), count, depth_,
+                     {reinterpret_cast<float*>(to), size / sizeof(float)});
+        from = from.subspan(elements);
+        to += size;
+      }
+    return packed;
+  }
+
   std::shared_ptr<const AlignedBuffer> panels_;
   int64_t depth_;
   std::vector<int64_t> columns_;
+  bool bytes_;
 };
 
 // The usual activations, no peepholes: all inputs of a direction through W at once, then step by step.
@@ -383,7 +420,9 @@ class RecurrentStep final : public KernelStep {
  public:
   RecurrentStep(const Cell& cell, const Rule& rule, const Sizes& sizes, PackedGates taken,
                 PackedGates recalled)
-      : KernelStep({.scratch_bytes = ScratchFloats(cell, rule, sizes) * sizeof(float)}),
+      : KernelStep({.scratch_bytes = ScratchFloats(cell, rule, sizes) * sizeof(float) +
+                                     std::max(taken.ScratchOf(sizes.steps * sizes.batch),
+                                              recalled.ScratchOf(sizes.batch))}),
         cell_(cell),
         rule_(rule),
         sizes_(sizes),
@@ -422,6 +461,7 @@ class RecurrentStep final : public KernelStep {
     float* h = recalled + sizes_.batch * width;
     float* c = h + state;
     float* kept = c + state;
+    auto* bytes = reinterpret_cast<std::byte*>(kept + state);
 
     // A GRU's last gate keeps what it recalls apart.
     const bool gru = cell_.kind == CellKind::kGru;
@@ -430,8 +470,8 @@ class RecurrentStep final : public KernelStep {
         const bool apart = gru && g >= 2 * hidden;
         gates[i * width + g] = bias == nullptr ? 0.0f : bias[g] + (apart ? 0.0f : bias[width + g]);
       }
-    AddPanelProducts({input(0), sizes_.steps * sizes_.batch, sizes_.inputs, sizes_.inputs},
-                     taken_.At(direction, 0), gates, width);
+    taken_.AddProducts({input(0), sizes_.steps * sizes_.batch, sizes_.inputs, sizes_.inputs}, direction, 0,
+                       bytes, gates, width);
     for (int64_t row = 0; row < sizes_.batch; ++row)
       for (int64_t i = 0; i < hidden; ++i) {
         const int64_t at = places.State(direction, row) + i;
@@ -442,7 +482,7 @@ class RecurrentStep final : public KernelStep {
     for (int64_t t = 0; t < sizes_.steps; ++t) {
       const int64_t step = backwards ? sizes_.steps - 1 - t : t;
       RunStep(direction, bias == nullptr ? nullptr : bias + width + 2 * hidden, gates, step, lengths,
-              recalled, h, c, kept);
+              recalled, h, c, kept, bytes);
       for (int64_t row = 0; row < sizes_.batch; ++row) {
         float* y = output(0) + places.Y(step, direction, row);
         const bool runs = lengths == nullptr || step < lengths[row];
@@ -459,14 +499,15 @@ class RecurrentStep final : public KernelStep {
 
   // Rows whose sequence is over keep their states.
   void RunStep(int64_t direction, const float* recall_bias, float* gates, int64_t step,
-               const int32_t* lengths, float* recalled, float* h, float* c, float* kept) const {
+               const int32_t* lengths, float* recalled, float* h, float* c, float* kept,
+               std::byte* bytes) const {
     const int64_t hidden = rule_.hidden, width = cell_.gates * hidden;
     const auto rows = [&](const float* state) { return RowMatrix{state, sizes_.batch, hidden, hidden}; };
     const auto first_row = [&](int64_t row) {  // the step's gates of that row
       return gates + (rule_.batch_first ? row * sizes_.steps + step : step * sizes_.batch + row) * width;
     };
     const int64_t row_stride = rule_.batch_first ? sizes_.steps * width : width;
-    AddPanelProducts(rows(h), recalled_.At(direction, 0), first_row(0), row_stride);
+    recalled_.AddProducts(rows(h), direction, 0, bytes, first_row(0), row_stride);
     if (cell_.kind == CellKind::kGru) {
       for (int64_t row = 0; row < sizes_.batch; ++row) {
         float* gate = first_row(row);
@@ -477,7 +518,7 @@ class RecurrentStep final : public KernelStep {
           recalled[row * hidden + i] = recall_bias == nullptr ? 0.0f : recall_bias[i];
         }
       }
-      AddPanelProducts(rows(kept), recalled_.At(direction, 1), recalled, hidden);
+      recalled_.AddProducts(rows(kept), direction, 1, bytes, recalled, hidden);
     }
     for (int64_t row = 0; row < sizes_.batch; ++row) {
       if (lengths != nullptr && step >= lengths[row]) continue;
@@ -520,6 +561,8 @@ absl::StatusOr<StepMaker> Take(const Cell& cell, const LowerContext& context) {
                        std::string(cell.activations[i % cell.activations.size()])));
   if (context.node.input(7) != nullptr) return absl::UnimplementedError("has peepholes, expected none");
   if (std::isfinite(rule.clip)) return absl::UnimplementedError("clips, expected no clip");
+  if (rule.int8 && !HasVnni(context.isa))
+    return absl::UnimplementedError("products of integers need VNNI, expected a CPU that has it");
   const Value &w = *context.node.inputs[1], &r = *context.node.inputs[2];
   if (!w.is_constant() || !r.is_constant())
     return absl::UnimplementedError("weights are computed, expected constants");
@@ -527,8 +570,8 @@ absl::StatusOr<StepMaker> Take(const Cell& cell, const LowerContext& context) {
           &weights = context.weights]() -> absl::StatusOr<std::unique_ptr<Step>> {
     std::vector<int64_t> apart{cell.gates * rule.hidden};
     if (cell.kind == CellKind::kGru) apart = {2 * rule.hidden, rule.hidden};
-    ASSIGN_OR_RETURN(PackedGates taken, PackedGates::Of(w, {cell.gates * rule.hidden}, weights));
-    ASSIGN_OR_RETURN(PackedGates recalled, PackedGates::Of(r, std::move(apart), weights));
+    ASSIGN_OR_RETURN(PackedGates taken, PackedGates::Of(w, {cell.gates * rule.hidden}, rule.int8, weights));
+    ASSIGN_OR_RETURN(PackedGates recalled, PackedGates::Of(r, std::move(apart), rule.int8, weights));
     return std::make_unique<RecurrentStep>(cell, rule, sizes, std::move(taken), std::move(recalled));
   };
 }

@@ -26,6 +26,10 @@ constexpr int64_t kMaxElements = 1 << 16;  // of each value that a condition is 
 // are looked at together. What shapes are made from is far below.
 constexpr int64_t kMaxWork = 1 << 26, kMaxAllWork = 1 << 28;
 
+bool IsSmallInput(const Graph& graph, const Value* value) {
+  return std::ranges::find(graph.inputs(), value) != graph.inputs().end() && HasFewElements(*value);
+}
+
 // Finds out elements of values, each once.
 class KnownValues {
  public:
@@ -234,11 +238,10 @@ bool Measure(Graph& graph, Node* node, std::map<const Value*, MeasuredValue>& me
 
 }  // namespace
 
-bool IsSmallInput(const Graph& graph, const Value* value) {
-  constexpr int64_t kMostElements = 64;
-  const auto count = CountOf(*value->dims).constant();
-  return std::ranges::find(graph.inputs(), value) != graph.inputs().end() && value->rank() <= 1 && count &&
-         *count <= kMostElements;
+bool HasFewElements(const Value& value) {
+  constexpr int64_t kMost = 64;
+  const auto count = CountOf(*value.dims).constant();
+  return value.rank() <= 1 && count && *count <= kMost;
 }
 
 absl::Status InferGraph(Graph& graph) { return InferNodes(graph, graph.NodeList()); }

@@ -36,7 +36,7 @@ absl::StatusOr<PartialInference> InferPartly(Graph& graph);
 // branch is not known. Leaves the graph partly inferred. Errors as InferPartly.
 absl::StatusOr<std::set<size_t>> DecidingInputs(Graph& graph);
 
-// Whether the value is an input of so few elements that a request's may become part of the graph.
-bool IsSmallInput(const Graph& graph, const Value* value);
+// Whether the value has so few elements that a request's may become part of the graph. REQUIRES: inferred.
+bool HasFewElements(const Value& value);
 
 }  // namespace hachi

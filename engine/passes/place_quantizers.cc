@@ -130,9 +130,24 @@ class Placer {
   ActivationRanges ranges_;
 };
 
+// Recurrent nodes whose weights outgrow the second cache multiply integers: reading weights is what their
+// steps wait for. Smaller ones would only lose accuracy. What they read is quantized as it comes.
+void QuantizeRecurrent(Graph& graph, const PassOptions& options) {
+  constexpr size_t kSecondCache = 1 << 20;
+  if (options.weight_bits != 8 || (options.table == nullptr && !options.dynamic)) return;
+  for (Node* node : graph.NodeList()) {
+    if (!IsRecurrent(*node) || !node->inputs[2]->is_constant()) continue;
+    const bool pinned = std::ranges::any_of(options.pins, [&](const auto& pin) {
+      return pin.second != Precision::kInt8 && MatchesPattern(pin.first, node->name);
+    });
+    if (!pinned && node->inputs[2]->constant->bytes().size() > kSecondCache) node->attrs["int8"] = int64_t{1};
+  }
+}
+
 }  // namespace
 
 absl::Status PlaceQuantizers(Graph& graph, const PassOptions& options) {
+  QuantizeRecurrent(graph, options);
   if (options.table == nullptr) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Decisions decisions,
                    DecideByRules(graph, {.table = *options.table,

@@ -31,9 +31,7 @@ std::vector<const Value*> ReadLater(const Graph& graph, const std::vector<Node*>
 // Whether a run of what is handed over tells more than inference knew.
 bool TellsMore(const Value* value, const PartialInference& partial) {
   if (partial.measured.contains(value)) return true;
-  constexpr int64_t kMostElements = 64;
-  const auto count = CountOf(*value->dims).constant();
-  return partial.asked.contains(value) && value->rank() <= 1 && count && *count <= kMostElements;
+  return partial.asked.contains(value) && HasFewElements(*value);
 }
 
 class Splitter {

@@ -135,6 +135,20 @@ std::string ByChannel(int64_t channels, int zero_point) {
   return text + ")";
 }
 
+TEST(ConvTest, AnAxisOfOnePixelMayBeTheLast) {
+  for (const char* types : {"f32", "u8"}) {
+    const bool int8 = types[0] == 'u';
+    const std::string layout = int8 ? " channels_last quant(0.02:3)" : " channels_last";
+    EXPECT_OK(RunOpCase(
+        {.graph = absl::StrCat("graph g { input x: ", types, "[2,16,40,1]", layout,
+                               "\n const w: ", int8 ? "s8" : "f32", "[24,16,5,1]", int8 ? PerChannel(24) : "",
+                               " = random 5 ", int8 ? "-63 63" : "-1 1",
+                               "\n c: Conv(x, w) {pads=[2,0,1,0], strides=[2,1]} -> y: f32[2,24,20,1] "
+                               "channels_last }")}))
+        << types;
+  }
+}
+
 TEST(ConvTest, ADepthwiseInputMayHaveAScaleForEachChannel) {
   for (const int zero_point : {0, 40}) {
     const Geometry g = {2, 80, 80, 9, 3, 80, "pads=[1,1,1,1]"};

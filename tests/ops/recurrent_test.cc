@@ -45,6 +45,23 @@ TEST(RecurrentTest, GruResetsBehindTheProductWhereAsked) {
                        .reference_allocates = "it keeps a row's states"}));
 }
 
+TEST(RecurrentTest, ProductsMayBeOfIntegers) {
+  if (!SumsBytesExactly()) GTEST_SKIP() << "the kernel needs VNNI";
+  const struct {
+    const char* op;
+    const char* inputs;
+    int gates;
+  } cells[] = {{"RNN", "b, _, h", 1}, {"GRU", "b, _, h", 3}, {"LSTM", "b, _, h, c", 4}};
+  for (const auto& cell : cells)
+    EXPECT_OK(RunOpCase({.graph = Graph(cell.op, "direction=\"bidirectional\",hidden_size=6,int8=1",
+                                        cell.inputs, cell.gates, 2),
+                         .tolerance = 0.02,  // where one element is rounded the other way
+                         .kernel = "hachi_recurrent",
+                         .threads = 2,
+                         .reference_allocates = "it keeps a row's states"}))
+        << cell.op;
+}
+
 TEST(RecurrentTest, ShapesHaveToFit) {
   EXPECT_THAT(
       InferText(
