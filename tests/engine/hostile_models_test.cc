@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "engine/cpu/budget.h"
 #include "engine/engine.h"
 #include "tests/onnx/model_builder.h"
 #include "tests/support/status_matchers.h"
@@ -69,6 +70,14 @@ TEST(HostileModelsTest, DimensionsOfInputsAreBounded) {
     builder.Node("Relu", {"x"}, {"y"});
     ExpectRefused(builder, "input 'x'");
   }
+}
+
+// Kernels that are made for their shapes take memory beside the arena's.
+TEST(HostileModelsTest, NodeThatNeedsMoreThanThereIsIsNamedBeforeItsKernelIsMade) {
+  SetMemoryBudget(64 << 20);
+  ExpectRefused(OneNode("Tile", {"1", "3"}, {{1, 1 << 23}}), "'bad' (Tile) takes");
+  SetMemoryBudget(0);
+  EXPECT_OK(Load(OneNode("Tile", {"1", "3"}, {{1, 1 << 10}})));
 }
 
 TEST(HostileModelsTest, MemoryThatIsNotThereIsNotAskedFor) {
@@ -260,6 +269,30 @@ TEST(HostileModelsTest, ManyComposedOperatorsOfOneNameLoadInSeconds) {
     builder.Node("Shrink", {"x"}, {absl::StrCat("y", i)}, "same");
     builder.Output(absl::StrCat("y", i));
   }
+  EXPECT_LT(LoadSeconds(builder), 30);
+}
+
+// Each condition follows from the branch before.
+TEST(HostileModelsTest, ChainsOfBranchesLoadInSeconds) {
+  ModelBuilder builder;
+  builder.Input("y0", {"N", "2"});
+  builder.Floats("zero", {}, {0});
+  constexpr int kBranches = 1'000;
+  for (int i = 0; i < kBranches; ++i) {
+    const std::string y = absl::StrCat("y", i), most = absl::StrCat("most", i), c = absl::StrCat("c", i);
+    SetInt(builder.Node("ReduceMax", {y}, {most}), "keepdims", 0);
+    builder.Node("Greater", {most, "zero"}, {c});
+    auto* node = builder.Node("If", {c}, {absl::StrCat("y", i + 1)});
+    for (const auto& [name, op] : {std::pair{"then_branch", "Relu"}, {"else_branch", "Neg"}}) {
+      auto* branch = AddAttr(node, name, onnx::AttributeProto::GRAPH)->mutable_g();
+      auto* inner = branch->add_node();
+      inner->set_op_type(op);
+      inner->add_input(y);
+      inner->add_output(absl::StrCat(op, i));
+      branch->add_output()->set_name(absl::StrCat(op, i));
+    }
+  }
+  builder.Output(absl::StrCat("y", kBranches));
   EXPECT_LT(LoadSeconds(builder), 30);
 }
 
