@@ -28,6 +28,9 @@ std::string SpecText(const Place& place) {
   return text;
 }
 
+// That a kernel may keep for each place along an axis: where it comes from, and how much it weighs.
+constexpr int64_t kBytesOfPlace = 64;
+
 }  // namespace
 
 // Builds a plan: lowers, then lays out memory.
@@ -64,13 +67,20 @@ class PlanBuilder {
                                                      : absl::StrCat("node '", producer->name, "' (",
                                                                     producer->op, "): output '", name, "'"));
     }
-    // Kernels that are made for shapes may need as much as those take.
+    // What kernels are made of may need as much as what they read and make, of empty tensors too, and some
+    // numbers for each place along an axis.
     const int64_t memory = MemoryBudget();
     for (const auto& node : graph_.nodes()) {
       int64_t bytes = 0;
       for (const auto* values : {&node->inputs, &node->outputs})
-        for (const Value* value : *values)
-          if (value != nullptr && !value->is_constant()) bytes += SpecOf(value).bytes();
+        for (const Value* value : *values) {
+          if (value == nullptr || value->is_constant()) continue;
+          const TensorSpec spec = SpecOf(value);
+          auto own = static_cast<int64_t>(SizeOf(spec.dtype));
+          for (const int64_t dim : spec.shape) own *= std::max<int64_t>(dim, 1);
+          bytes += own;
+          if (!spec.shape.empty()) bytes = std::max(bytes, std::ranges::max(spec.shape) * kBytesOfPlace);
+        }
       if (bytes > memory)
         return OutOfMemory(absl::StrCat("node '", node->name, "' (", node->op, ")"), bytes, memory);
     }

@@ -90,6 +90,48 @@ TEST(HostileModelsTest, MemoryThatIsNotThereIsNotAskedFor) {
               StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("bytes, expected at most")));
 }
 
+// Integers that stand for nothing are no real numbers.
+TEST(HostileModelsTest, ConvolutionsOfIntegersAreRefused) {
+  ModelBuilder builder;
+  builder.Input("x", {"1", "2", "4", "4"}, onnx::TensorProto::UINT8);
+  builder.Output("y");
+  builder.Floats("w", {2, 2, 1, 1}, std::vector<float>(4, 1));
+  builder.Node("Conv", {"x", "w"}, {"y"}, "bad");
+  ExpectRefused(builder, "'bad'");
+}
+
+TEST(HostileModelsTest, BiasesOfConvolutionsAreRealNumbers) {
+  ModelBuilder builder;
+  builder.Input("x", {"1", "2", "4", "4"});
+  builder.Output("y");
+  builder.Floats("w", {2, 2, 1, 1}, std::vector<float>(4, 1));
+  builder.proto.mutable_graph()->add_initializer()->set_name("b");
+  auto* bias = builder.proto.mutable_graph()->mutable_initializer(1);
+  bias->set_data_type(onnx::TensorProto::UINT8);
+  bias->add_dims(2);
+  bias->set_raw_data("ab");
+  builder.Node("Conv", {"x", "w", "b"}, {"y"}, "bad");
+  ExpectRefused(builder, "'bad'");
+}
+
+// The library divides by the rows of a product.
+TEST(HostileModelsTest, EmptyBatchesLoad) {
+  for (const std::string op : {"MatMul", "Gemm"}) {
+    ModelBuilder builder;
+    builder.Input("x", {"0", "4"});
+    builder.Output("y");
+    builder.Floats("w", {4, 3}, std::vector<float>(12, 1));
+    builder.Node(op, {"x", "w"}, {"y"});
+    EXPECT_OK(Load(builder)) << op;
+  }
+  ModelBuilder builder;
+  builder.Input("x", {"0", "2", "4", "4"});
+  builder.Output("y");
+  builder.Floats("w", {2, 2, 1, 1}, std::vector<float>(4, 1));
+  builder.Node("Conv", {"x", "w"}, {"y"});
+  EXPECT_OK(Load(builder));
+}
+
 TEST(HostileModelsTest, ComputedDimensionsAreBounded) {
   ExpectRefused(OneNode("Pad", {"1", "4"}, {{0, 0, 0, -10}}), "'bad' (Pad)");
   ExpectRefused(OneNode("Pad", {"1", "4"}, {{0, 0, 0, kHuge}}), "'bad' (Pad)");
