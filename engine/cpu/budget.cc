@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -13,6 +14,8 @@ namespace hachi {
 namespace {
 
 namespace fs = std::filesystem;
+
+std::atomic<int64_t> given_memory = 0;  // a number by itself: no order with anything
 
 // cpu.max of version 2: "QUOTA PERIOD" or "max PERIOD".
 std::optional<double> QuotaOfV2(const fs::path& folder) {
@@ -113,7 +116,10 @@ std::optional<double> CgroupMemoryLimit(const fs::path& root) {
   return SmallestLimit(root, "memory", MemoryOfV2, MemoryOfV1);
 }
 
+void SetMemoryBudget(int64_t bytes) { given_memory = bytes; }
+
 int64_t MemoryBudget() {
+  if (const int64_t given = given_memory; given > 0) return given;
   const int64_t physical = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
   const std::optional<double> limit = CgroupMemoryLimit();
   return limit && *limit < static_cast<double>(physical) ? static_cast<int64_t>(*limit) : physical;

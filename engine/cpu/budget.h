@@ -21,6 +21,9 @@ std::optional<double> CgroupMemoryLimit(const std::filesystem::path& root = "/")
 // Bytes that this process may use: the machine's memory, or a smaller limit of its cgroups.
 int64_t MemoryBudget();
 
+// For tests: what MemoryBudget says from now on, 0 the truth again.
+void SetMemoryBudget(int64_t bytes);
+
 // CPUs that this process may keep busy: the smaller of `allowed_cpus` and the quota rounded down, at least 1.
 int CpuBudgetOf(int allowed_cpus, std::optional<double> quota);
 

@@ -199,6 +199,9 @@ namespace {
 // sum := ['-'] product {('+'|'-') product};  product := factor {'*' factor};
 // factor := number | symbol | "floor((" sum ")/" number ")"
 class DimParser {
+  // Only behind a minus is it a number of 64 bits.
+  static constexpr std::string_view kBeyond = "9223372036854775808";
+
  public:
   explicit DimParser(std::string_view text) : text_(text) {}
 
@@ -224,12 +227,22 @@ class DimParser {
     at_ += token.size();
     return true;
   }
+  bool AcceptNumber(std::string_view digits) {
+    const std::string_view rest = text_.substr(at_);
+    if (!rest.starts_with(digits) ||
+        (rest.size() > digits.size() && std::isalnum(static_cast<unsigned char>(rest[digits.size()]))))
+      return false;
+    at_ += digits.size();
+    return true;
+  }
   absl::StatusOr<Dim> Sum() {
     Dim sum;
     bool negative = Accept("-");
     for (;;) {
-      ASSIGN_OR_RETURN(const Dim product, Product());
-      sum = negative ? sum - product : sum + product;
+      const bool is_least = negative && AcceptNumber(kBeyond);
+      ASSIGN_OR_RETURN(const Dim product,
+                       Product(is_least ? Dim(std::numeric_limits<int64_t>::min()) : Dim(1), is_least));
+      sum = negative && !is_least ? sum - product : sum + product;
       if (sum.is_too_complex()) return TooComplex();
       if (Accept("+")) {
         negative = false;
@@ -240,8 +253,9 @@ class DimParser {
       }
     }
   }
-  absl::StatusOr<Dim> Product() {
-    Dim product(1);
+  // `product` times what follows; `has_factor`: it was written, so that nothing has to.
+  absl::StatusOr<Dim> Product(Dim product, bool has_factor) {
+    if (has_factor && !Accept("*")) return product;
     do {
       ASSIGN_OR_RETURN(const Dim factor, Factor());
       product = product * factor;

@@ -98,6 +98,10 @@ absl::StatusOr<dnnl::memory::data_type> ToDnnl(DType dtype) {
 }
 
 absl::StatusOr<dnnl::memory::desc> ToDnnl(const TensorSpec& spec) {
+  // The library divides by the dimensions of some.
+  if (spec.count() == 0)
+    return absl::UnimplementedError(
+        absl::StrCat("a tensor of shape ", ShapeText(spec.shape), " is empty, expected elements"));
   absl::StatusOr<dnnl::memory::data_type> type = ToDnnl(spec.dtype);
   if (!type.ok()) return type.status();
   return CatchDnnl("memory descriptor", [&]() -> absl::StatusOr<dnnl::memory::desc> {

@@ -31,8 +31,12 @@ absl::StatusOr<Window> WindowOf(const Node& node) {
 
 absl::Status Infer(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 2, 4));
-  RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kF32, DType::kU8, DType::kS8}));
-  RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kF32, DType::kS8}));
+  RETURN_IF_ERROR(CheckReal(node, 0));
+  RETURN_IF_ERROR(CheckReal(node, 1));
+  if (node.inputs[0]->quant.has_value() != node.inputs[1]->quant.has_value())
+    return absl::UnimplementedError("one of input and weights is quantized, expected both or none");
+  if (node.inputs[1]->quant) RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kS8}));
+  if (node.input(2) != nullptr) RETURN_IF_ERROR(CheckInputType(node, 2, {DType::kF32}));
   RETURN_IF_ERROR(CheckRank(node, 0, 3, 5));
   const SymbolicShape& input = *node.inputs[0]->dims;
   RETURN_IF_ERROR(CheckRank(node, 1, input.size(), input.size()));

@@ -99,6 +99,47 @@ absl::StatusOr<RowAxis> Rows(const RowQuery& query) {
   return RowAxis(axis - static_cast<size_t>(std::count(reduced.begin(), reduced.begin() + axis, true)));
 }
 
+// Elements that are looked up by their number as they are asked for, to be read by a loop. What a view of the
+// standard library would be, if the Clang that builds the fuzz targets could compile one.
+template <typename T, typename At>
+class Lane {
+ public:
+  class Iterator {
+   public:
+    using value_type = T;
+    using difference_type = std::ptrdiff_t;
+
+    Iterator() = default;
+    Iterator(const At* at, int64_t i) : at_(at), i_(i) {}
+
+    T operator*() const { return (*at_)(i_); }
+    Iterator& operator++() {
+      ++i_;
+      return *this;
+    }
+    Iterator operator++(int) {
+      const Iterator before = *this;
+      ++i_;
+      return before;
+    }
+    friend bool operator==(const Iterator& a, const Iterator& b) { return a.i_ == b.i_; }
+
+   private:
+    const At* at_ = nullptr;
+    int64_t i_ = 0;
+  };
+
+  Lane(const At& at, int64_t size) : at_(at), size_(size) {}
+
+  Iterator begin() const { return {&at_, 0}; }
+  Iterator end() const { return {&at_, size_}; }
+  size_t size() const { return static_cast<size_t>(size_); }
+
+ private:
+  const At& at_;
+  const int64_t size_;
+};
+
 // `function` of each lane: of its elements as doubles, or as integers of their type.
 template <typename Function>
 absl::Status Reference(const Node& node, const TensorView& input, Tensor& output, const Function& function) {
@@ -117,10 +158,10 @@ absl::Status Reference(const Node& node, const TensorView& input, Tensor& output
     return static_cast<size_t>(at);
   };
   const auto reduce = [&]<typename T, typename Wide>(T /*from*/, Wide /*to*/) {
-    for (int64_t o = 0; o < output.count(); ++o)
-      output.As<T>()[o] = static_cast<T>(function(
-          std::views::iota(int64_t{0}, length) |
-          std::views::transform([&](int64_t k) { return static_cast<Wide>(input.As<T>()[place(o, k)]); })));
+    for (int64_t o = 0; o < output.count(); ++o) {
+      const auto at = [&](int64_t k) { return static_cast<Wide>(input.As<T>()[place(o, k)]); };
+      output.As<T>()[o] = static_cast<T>(function(Lane<Wide, decltype(at)>(at, length)));
+    }
   };
   if (output.dtype() == DType::kF32) reduce(float{}, double{});
   if (output.dtype() == DType::kS32) reduce(int32_t{}, int32_t{});
@@ -228,58 +269,58 @@ OpDef Member(std::string_view name, const std::optional<Kernel>& kernel, Functio
 template <typename T>
 using Wide = std::conditional_t<std::is_floating_point_v<T>, double, uint64_t>;
 
-template <typename Lane>
-auto Sum(const Lane& lane) {
-  using T = std::ranges::range_value_t<Lane>;
+template <typename Elements>
+auto Sum(const Elements& lane) {
+  using T = std::ranges::range_value_t<Elements>;
   Wide<T> sum = 0;
   for (const T x : lane) sum += static_cast<Wide<T>>(x);
   return static_cast<std::conditional_t<std::is_floating_point_v<T>, double, int64_t>>(sum);
 }
 
-template <typename Lane>
-auto Mean(const Lane& lane) {
-  using T = std::ranges::range_value_t<Lane>;
+template <typename Elements>
+auto Mean(const Elements& lane) {
+  using T = std::ranges::range_value_t<Elements>;
   const auto sum = Sum(lane);
   return std::ranges::empty(lane) ? T{}
                                   : static_cast<T>(sum / static_cast<decltype(sum)>(std::ranges::size(lane)));
 }
 
-template <typename Lane>
-auto Product(const Lane& lane) {
-  using T = std::ranges::range_value_t<Lane>;
+template <typename Elements>
+auto Product(const Elements& lane) {
+  using T = std::ranges::range_value_t<Elements>;
   Wide<T> product = 1;
   for (const T x : lane) product *= static_cast<Wide<T>>(x);
   return static_cast<T>(product);
 }
 
-template <typename Lane>
-auto SumOfMagnitudes(const Lane& lane) {
-  using T = std::ranges::range_value_t<Lane>;
+template <typename Elements>
+auto SumOfMagnitudes(const Elements& lane) {
+  using T = std::ranges::range_value_t<Elements>;
   Wide<T> sum = 0;
   for (const T x : lane) sum += x < 0 ? 0 - static_cast<Wide<T>>(x) : static_cast<Wide<T>>(x);
   return static_cast<T>(sum);
 }
 
-template <typename Lane>
-auto SumOfSquares(const Lane& lane) {
-  using T = std::ranges::range_value_t<Lane>;
+template <typename Elements>
+auto SumOfSquares(const Elements& lane) {
+  using T = std::ranges::range_value_t<Elements>;
   Wide<T> sum = 0;
   for (const T x : lane) sum += static_cast<Wide<T>>(x) * static_cast<Wide<T>>(x);
   return static_cast<T>(sum);
 }
 
-template <typename Lane>
-auto Max(const Lane& lane) {
-  using T = std::ranges::range_value_t<Lane>;
+template <typename Elements>
+auto Max(const Elements& lane) {
+  using T = std::ranges::range_value_t<Elements>;
   T max = std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
                                                : std::numeric_limits<T>::lowest();
   for (const T x : lane) max = std::max(max, x);
   return max;
 }
 
-template <typename Lane>
-auto Min(const Lane& lane) {
-  using T = std::ranges::range_value_t<Lane>;
+template <typename Elements>
+auto Min(const Elements& lane) {
+  using T = std::ranges::range_value_t<Elements>;
   T min = std::numeric_limits<T>::has_infinity ? std::numeric_limits<T>::infinity()
                                                : std::numeric_limits<T>::max();
   for (const T x : lane) min = std::min(min, x);
@@ -287,9 +328,9 @@ auto Min(const Lane& lane) {
 }
 
 // The largest is taken out, so that nothing overflows.
-template <typename Lane>
-auto LogSumExp(const Lane& lane) {
-  using T = std::ranges::range_value_t<Lane>;
+template <typename Elements>
+auto LogSumExp(const Elements& lane) {
+  using T = std::ranges::range_value_t<Elements>;
   const auto max = static_cast<double>(Max(lane));
   if (std::isinf(max)) return max;
   double sum = 0;

@@ -33,6 +33,9 @@ bool IsSmallInput(const Graph& graph, const Value* value) {
 // Finds out elements of values, each once.
 class KnownValues {
  public:
+  // `work_left` is what may still be done, by others too.
+  explicit KnownValues(int64_t& work_left) : work_left_(&work_left) {}
+
   // The elements, where they follow from constants and known shapes; else null.
   std::shared_ptr<const Tensor> Of(const Value& value, int depth = kMaxDepth) {
     if (value.is_constant()) return value.constant;
@@ -65,8 +68,8 @@ class KnownValues {
       views.push_back(input == nullptr ? TensorView{} : elements.back()->view());
     }
     const int64_t work = read * made;
-    if (work > std::min(kMaxWork, work_left_)) return nullptr;
-    work_left_ -= work;
+    if (work > std::min(kMaxWork, *work_left_)) return nullptr;
+    *work_left_ -= work;
     auto outputs = RunReference(*node, views, {});
     if (!outputs.ok()) return nullptr;
     for (size_t i = 0; i < outputs->size(); ++i)
@@ -75,7 +78,7 @@ class KnownValues {
   }
 
   std::map<const Value*, std::shared_ptr<const Tensor>> known_;
-  int64_t work_left_ = kMaxAllWork;
+  int64_t* work_left_;
 };
 
 // Small integers that follow from constants are dimensions that are known.
@@ -95,9 +98,11 @@ void NoteContents(const Node& node, KnownValues& known) {
 
 // Whether the value follows from small inputs, shapes and constants: a request then says what it is.
 bool FollowsFromSmallInputs(const Graph& graph, const Value* value) {
+  constexpr size_t kMostValues = 4096;  // that are looked at: a file may ask as often as it has nodes
   std::set<const Value*> seen{value};
   std::vector<const Value*> queue{value};
   for (size_t i = 0; i < queue.size(); ++i) {
+    if (queue.size() > kMostValues) return false;
     const Node* node = queue[i]->producer;
     if (node == nullptr && !queue[i]->is_constant() && !IsSmallInput(graph, queue[i])) return false;
     if (node == nullptr || !FindOp(node->op) || !FindOp(node->op)->reads_elements) continue;
@@ -107,10 +112,10 @@ bool FollowsFromSmallInputs(const Graph& graph, const Value* value) {
   return true;
 }
 
-absl::Status InferNodes(Graph& graph, const std::vector<Node*>& nodes);
+absl::Status InferNodes(Graph& graph, const std::vector<Node*>& nodes, int64_t& work_left);
 
 // Puts the nodes of one of an If's branches in front of it; what they make of the branch's outputs.
-absl::StatusOr<std::vector<Value*>> WriteBranch(Graph& graph, Node* node, bool then) {
+absl::StatusOr<std::vector<Value*>> WriteBranch(Graph& graph, Node* node, bool then, int64_t& work_left) {
   const auto branch_of = [&](const char* name) {
     return std::get<std::shared_ptr<const Graph>>(node->attrs.at(name));
   };
@@ -134,30 +139,30 @@ absl::StatusOr<std::vector<Value*>> WriteBranch(Graph& graph, Node* node, bool t
     added.push_back(mark);
     result = mark->output();
   }
-  RETURN_IF_ERROR(InferNodes(graph, added));
+  RETURN_IF_ERROR(InferNodes(graph, added, work_left));
   return results;
 }
 
 // The branch that the condition takes takes the If's place. Where a computed condition decides between
 // tensors of one shape, both are computed and it selects.
-absl::Status TakeBranch(Graph& graph, Node* node) {
+absl::Status TakeBranch(Graph& graph, Node* node, int64_t& work_left) {
   if (node->inputs.empty() || node->inputs[0] == nullptr)
     return absl::InvalidArgumentError("has no condition, expected one");
   Value* condition = node->inputs[0];
-  const auto known = KnownValues().Of(*condition);
+  const auto known = KnownValues(work_left).Of(*condition);
   std::vector<Value*> results;
   if (known != nullptr) {
     if (known->dtype() != DType::kBool || known->count() != 1)
       return absl::InvalidArgumentError(
           absl::StrCat("the condition '", condition->name, "' is no single bool, expected one"));
-    ASSIGN_OR_RETURN(results, WriteBranch(graph, node, known->As<bool>()[0]));
+    ASSIGN_OR_RETURN(results, WriteBranch(graph, node, known->As<bool>()[0], work_left));
   } else {
     const absl::Status computed = absl::UnimplementedError(
         absl::StrCat("the condition '", condition->name,
                      "' is computed, expected a constant or one that follows from shapes"));
     if (FollowsFromSmallInputs(graph, condition) || CountOf(*condition->dims) != Dim(1)) return computed;
-    ASSIGN_OR_RETURN(const std::vector<Value*> taken, WriteBranch(graph, node, true));
-    ASSIGN_OR_RETURN(const std::vector<Value*> otherwise, WriteBranch(graph, node, false));
+    ASSIGN_OR_RETURN(const std::vector<Value*> taken, WriteBranch(graph, node, true, work_left));
+    ASSIGN_OR_RETURN(const std::vector<Value*> otherwise, WriteBranch(graph, node, false, work_left));
     for (size_t i = 0; i < taken.size(); ++i) {
       if (taken[i]->dims != otherwise[i]->dims || taken[i]->dtype != otherwise[i]->dtype ||
           taken[i]->rank() < condition->rank())
@@ -190,8 +195,8 @@ bool FoldInputs(Graph& graph, Node* node, KnownValues& values) {
   return folded;
 }
 
-absl::Status InferNodes(Graph& graph, const std::vector<Node*>& nodes) {
-  KnownValues known;
+absl::Status InferNodes(Graph& graph, const std::vector<Node*>& nodes, int64_t& work_left) {
+  KnownValues known(work_left);
   for (Node* node : nodes) {
     if (node->op != "If") {
       absl::Status status = InferNode(*node);
@@ -203,8 +208,8 @@ absl::Status InferNodes(Graph& graph, const std::vector<Node*>& nodes) {
       continue;
     }
     const std::string name = node->name;
-    RETURN_IF_ERROR(WithContext(TakeBranch(graph, node), absl::StrCat("node '", name, "' (If)")));
-    known = KnownValues();  // values are gone, and others may stand where they stood
+    RETURN_IF_ERROR(WithContext(TakeBranch(graph, node, work_left), absl::StrCat("node '", name, "' (If)")));
+    known = KnownValues(work_left);  // values are gone, and others may stand where they stood
   }
   return absl::OkStatus();
 }
@@ -244,10 +249,14 @@ bool HasFewElements(const Value& value) {
   return value.rank() <= 1 && count && *count <= kMost;
 }
 
-absl::Status InferGraph(Graph& graph) { return InferNodes(graph, graph.NodeList()); }
+absl::Status InferGraph(Graph& graph) {
+  int64_t work_left = kMaxAllWork;
+  return InferNodes(graph, graph.NodeList(), work_left);
+}
 
 absl::StatusOr<PartialInference> InferPartly(Graph& graph) {
   PartialInference found;
+  int64_t work_left = kMaxAllWork;
   std::set<const Value*> unknown;
   for (Node* node : graph.NodeList()) {
     if (node->op != "If" && !IsOp(node->op))
@@ -255,7 +264,7 @@ absl::StatusOr<PartialInference> InferPartly(Graph& graph) {
           absl::StrCat("node '", node->name, "': operator '", node->op, "' is not supported"));
     const std::vector<Value*> inputs = node->inputs, outputs = node->outputs;
     if (std::ranges::none_of(inputs, [&](const Value* input) { return unknown.contains(input); })) {
-      const absl::Status status = InferNodes(graph, {node});
+      const absl::Status status = InferNodes(graph, {node}, work_left);
       if (status.ok()) continue;
       if (Measure(graph, node, found.measured)) {
         for (const Value* output : outputs) unknown.insert(output);

@@ -28,6 +28,9 @@ std::string SpecText(const Place& place) {
   return text;
 }
 
+// That a kernel may keep for each place along an axis: where it comes from, and how much it weighs.
+constexpr int64_t kBytesOfPlace = 64;
+
 }  // namespace
 
 // Builds a plan: lowers, then lays out memory.
@@ -47,16 +50,39 @@ class PlanBuilder {
   }
 
  private:
-  // The shapes that the symbols' values make can be counted in.
+  static absl::Status OutOfMemory(std::string_view what, int64_t bytes, int64_t memory) {
+    return absl::ResourceExhaustedError(absl::StrCat(std::string(what), " takes ", bytes,
+                                                     " bytes, expected at most ", memory,
+                                                     ", the memory that this process may use"));
+  }
+
+  // The shapes that the symbols' values make can be counted in, and no node needs more than there is.
   absl::Status CheckShapes() const {
     for (const auto& [name, value] : graph_.values()) {
-      const std::string what = value->producer == nullptr
-                                   ? absl::StrCat("value '", name, "'")
-                                   : absl::StrCat("node '", value->producer->name, "' (", value->producer->op,
-                                                  "): output '", name, "'");
       const absl::StatusOr<Shape> shape = Evaluate(*value->dims, bindings_);
-      RETURN_IF_ERROR(
-          WithContext(shape.ok() ? CheckShape(*shape, SizeOf(value->dtype)) : shape.status(), what));
+      const absl::Status status = shape.ok() ? CheckShape(*shape, SizeOf(value->dtype)) : shape.status();
+      if (status.ok()) continue;
+      const Node* producer = value->producer;
+      return WithContext(status, producer == nullptr ? absl::StrCat("value '", name, "'")
+                                                     : absl::StrCat("node '", producer->name, "' (",
+                                                                    producer->op, "): output '", name, "'"));
+    }
+    // What kernels are made of may need as much as what they read and make, of empty tensors too, and some
+    // numbers for each place along an axis.
+    const int64_t memory = MemoryBudget();
+    for (const auto& node : graph_.nodes()) {
+      int64_t bytes = 0;
+      for (const auto* values : {&node->inputs, &node->outputs})
+        for (const Value* value : *values) {
+          if (value == nullptr || value->is_constant()) continue;
+          const TensorSpec spec = SpecOf(value);
+          auto own = static_cast<int64_t>(SizeOf(spec.dtype));
+          for (const int64_t dim : spec.shape) own *= std::max<int64_t>(dim, 1);
+          bytes += own;
+          if (!spec.shape.empty()) bytes = std::max(bytes, std::ranges::max(spec.shape) * kBytesOfPlace);
+        }
+      if (bytes > memory)
+        return OutOfMemory(absl::StrCat("node '", node->name, "' (", node->op, ")"), bytes, memory);
     }
     return absl::OkStatus();
   }
@@ -210,9 +236,7 @@ class PlanBuilder {
     for (const PlannedStep& step : plan_->steps_)
       if (step.step->info().kernel.reference)
         for (const Place& output : step.outputs) bytes += output.spec.bytes();
-    if (const int64_t memory = MemoryBudget(); bytes > memory)
-      return absl::ResourceExhaustedError(absl::StrCat("a run takes ", bytes, " bytes, expected at most ",
-                                                       memory, ", the memory that this process may use"));
+    if (const int64_t memory = MemoryBudget(); bytes > memory) return OutOfMemory("a run", bytes, memory);
 
     const auto offset_of = [&](const Value* value) {
       return value->is_constant() ? 0 : layout.offsets[static_cast<size_t>(piece_of_.at(value))];

@@ -1,5 +1,6 @@
 #include "engine/plan/runner.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -35,9 +36,10 @@ absl::Status BoundPlan::Run(Stream& stream, const std::function<void(size_t)>& a
 BoundPlan& PlanRunner::Bind(const std::shared_ptr<const Plan>& plan) {
   if (const auto found = bound_.find(plan); found != bound_.end()) return *found->second;
   std::erase_if(bound_, [](const auto& entry) { return entry.first.expired(); });
-  if (arena_.size() < plan->arena_bytes()) {
+  // Never none: steps are given addresses in it, of empty tensors too.
+  if (const size_t bytes = std::max<size_t>(plan->arena_bytes(), 1); arena_.size() < bytes) {
     bound_.clear();
-    arena_ = AlignedBuffer(plan->arena_bytes());
+    arena_ = AlignedBuffer(bytes);
   }
   return *bound_.emplace(plan, std::make_unique<BoundPlan>(*plan, arena_.data())).first->second;
 }

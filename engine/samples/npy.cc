@@ -137,6 +137,7 @@ class HeaderParser {
 // Elements in Fortran order (first axis innermost) into the row-major `tensor`.
 void CopyTransposed(const char* from, Tensor& tensor) {
   const Shape& shape = tensor.shape();
+  if (tensor.count() == 0) return;  // its other dimensions may be too large to count in
   const size_t size = SizeOf(tensor.dtype());
   Shape index(shape.size(), 0);
   std::vector<int64_t> strides(shape.size());

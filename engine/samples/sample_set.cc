@@ -29,6 +29,21 @@ absl::StatusOr<std::vector<std::filesystem::path>> ListFolder(const std::filesys
   return entries;
 }
 
+bool IsSample(const std::filesystem::path& file) { return IsNpz(file) || IsTensorFile(file); }
+
+// The samples in the folders of a folder, as data sets lie that have one for each class, in the order of
+// names. Links to folders are not followed.
+absl::StatusOr<std::vector<std::filesystem::path>> ListSubfolders(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator it(folder, error), end; !error && it != end;
+       it.increment(error))
+    if (IsSample(it->path()) && !it->is_directory(error)) files.push_back(it->path());
+  if (error) return absl::UnavailableError(absl::StrCat("folder '", folder.string(), "': ", error.message()));
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
 // N of "input_N.pb", or -1.
 int InputNumber(const std::filesystem::path& file) {
   int number = -1;
@@ -97,11 +112,14 @@ absl::StatusOr<SampleSet> SampleSet::Open(const std::filesystem::path& path,
   for (const auto& entry : entries) {
     if (std::filesystem::is_directory(entry, error)) {
       if (absl::StartsWith(entry.filename().string(), "test_data_set_")) test_data.push_back(entry);
-    } else if (IsNpz(entry) || IsTensorFile(entry)) {
+    } else if (IsSample(entry)) {
       files.push_back(entry);
     }
   }
   set.samples_ = test_data.empty() ? std::move(files) : std::move(test_data);
+  if (set.samples_.empty()) {
+    ASSIGN_OR_RETURN(set.samples_, ListSubfolders(path));
+  }
   if (set.samples_.empty())
     return absl::InvalidArgumentError(
         absl::StrCat("samples '", path.string(),

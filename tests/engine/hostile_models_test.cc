@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "engine/cpu/budget.h"
 #include "engine/engine.h"
 #include "tests/onnx/model_builder.h"
 #include "tests/support/status_matchers.h"
@@ -71,6 +72,14 @@ TEST(HostileModelsTest, DimensionsOfInputsAreBounded) {
   }
 }
 
+// Kernels that are made for their shapes take memory beside the arena's.
+TEST(HostileModelsTest, NodeThatNeedsMoreThanThereIsIsNamedBeforeItsKernelIsMade) {
+  SetMemoryBudget(64 << 20);
+  ExpectRefused(OneNode("Tile", {"1", "3"}, {{1, 1 << 23}}), "'bad' (Tile) takes");
+  SetMemoryBudget(0);
+  EXPECT_OK(Load(OneNode("Tile", {"1", "3"}, {{1, 1 << 10}})));
+}
+
 TEST(HostileModelsTest, MemoryThatIsNotThereIsNotAskedFor) {
   // Within what can be counted, beyond any machine that this runs on.
   ModelBuilder builder;
@@ -79,6 +88,48 @@ TEST(HostileModelsTest, MemoryThatIsNotThereIsNotAskedFor) {
   builder.Node("Relu", {"x"}, {"y"});
   EXPECT_THAT(Load(builder),
               StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("bytes, expected at most")));
+}
+
+// Integers that stand for nothing are no real numbers.
+TEST(HostileModelsTest, ConvolutionsOfIntegersAreRefused) {
+  ModelBuilder builder;
+  builder.Input("x", {"1", "2", "4", "4"}, onnx::TensorProto::UINT8);
+  builder.Output("y");
+  builder.Floats("w", {2, 2, 1, 1}, std::vector<float>(4, 1));
+  builder.Node("Conv", {"x", "w"}, {"y"}, "bad");
+  ExpectRefused(builder, "'bad'");
+}
+
+TEST(HostileModelsTest, BiasesOfConvolutionsAreRealNumbers) {
+  ModelBuilder builder;
+  builder.Input("x", {"1", "2", "4", "4"});
+  builder.Output("y");
+  builder.Floats("w", {2, 2, 1, 1}, std::vector<float>(4, 1));
+  builder.proto.mutable_graph()->add_initializer()->set_name("b");
+  auto* bias = builder.proto.mutable_graph()->mutable_initializer(1);
+  bias->set_data_type(onnx::TensorProto::UINT8);
+  bias->add_dims(2);
+  bias->set_raw_data("ab");
+  builder.Node("Conv", {"x", "w", "b"}, {"y"}, "bad");
+  ExpectRefused(builder, "'bad'");
+}
+
+// The library divides by the rows of a product.
+TEST(HostileModelsTest, EmptyBatchesLoad) {
+  for (const std::string op : {"MatMul", "Gemm"}) {
+    ModelBuilder builder;
+    builder.Input("x", {"0", "4"});
+    builder.Output("y");
+    builder.Floats("w", {4, 3}, std::vector<float>(12, 1));
+    builder.Node(op, {"x", "w"}, {"y"});
+    EXPECT_OK(Load(builder)) << op;
+  }
+  ModelBuilder builder;
+  builder.Input("x", {"0", "2", "4", "4"});
+  builder.Output("y");
+  builder.Floats("w", {2, 2, 1, 1}, std::vector<float>(4, 1));
+  builder.Node("Conv", {"x", "w"}, {"y"});
+  EXPECT_OK(Load(builder));
 }
 
 TEST(HostileModelsTest, ComputedDimensionsAreBounded) {
@@ -260,6 +311,30 @@ TEST(HostileModelsTest, ManyComposedOperatorsOfOneNameLoadInSeconds) {
     builder.Node("Shrink", {"x"}, {absl::StrCat("y", i)}, "same");
     builder.Output(absl::StrCat("y", i));
   }
+  EXPECT_LT(LoadSeconds(builder), 30);
+}
+
+// Each condition follows from the branch before.
+TEST(HostileModelsTest, ChainsOfBranchesLoadInSeconds) {
+  ModelBuilder builder;
+  builder.Input("y0", {"N", "2"});
+  builder.Floats("zero", {}, {0});
+  constexpr int kBranches = 1'000;
+  for (int i = 0; i < kBranches; ++i) {
+    const std::string y = absl::StrCat("y", i), most = absl::StrCat("most", i), c = absl::StrCat("c", i);
+    SetInt(builder.Node("ReduceMax", {y}, {most}), "keepdims", 0);
+    builder.Node("Greater", {most, "zero"}, {c});
+    auto* node = builder.Node("If", {c}, {absl::StrCat("y", i + 1)});
+    for (const auto& [name, op] : {std::pair{"then_branch", "Relu"}, {"else_branch", "Neg"}}) {
+      auto* branch = AddAttr(node, name, onnx::AttributeProto::GRAPH)->mutable_g();
+      auto* inner = branch->add_node();
+      inner->set_op_type(op);
+      inner->add_input(y);
+      inner->add_output(absl::StrCat(op, i));
+      branch->add_output()->set_name(absl::StrCat(op, i));
+    }
+  }
+  builder.Output(absl::StrCat("y", kBranches));
   EXPECT_LT(LoadSeconds(builder), 30);
 }
 

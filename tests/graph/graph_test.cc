@@ -87,6 +87,17 @@ TEST(DimTest, TextThatGrowsBeyondBoundsIsRefused) {
   EXPECT_THAT(Dim::Parse(power), StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
+TEST(DimTest, TheLeastNumberReadsBackFromItsText) {
+  const Dim least = std::numeric_limits<int64_t>::min();
+  for (const Dim& dim : {least, least * Dim::Symbol("N"), Dim::Symbol("N") + least}) {
+    const auto parsed = Dim::Parse(dim.ToText());
+    ASSERT_OK(parsed);
+    EXPECT_EQ(*parsed, dim);
+  }
+  EXPECT_FALSE(Dim::Parse("9223372036854775808").ok());
+  EXPECT_FALSE(Dim::Parse("-92233720368547758080").ok());
+}
+
 TEST(DimTest, ArithmeticSaturates) {
   const int64_t most = std::numeric_limits<int64_t>::max(), least = std::numeric_limits<int64_t>::min();
   EXPECT_EQ(Dim(most) + 1, Dim(most));

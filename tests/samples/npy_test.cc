@@ -42,6 +42,15 @@ TEST(NpyTest, ShapesOfEveryRankReadBackAsWritten) {
   }
 }
 
+TEST(NpyTest, EmptyArraysMayHaveDimensionsThatDoNotMultiply) {
+  for (const std::string order : {"True", "False"}) {
+    const auto array = ParseNpy(Npy(
+        "{'descr': '<f4', 'fortran_order': " + order + ", 'shape': (4000000000000, 4000000000, 0), }\n", ""));
+    ASSERT_OK(array);
+    EXPECT_EQ(array->count(), 0);
+  }
+}
+
 TEST(NpyTest, WritesWhatNumPyWrites) {
   const std::string bytes = NpyBytes(Tensor::Of<uint8_t>({2}, {7, 8}).view());
   ASSERT_EQ(bytes.size(), 128u + 2u);

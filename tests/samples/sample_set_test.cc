@@ -101,6 +101,27 @@ TEST_F(SampleSetTest, FoldersWithoutSamplesAreRefused) {
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("none found")));
 }
 
+TEST_F(SampleSetTest, FoldersOfClassesAreOneSet) {
+  directory_.Write("dog/a.npy", Array(3));
+  directory_.Write("cat/b.npy", Array(2));
+  directory_.Write("cat/a.npy", Array(1));
+  directory_.Write("cat/more/z.txt", "skipped");
+  directory_.Write("readme.txt", "skipped");
+  const auto set = SampleSet::Open(directory_.path(), {"x"});
+  ASSERT_OK(set);
+  ASSERT_EQ(set->size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    const auto sample = set->Read(i);
+    ASSERT_OK(sample);
+    EXPECT_THAT(sample->at("x").As<float>(), ElementsAre(static_cast<float>(i + 1)));
+  }
+  // Samples of its own are all that a folder means.
+  directory_.Write("own.npy", Array(9));
+  const auto own = SampleSet::Open(directory_.path(), {"x"});
+  ASSERT_OK(own);
+  EXPECT_EQ(own->size(), 1u);
+}
+
 TEST_F(SampleSetTest, DamagedFilesAreNamed) {
   const auto set = SampleSet::Open(directory_.Write("bad.npy", "x"), {"x"});
   ASSERT_OK(set);
