@@ -76,7 +76,9 @@ absl::Status ReadServerSection(const YamlNode& node, ServerConfig& config) {
   const auto limits = [&](const YamlNode& value) {
     return ReadYamlMap(
         value, {Into("inflight_bytes", config.inflight_bytes, YamlBytes(kLeastInflight, kMostInflight)),
-                Into("streams_per_connection", config.streams_per_connection, YamlInteger(1, 65535))});
+                Into("streams_per_connection", config.streams_per_connection, YamlInteger(1, 65535)),
+                Into("connections", config.connections, YamlInteger(1, 1 << 20)),
+                Into("connections_per_address", config.connections_per_address, YamlInteger(1, 1 << 20))});
   };
   RETURN_IF_ERROR(
       ReadYamlMap(node, {Into("grpc", config.grpc_address, YamlType<std::string>(GrpcAddress)),

@@ -19,6 +19,8 @@ struct ServerConfig {
   absl::Duration drain_deadline = absl::Seconds(25);  // in-flight work is cancelled after this
   int64_t inflight_bytes = int64_t{256} << 20;
   int streams_per_connection = 256;
+  int connections = 1024;                 // at once, to the gRPC address
+  int connections_per_address = 512;      // of one IPv4 address or IPv6 /64
   std::optional<int> workers;             // nullopt: auto
   std::optional<int> threads_per_worker;  // nullopt: auto
   std::vector<ModelConfig> models;        // names are unique

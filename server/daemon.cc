@@ -11,6 +11,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/cpu/budget.h"
 #include "engine/cpu/team.h"
+#include "server/net/descriptors.h"
 
 namespace hachi::server {
 namespace {
@@ -44,6 +45,7 @@ Daemon::Daemon(Options options) : options_(std::move(options)) {}
 
 absl::Status Daemon::Open() {
   const ServerConfig& config = options_.config;
+  RaiseDescriptorLimit();
   const int budget = CpuBudget();
   ASSIGN_OR_RETURN(workers_, CountWorkers(config, budget));
   metrics_.server().cpu_budget.Set(budget);
@@ -80,7 +82,9 @@ absl::Status Daemon::Open() {
                                             .registry = registry_.get(),
                                             .scheduler = scheduler_.get(),
                                             .metrics = &metrics_.server(),
-                                            .streams_per_connection = config.streams_per_connection}));
+                                            .streams_per_connection = config.streams_per_connection,
+                                            .connections = config.connections,
+                                            .connections_per_address = config.connections_per_address}));
   LogInfo(absl::StrCat("cpu budget ", budget, ", ", workers_.workers, " workers of ",
                        workers_.threads_per_worker, " threads, ", cpus.empty() ? "not pinned" : "pinned"));
   registry_->Start();

@@ -96,6 +96,33 @@ struct ModelMetrics {
   std::array<prometheus::Counter*, kBatchReasons> batches_;
 };
 
+// Why a connection was not taken, and why one that was is cut; NameOf gives the label.
+enum class ConnectionRefusal { kLimit, kAddressLimit, kDescriptors };
+inline constexpr size_t kConnectionRefusals = 3;
+std::string_view NameOf(ConnectionRefusal refusal);
+enum class ConnectionCut { kMadeRoom };
+inline constexpr size_t kConnectionCuts = 1;
+std::string_view NameOf(ConnectionCut cut);
+
+// What the connections to the gRPC address report.
+//
+// Thread-safe.
+struct ConnectionMetrics {
+  explicit ConnectionMetrics(prometheus::Registry& registry);
+
+  prometheus::Gauge& open;
+  prometheus::Counter& accepted_total;
+  prometheus::Counter& accept_failures_total;
+  prometheus::Counter& refused_total(ConnectionRefusal refusal) const {
+    return *refused_[static_cast<size_t>(refusal)];
+  }
+  prometheus::Counter& cut_total(ConnectionCut cut) const { return *cut_[static_cast<size_t>(cut)]; }
+
+ private:
+  std::array<prometheus::Counter*, kConnectionRefusals> refused_;
+  std::array<prometheus::Counter*, kConnectionCuts> cut_;
+};
+
 // What the process reports beside its models.
 //
 // Thread-safe.
@@ -106,6 +133,7 @@ struct ServerMetrics {
   prometheus::Gauge& inflight_bytes;
   prometheus::Counter& idle_core_seconds_total;
   const RequestCounters requests_without_model_total;  // model and version are empty: none was found
+  ConnectionMetrics connections;
 };
 
 // Owns every metric. Outlives whoever holds one of its structs.

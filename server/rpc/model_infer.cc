@@ -126,6 +126,7 @@ class InferReactor final : public grpc::ServerUnaryReactor {
 grpc::ServerUnaryReactor* StartModelInfer(const InferEnvironment& environment,
                                           grpc::CallbackServerContext& context,
                                           const grpc::ByteBuffer& request, grpc::ByteBuffer& response) {
+  environment.on_request(context.peer());
   auto* reactor = new InferReactor(environment, context, response);
   reactor->Start(request);
   return reactor;

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <string>
 
 #include "engine/base/clock.h"
 
@@ -24,7 +26,8 @@ struct InferEnvironment {
   BatchScheduler* scheduler;
   ServerMetrics* metrics;
   const Clock* clock;
-  std::atomic<int64_t>* open_calls;  // begun and not yet done: kept here
+  std::function<void(const std::string& client)> on_request;  // a whole request has come, from this client
+  std::atomic<int64_t>* open_calls;                           // begun and not yet done: kept here
 };
 
 // Answers one ModelInfer call: decodes, admits, enqueues, and finishes it when a worker has. `request` is not

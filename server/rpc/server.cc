@@ -10,9 +10,9 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <future>
 #include <limits>
-#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -20,13 +20,13 @@
 #include "engine/base/status_macros.h"
 #include "health.pb.h"
 #include "server/models/model_registry.h"
+#include "server/net/connections.h"
 #include "server/rpc/model_infer.h"
 #include "server/rpc/service.h"
 
 namespace hachi::server {
 namespace {
 
-constexpr std::string_view kUnixPrefix = "unix:";
 constexpr char kLiveness[] = "liveness";
 
 // Half-open connections are found within 40 s; clients may ask as often. gRPC's own 2 h would keep their
@@ -34,6 +34,9 @@ constexpr char kLiveness[] = "liveness";
 constexpr int kKeepaliveMs = 30'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 constexpr int kShortestPingIntervalMs = 10'000;
+
+// Who connects and says nothing is gone after so long; gRPC's own 2 min would keep their memory.
+constexpr int kHandshakeTimeoutMs = 10'000;
 
 // While a server shuts down: how often it looks whether only watchers are left. Long enough for a request
 // that was on its way to arrive and count.
@@ -60,18 +63,30 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Create(Options options) {
       CheckRange("max_message_bytes", options.max_message_bytes, std::numeric_limits<int32_t>::max()));
   RETURN_IF_ERROR(CheckRange("streams_per_connection", options.streams_per_connection,
                              std::numeric_limits<int32_t>::max()));
+  RETURN_IF_ERROR(CheckRange("connections", options.connections, std::numeric_limits<int32_t>::max()));
+  RETURN_IF_ERROR(CheckRange("connections_per_address", options.connections_per_address,
+                             std::numeric_limits<int32_t>::max()));
   std::unique_ptr<RpcServer> server(new RpcServer(std::move(options)));
   RETURN_IF_ERROR(server->Listen());
   return server;
 }
 
 absl::Status RpcServer::Listen() {
-  service_ = NewInferenceService({.registry = options_.registry,
-                                  .scheduler = options_.scheduler,
-                                  .metrics = options_.metrics,
-                                  .clock = options_.clock,
-                                  .open_calls = &open_calls_},
-                                 serving_);
+  absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Open(options_.address);
+  if (!listener.ok())
+    return absl::UnavailableError(
+        absl::StrCat("address '", options_.address, "': cannot listen there: ", listener.status().message(),
+                     ", expected a free host:port of this machine or unix:/path in a folder that exists"));
+  address_ = (*listener)->address();
+  port_ = (*listener)->port();
+  service_ = NewInferenceService(
+      {.registry = options_.registry,
+       .scheduler = options_.scheduler,
+       .metrics = options_.metrics,
+       .clock = options_.clock,
+       .on_request = [this](const std::string& client) { connections_->HasAsked(client); },
+       .open_calls = &open_calls_},
+      serving_);
   SilenceLibraries();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -79,33 +94,40 @@ absl::Status RpcServer::Listen() {
   grpc::health::v1::HealthCheckRequest::descriptor();
   grpc::ServerBuilder builder;
   builder.RegisterService(service_.get());
-  builder.AddListeningPort(options_.address, grpc::InsecureServerCredentials(), &port_);
+  using ConnectionType = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+  const std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> door =
+      builder.experimental().AddExternalConnectionAcceptor(ConnectionType::FROM_FD,
+                                                           grpc::InsecureServerCredentials());
   builder.SetMaxReceiveMessageSize(static_cast<int>(options_.max_message_bytes));
   // A compressed request is inflated whole before its size is looked at; nobody's tensors compress well
   // enough to be worth that hole.
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
-  // By default a second server on the same port would start and take half of the connections.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options_.streams_per_connection);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kShortestPingIntervalMs);
   server_ = builder.BuildAndStart();
-  if (!server_ || port_ == 0)
-    return absl::UnavailableError(absl::StrCat("address '", options_.address,
-                                               "': cannot listen there, expected a free host:port of this "
-                                               "machine or unix:/path in a folder that exists"));
+  if (!server_) return absl::InternalError("gRPC: its server does not start");
   SetServing(false);
   SetServing(kLiveness, true);
   for (const auto& version : options_.registry->AllVersions()) SetServing(version->name(), false);
 
-  address_ = options_.address;
-  if (address_.starts_with(kUnixPrefix))
-    port_ = 0;
-  else
-    address_.replace(address_.rfind(':') + 1, std::string::npos, absl::StrCat(port_));
+  connections_ = std::make_unique<Connections>(
+      *std::move(listener),
+      Connections::Options{.limit = options_.connections,
+                           .limit_per_address = options_.connections_per_address,
+                           .serve =
+                               [door](int descriptor) {
+                                 grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters call;
+                                 call.fd = descriptor;
+                                 door->HandleNewConnection(&call);
+                               },
+                           .metrics = &options_.metrics->connections,
+                           .on_stall = [this](bool stalled) { SetServing(kLiveness, !stalled); }});
+  connections_->Start();
   return absl::OkStatus();
 }
 
@@ -124,6 +146,7 @@ void RpcServer::SetServing(const std::string& model, bool serving) {
 
 void RpcServer::Shutdown(absl::Duration deadline) {
   serving_ = false;
+  connections_->StopAccepting();  // gRPC would leave a connection open that comes too late
   server_->GetHealthCheckService()->Shutdown();
   // gRPC waits for every call, and a watcher never ends by itself.
   std::promise<void> down;

@@ -18,6 +18,7 @@ class Service;
 namespace hachi::server {
 
 class BatchScheduler;
+class Connections;
 class ModelRegistry;
 struct ServerMetrics;
 
@@ -25,6 +26,9 @@ struct ServerMetrics;
 //
 // Owned by Daemon; outlived by what its options point at. Serves from Create on, but health and ServerReady
 // say "not serving" until SetServing. A request that was admitted is answered however the server ends.
+//
+// Connections are accepted here (server/net), since gRPC 1.51 never accepts again once it ran out of
+// descriptors; gRPC gets each as soon as the limits have let it in.
 //
 // Thread-safe.
 class RpcServer {
@@ -37,6 +41,8 @@ class RpcServer {
     const Clock* clock = &Clock::Real();      // of the scheduler too
     int64_t max_message_bytes = 64 << 20;     // a larger request is RESOURCE_EXHAUSTED; at most 2^31 - 1
     int streams_per_connection = 256;         // a client queues its calls beyond that
+    int connections = 1024;                   // at once
+    int connections_per_address = 512;        // of an IPv4 address or an IPv6 /64
   };
 
   // INVALID_ARGUMENT for options out of range; UNAVAILABLE when the address can't be bound.
@@ -51,6 +57,7 @@ class RpcServer {
 
   // What health answers for the whole server (""), and ServerReady with it; what it answers for one model.
   // The service "liveness" is serving until Shutdown: a server that loads, drains or failed to load is alive.
+  // It is not while no connection can be accepted, for ten seconds or longer.
   void SetServing(bool serving);
   void SetServing(const std::string& model, bool serving);
 
@@ -68,6 +75,7 @@ class RpcServer {
   std::atomic<int64_t> open_calls_ = 0;  // a count, likewise
   std::unique_ptr<grpc::Service> service_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Connections> connections_;  // hands them to server_
   std::string address_;
   int port_ = 0;
 };

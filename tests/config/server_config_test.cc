@@ -21,6 +21,8 @@ TEST(ReadServerConfigTest, AModelAloneLeavesEveryDefault) {
   EXPECT_EQ(config->drain_deadline, absl::Seconds(25));
   EXPECT_EQ(config->inflight_bytes, 268435456);
   EXPECT_EQ(config->streams_per_connection, 256);
+  EXPECT_EQ(config->connections, 1024);
+  EXPECT_EQ(config->connections_per_address, 512);
   EXPECT_EQ(config->workers, std::nullopt);
   EXPECT_EQ(config->threads_per_worker, std::nullopt);
   ASSERT_EQ(config->models.size(), 1u);
@@ -35,7 +37,7 @@ server:
   grpc: unix:/run/hachi.sock
   metrics: localhost:0
   drain: {delay: 0s, deadline: 1m}
-  limits: {inflight_bytes: 1MiB, streams_per_connection: 8}
+  limits: {inflight_bytes: 1MiB, streams_per_connection: 8, connections: 2, connections_per_address: 1}
 cpu: {workers: 2, threads_per_worker: auto}
 models:
   - {dir: digits}
@@ -48,6 +50,8 @@ models:
   EXPECT_EQ(config->drain_deadline, absl::Minutes(1));
   EXPECT_EQ(config->inflight_bytes, 1 << 20);
   EXPECT_EQ(config->streams_per_connection, 8);
+  EXPECT_EQ(config->connections, 2);
+  EXPECT_EQ(config->connections_per_address, 1);
   EXPECT_EQ(config->workers, 2);
   EXPECT_EQ(config->threads_per_worker, std::nullopt);
   ASSERT_EQ(config->models.size(), 2u);
@@ -117,7 +121,9 @@ INSTANTIATE_TEST_SUITE_P(
                 ":1: server.limits.streams_per_connection: '0', expected a whole number from 1 to 65535"},
         Refused{"server: {limits: {streams: 1}}\n",
                 ":1: server.limits.streams: unknown key, expected one of inflight_bytes, "
-                "streams_per_connection"},
+                "streams_per_connection, connections, connections_per_address"},
+        Refused{"server: {limits: {connections: 0}}\n",
+                ":1: server.limits.connections: '0', expected a whole number from 1 to 1048576"},
         Refused{"cpu: {workers: 0}\n",
                 ":1: cpu.workers: '0', expected auto or a whole number from 1 to 1024"},
         Refused{"cpu: {threads_per_worker: 010}\n",
@@ -153,6 +159,8 @@ TEST(ExamplesTest, AreValidAndSayTheDefaults) {
   EXPECT_EQ(config->drain_deadline, defaults.drain_deadline);
   EXPECT_EQ(config->inflight_bytes, defaults.inflight_bytes);
   EXPECT_EQ(config->streams_per_connection, defaults.streams_per_connection);
+  EXPECT_EQ(config->connections, defaults.connections);
+  EXPECT_EQ(config->connections_per_address, defaults.connections_per_address);
   EXPECT_EQ(config->workers, defaults.workers);
   EXPECT_EQ(config->threads_per_worker, defaults.threads_per_worker);
   ASSERT_EQ(config->models.size(), 2u);

@@ -34,19 +34,22 @@ TEST(MetricsTest, PageHasEveryMetricWithItsUnit) {
   EXPECT_THAT(TypesOn(metrics.Text()),
               UnorderedElementsAre(
                   "hachi_build_info gauge", "hachi_cpu_budget gauge", "hachi_inflight_bytes gauge",
-                  "hachi_requests_total counter", "hachi_request_duration_seconds histogram",
-                  "hachi_queue_rows gauge", "hachi_queue_duration_seconds histogram",
-                  "hachi_batch_rows histogram", "hachi_batches_total counter",
-                  "hachi_batches_without_plan_total counter", "hachi_plan_cache_bytes gauge",
-                  "hachi_plan_cache_evictions gauge", "hachi_plan_cache_hits_total counter",
-                  "hachi_plan_cache_misses_total counter", "hachi_plan_duration_seconds histogram",
-                  "hachi_idle_core_seconds_total counter", "hachi_gather_duration_seconds histogram",
-                  "hachi_compute_duration_seconds histogram", "hachi_scatter_duration_seconds histogram",
-                  "hachi_rows_refused_total counter", "hachi_expired_rows_computed_total counter",
-                  "hachi_model_state gauge", "hachi_model_load_seconds gauge",
-                  "hachi_model_weights_bytes gauge", "hachi_model_weights_copies gauge",
-                  "hachi_model_arena_bytes gauge", "hachi_model_vnni_mac_ratio gauge",
-                  "hachi_model_reference_steps gauge", "hachi_model_layers gauge"));
+                  "hachi_connections gauge", "hachi_connections_accepted_total counter",
+                  "hachi_accept_failures_total counter", "hachi_connections_refused_total counter",
+                  "hachi_connections_cut_total counter", "hachi_requests_total counter",
+                  "hachi_request_duration_seconds histogram", "hachi_queue_rows gauge",
+                  "hachi_queue_duration_seconds histogram", "hachi_batch_rows histogram",
+                  "hachi_batches_total counter", "hachi_batches_without_plan_total counter",
+                  "hachi_plan_cache_bytes gauge", "hachi_plan_cache_evictions gauge",
+                  "hachi_plan_cache_hits_total counter", "hachi_plan_cache_misses_total counter",
+                  "hachi_plan_duration_seconds histogram", "hachi_idle_core_seconds_total counter",
+                  "hachi_gather_duration_seconds histogram", "hachi_compute_duration_seconds histogram",
+                  "hachi_scatter_duration_seconds histogram", "hachi_rows_refused_total counter",
+                  "hachi_expired_rows_computed_total counter", "hachi_model_state gauge",
+                  "hachi_model_load_seconds gauge", "hachi_model_weights_bytes gauge",
+                  "hachi_model_weights_copies gauge", "hachi_model_arena_bytes gauge",
+                  "hachi_model_vnni_mac_ratio gauge", "hachi_model_reference_steps gauge",
+                  "hachi_model_layers gauge"));
 }
 
 TEST(MetricsTest, EachRefusalHasItsReason) {

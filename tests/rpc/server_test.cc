@@ -680,6 +680,26 @@ TEST(ListenTest, TakenAndImpossibleAddressesAreErrors) {
   EXPECT_THAT(listen("127.0.0.1:0", int64_t{1} << 31), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
+TEST(ListenTest, ConnectionThatHasAskedIsNotCutForANewOne) {
+  TestServer server({}, {.connections = 1});
+  inference::ServerLiveResponse answer;
+  const auto ask = [&] {
+    grpc::ClientContext context;
+    return server.stub().ServerLive(&context, {}, &answer);
+  };
+  EXPECT_TRUE(ask().ok());
+  grpc::ChannelArguments own;
+  own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  const auto second =
+      grpc::CreateCustomChannel(server.server().address(), grpc::InsecureChannelCredentials(), own);
+  grpc::ClientContext context;
+  EXPECT_EQ(inference::GRPCInferenceService::NewStub(second)->ServerLive(&context, {}, &answer).error_code(),
+            grpc::UNAVAILABLE);
+  EXPECT_TRUE(ask().ok());
+  WaitForMetric(server, "hachi_connections_accepted_total 1");
+  WaitForMetric(server, "hachi_connections_refused_total{reason=\"limit\"} ");
+}
+
 TEST(ListenTest, UnixSocketsServeToo) {
   const std::string path = testing::TempDir() + "hachi-rpc-test.sock";
   Metrics metrics;
