@@ -15,6 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::string_view kUnix = "unix:";
+
 struct HostPort {
   std::string_view host;
   int port;
@@ -35,8 +37,7 @@ std::optional<HostPort> ParseHostPort(std::string_view address) {
   return HostPort{host, number};
 }
 
-absl::StatusOr<std::string> GrpcAddress(const YamlNode& node) {
-  constexpr std::string_view kUnix = "unix:";
+absl::StatusOr<std::string> Address(const YamlNode& node) {
   constexpr size_t kMaxSocketPath = 107;  // sockaddr_un
   if (node.kind == YamlNode::Kind::kScalar) {
     if (node.text.starts_with(kUnix)) {
@@ -49,22 +50,19 @@ absl::StatusOr<std::string> GrpcAddress(const YamlNode& node) {
   return node.Unexpected("host:port with a port from 0 to 65535, or unix: and a path of at most 107 bytes");
 }
 
-absl::StatusOr<std::string> MetricsAddress(const YamlNode& node) {
-  // The metrics library listens on IPv4 only.
-  if (node.kind != YamlNode::Kind::kScalar || !ParseHostPort(node.text) || node.text.front() == '[')
-    return node.Unexpected("host:port with an IPv4 host and a port from 0 to 65535");
-  return node.text;
-}
-
 bool IsEveryHost(std::string_view host) { return host == "0.0.0.0" || host == "[::]"; }
 
 absl::Status CheckAddressesDiffer(const YamlNode& node, const ServerConfig& config) {
+  constexpr char kExpected[] = "two addresses";
+  const std::string found =
+      absl::StrCat("grpc ", config.grpc_address, " and metrics ", config.metrics_address);
+  if (config.grpc_address == config.metrics_address && config.grpc_address.starts_with(kUnix))
+    return node.Error(found, kExpected);
   const auto grpc = ParseHostPort(config.grpc_address), metrics = ParseHostPort(config.metrics_address);
   const bool clash = grpc && metrics && grpc->port == metrics->port && grpc->port != 0 &&
                      (grpc->host == metrics->host || IsEveryHost(grpc->host) || IsEveryHost(metrics->host));
   if (!clash) return absl::OkStatus();
-  return node.Error(absl::StrCat("grpc ", config.grpc_address, " and metrics ", config.metrics_address),
-                    "two ports");
+  return node.Error(found, "two ports");
 }
 
 absl::Status ReadServerSection(const YamlNode& node, ServerConfig& config) {
@@ -80,11 +78,10 @@ absl::Status ReadServerSection(const YamlNode& node, ServerConfig& config) {
                 Into("connections", config.connections, YamlInteger(1, 1 << 20)),
                 Into("connections_per_address", config.connections_per_address, YamlInteger(1, 1 << 20))});
   };
-  RETURN_IF_ERROR(
-      ReadYamlMap(node, {Into("grpc", config.grpc_address, YamlType<std::string>(GrpcAddress)),
-                         Into("metrics", config.metrics_address, YamlType<std::string>(MetricsAddress)),
-                         {"drain", drain},
-                         {"limits", limits}}));
+  RETURN_IF_ERROR(ReadYamlMap(node, {Into("grpc", config.grpc_address, YamlType<std::string>(Address)),
+                                     Into("metrics", config.metrics_address, YamlType<std::string>(Address)),
+                                     {"drain", drain},
+                                     {"limits", limits}}));
   return CheckAddressesDiffer(node, config);
 }
 

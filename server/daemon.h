@@ -9,10 +9,10 @@
 #include "engine/engine.h"
 #include "server/batching/batch_scheduler.h"
 #include "server/executor/executor.h"
-#include "server/metrics/exposer.h"
 #include "server/metrics/metrics.h"
 #include "server/models/model_registry.h"
 #include "server/models/plan_maker.h"
+#include "server/net/exposer.h"
 #include "server/rpc/server.h"
 
 namespace hachi::server {

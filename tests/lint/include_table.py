@@ -39,7 +39,7 @@ MAY_INCLUDE = {
     "engine/engine.h": {"engine/plan", "engine/tensor"},
     "engine/engine.cc": ENGINE | {"engine/engine.h"},
     "server/metrics": set(),
-    # Sockets: who listens, how many may connect.
+    # Sockets: who listens, how many may connect, the metrics' page.
     "server/net": {"server/metrics"},
     # How configuration becomes what the engine loads, for the registry and for commands.
     "server/models/load_options.h": {"config", "engine/engine.h"},
@@ -61,7 +61,7 @@ HOMES = [
     (r"oneapi/|dnnl", {"engine/onednn"}),
     (r"onnx/", {"engine/onnx"}),
     (r"yaml-cpp/", {"config"}),
-    (r"prometheus/|civetweb", {"server/metrics"}),
+    (r"prometheus/", {"server/metrics"}),
     (r"hwy/", {"engine/kernels"}),
     (r"immintrin\.h|cpuid\.h", {"engine/kernels", "engine/cpu"}),
     (r"omp\.h", {"engine/cpu"}),
