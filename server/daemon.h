@@ -61,6 +61,10 @@ class Daemon {
   // is queued runs without waiting for company.
   void Shutdown();
 
+  // Calls that are still in flight after so long are cancelled, in the Shutdown that runs or comes.
+  // Thread-safe.
+  void Hurry(absl::Duration at_most) { rpc_->CancelCallsIn(at_most); }
+
  private:
   explicit Daemon(Options options);
   absl::Status Open();

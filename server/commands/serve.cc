@@ -1,20 +1,16 @@
-#include <signal.h>
-
 #include <CLI/CLI.hpp>
-#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
 #include "config/server_config.h"
-#include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/budget.h"
 #include "engine/engine.h"
 #include "server/commands/commands.h"
 #include "server/daemon.h"
+#include "server/daemon_signals.h"
 
 namespace hachi::server {
 namespace {
@@ -23,16 +19,6 @@ struct Arguments {
   std::string config;
   bool check = false;
 };
-
-// The signals that end the daemon. Blocked in every thread, so that they wait until they are asked for.
-sigset_t BlockEndingSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  return signals;
-}
 
 // Counts workers and loads every model as serving would, one after the other, and reports all that fail.
 absl::Status Check(const ServerConfig& config) {
@@ -63,24 +49,11 @@ absl::Status Run(const Arguments& arguments) {
   ASSIGN_OR_RETURN(ServerConfig config, ReadServerConfig(arguments.config));
   if (arguments.check) return Check(config);
 
-  const sigset_t signals = BlockEndingSignals();
-  const absl::Duration drain_delay = config.drain_delay;
-  ASSIGN_OR_RETURN(
-      const auto daemon,
-      Daemon::Start({.config = std::move(config), .loader = LoadModel, .new_context = NewRunContext}));
-  std::cout << "grpc: " << daemon->grpc_address() << "\nmetrics: " << daemon->metrics_address() << std::endl;
-
-  int signal = 0;
-  sigwait(&signals, &signal);
-  LogInfo(
-      absl::StrCat("signal ", signal, ": draining, readiness off for ", absl::FormatDuration(drain_delay)));
-  daemon->BeginDrain();
-  const timespec delay = absl::ToTimespec(drain_delay);
-  // A second signal cuts the delay short.
-  sigtimedwait(&signals, nullptr, &delay);
-  daemon->Shutdown();
-  LogInfo("drained");
-  return absl::OkStatus();
+  return RunUntilSignalled({.config = std::move(config), .loader = LoadModel, .new_context = NewRunContext},
+                           [](const Daemon& daemon) {
+                             std::cout << "grpc: " << daemon.grpc_address()
+                                       << "\nmetrics: " << daemon.metrics_address() << std::endl;
+                           });
 }
 
 std::function<absl::Status()> Add(CLI::App& app) {

@@ -38,9 +38,10 @@ constexpr int kShortestPingIntervalMs = 10'000;
 // Who connects and says nothing is gone after so long; gRPC's own 2 min would keep their memory.
 constexpr int kHandshakeTimeoutMs = 10'000;
 
-// While a server shuts down: how often it looks whether only watchers are left. Long enough for a request
-// that was on its way to arrive and count.
+// While a server shuts down: how long no inference has to be open until those left are taken for watchers.
+// Long enough for a request that was on its way to arrive and count. And how often it looks.
 constexpr auto kWatcherGrace = std::chrono::milliseconds(500);
+constexpr auto kLookAgain = std::chrono::milliseconds(50);
 
 // Clients' mistakes are answered with a status, and must not fill the log besides. GRPC_VERBOSITY brings
 // gRPC's own messages back.
@@ -151,14 +152,21 @@ void RpcServer::Shutdown(absl::Duration deadline) {
   // gRPC waits for every call, and a watcher never ends by itself.
   std::promise<void> down;
   std::thread ends_watchers([this, is_down = down.get_future()] {
-    do {
-      if (is_down.wait_for(kWatcherGrace) == std::future_status::ready) return;
-    } while (open_calls_ > 0);
+    using Clock = std::chrono::steady_clock;
+    Clock::time_point last_open = Clock::now();
+    while (Clock::now() < last_open + kWatcherGrace && Clock::now() < cancel_at_.load()) {
+      if (is_down.wait_for(kLookAgain) == std::future_status::ready) return;
+      if (open_calls_ > 0) last_open = Clock::now();
+    }
     grpc_server_cancel_all_calls(server_->c_server());
   });
   server_->Shutdown(absl::ToChronoTime(absl::Now() + deadline));
   down.set_value();
   ends_watchers.join();
+}
+
+void RpcServer::CancelCallsIn(absl::Duration at_most) {
+  cancel_at_ = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(at_most);
 }
 
 }  // namespace hachi::server

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -66,6 +67,9 @@ class RpcServer {
   // last inference has been answered. Final.
   void Shutdown(absl::Duration deadline);
 
+  // Calls that are still in flight after so long are cancelled, in the Shutdown that runs or comes.
+  void CancelCallsIn(absl::Duration at_most);
+
  private:
   explicit RpcServer(Options options);
   absl::Status Listen();
@@ -73,6 +77,8 @@ class RpcServer {
   const Options options_;
   std::atomic<bool> serving_ = false;    // a flag: nothing else is published with it
   std::atomic<int64_t> open_calls_ = 0;  // a count, likewise
+  std::atomic<std::chrono::steady_clock::time_point> cancel_at_ =  // likewise
+      std::chrono::steady_clock::time_point::max();
   std::unique_ptr<grpc::Service> service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Connections> connections_;  // hands them to server_

@@ -80,7 +80,7 @@ def unit_of(path):
     """The row of the table that a file belongs to: a folder, or a file that has a row of its own."""
     if path in MAY_INCLUDE:
         return path
-    if path.startswith("server/daemon."):
+    if path.startswith(("server/daemon.", "server/daemon_")):
         return "server/daemon"
     return str(pathlib.PurePosixPath(path).parent)
 
