@@ -78,10 +78,12 @@ absl::Status ReadServerSection(const YamlNode& node, ServerConfig& config) {
                 Into("connections", config.connections, YamlInteger(1, 1 << 20)),
                 Into("connections_per_address", config.connections_per_address, YamlInteger(1, 1 << 20))});
   };
-  RETURN_IF_ERROR(ReadYamlMap(node, {Into("grpc", config.grpc_address, YamlType<std::string>(Address)),
-                                     Into("metrics", config.metrics_address, YamlType<std::string>(Address)),
-                                     {"drain", drain},
-                                     {"limits", limits}}));
+  RETURN_IF_ERROR(ReadYamlMap(
+      node, {Into("grpc", config.grpc_address, YamlType<std::string>(Address)),
+             Into("metrics", config.metrics_address, YamlType<std::string>(Address)),
+             Into("reflection", config.reflection, YamlEnum<bool>({{"true", true}, {"false", false}})),
+             {"drain", drain},
+             {"limits", limits}}));
   return CheckAddressesDiffer(node, config);
 }
 

@@ -15,6 +15,7 @@ namespace hachi::server {
 struct ServerConfig {
   std::string grpc_address = "0.0.0.0:8001";          // host:port (port 0: any free one) or unix:/path
   std::string metrics_address = "127.0.0.1:8002";     // likewise
+  bool reflection = true;                             // clients may ask what methods there are
   absl::Duration drain_delay = absl::Seconds(5);      // between "not ready" and refusing new work
   absl::Duration drain_deadline = absl::Seconds(25);  // in-flight work is cancelled after this
   int64_t inflight_bytes = int64_t{256} << 20;

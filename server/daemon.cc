@@ -45,6 +45,11 @@ Daemon::Daemon(Options options) : options_(std::move(options)) {}
 
 absl::Status Daemon::Open() {
   const ServerConfig& config = options_.config;
+  if (options_.log_format.has_value())
+    log_ =
+        std::make_unique<LogQueue>(LogQueue::Options{.format = *options_.log_format, .on_drop = [this] {
+                                                       metrics_.server().log_lines_dropped_total.Increment();
+                                                     }});
   RaiseDescriptorLimit();
   const int budget = CpuBudget();
   ASSIGN_OR_RETURN(workers_, CountWorkers(config, budget));
@@ -84,7 +89,9 @@ absl::Status Daemon::Open() {
                                             .metrics = &metrics_.server(),
                                             .streams_per_connection = config.streams_per_connection,
                                             .connections = config.connections,
-                                            .connections_per_address = config.connections_per_address}));
+                                            .connections_per_address = config.connections_per_address,
+                                            .reflection = config.reflection,
+                                            .access_log = options_.access_log}));
   LogInfo(absl::StrCat("cpu budget ", budget, ", ", workers_.workers, " workers of ",
                        workers_.threads_per_worker, " threads, ", cpus.empty() ? "not pinned" : "pinned"));
   registry_->Start();

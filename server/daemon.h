@@ -2,10 +2,12 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "config/server_config.h"
+#include "engine/base/log.h"
 #include "engine/engine.h"
 #include "server/batching/batch_scheduler.h"
 #include "server/executor/executor.h"
@@ -39,6 +41,8 @@ class Daemon {
     ServerConfig config;
     ModelRegistry::Loader loader;                              // hachi::LoadModel; tests have their own
     std::function<std::unique_ptr<RunContext>()> new_context;  // hachi::NewRunContext, likewise
+    std::optional<LogFormat> log_format;                       // of a LogQueue; nullopt: there is none
+    bool access_log = false;                                   // a line in the log for each inference
   };
 
   // UNAVAILABLE when an address can't be bound; INVALID_ARGUMENT for a configuration that this machine can't
@@ -78,6 +82,7 @@ class Daemon {
 
   // In the order of their starts: each uses those before it.
   Metrics metrics_;
+  std::unique_ptr<LogQueue> log_;
   std::unique_ptr<Exposer> exposer_;
   std::unique_ptr<BatchScheduler> scheduler_;
   std::unique_ptr<PlanMaker> plan_maker_;

@@ -25,10 +25,13 @@ namespace {
 // How long calls in flight have after a second signal, and what runs without a client after the drain.
 // Guessed: less than anybody waits who has asked twice.
 constexpr absl::Duration kHurry = absl::Seconds(2);
-constexpr absl::Duration kLeftBehind = absl::Seconds(1);
+constexpr absl::Duration kLeftBehind = absl::Seconds(2);  // longer than a log queue takes to end
 
 // Ends the process, whatever its threads do.
-[[noreturn]] void EndNow(int exit_code) { std::_Exit(exit_code); }
+[[noreturn]] void EndNow(int exit_code) {
+  FlushLog(absl::Seconds(1));
+  std::_Exit(exit_code);
+}
 
 // The signals that this process waits for instead of being ended by them.
 //
@@ -90,7 +93,7 @@ class LeaveBehind {
         changed_.WaitFor(mutex_, absl::ToChronoNanoseconds(end - Clock::Real().Now()));
       if (ended_) return;
     }
-    LogWarning("drained; a load or a run that goes on is left behind");
+    LogWarning("a load or a run that goes on is left behind");
     EndNow(0);
   }
 
@@ -130,9 +133,9 @@ absl::Status RunUntilSignalled(Daemon::Options options, const std::function<void
   });
   while (signals.WaitForEnd(absl::InfiniteDuration(), drained)) hurry();
   drain.join();
+  LogInfo("drained");  // while the daemon's log queue is there: standard error may block
   const LeaveBehind leave_behind;
   daemon.reset();
-  LogInfo("drained");
   return absl::OkStatus();
 }
 

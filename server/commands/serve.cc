@@ -1,10 +1,12 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "config/server_config.h"
+#include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/budget.h"
 #include "engine/engine.h"
@@ -18,6 +20,8 @@ namespace {
 struct Arguments {
   std::string config;
   bool check = false;
+  LogFormat log_format = LogFormat::kText;
+  bool access_log = false;
 };
 
 // Counts workers and loads every model as serving would, one after the other, and reports all that fail.
@@ -49,7 +53,11 @@ absl::Status Run(const Arguments& arguments) {
   ASSIGN_OR_RETURN(ServerConfig config, ReadServerConfig(arguments.config));
   if (arguments.check) return Check(config);
 
-  return RunUntilSignalled({.config = std::move(config), .loader = LoadModel, .new_context = NewRunContext},
+  return RunUntilSignalled({.config = std::move(config),
+                            .loader = LoadModel,
+                            .new_context = NewRunContext,
+                            .log_format = arguments.log_format,
+                            .access_log = arguments.access_log},
                            [](const Daemon& daemon) {
                              std::cout << "grpc: " << daemon.grpc_address()
                                        << "\nmetrics: " << daemon.metrics_address() << std::endl;
@@ -59,6 +67,10 @@ absl::Status Run(const Arguments& arguments) {
 std::function<absl::Status()> Add(CLI::App& app) {
   const auto arguments = std::make_shared<Arguments>();
   app.add_option("--config", arguments->config, "Server configuration, YAML")->required();
+  app.add_option("--log-format", arguments->log_format, "text or json: an object a line")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, LogFormat>{{"text", LogFormat::kText}, {"json", LogFormat::kJson}}));
+  app.add_flag("--access-log", arguments->access_log, "Logs a line for each inference request");
   app.add_flag("--check", arguments->check, "Validates configuration, models and tables, then exits");
   return [arguments] { return Run(*arguments); };
 }

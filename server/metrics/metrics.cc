@@ -216,6 +216,8 @@ ServerMetrics::ServerMetrics(Registry& registry)
           GaugeOf(registry, "hachi_inflight_bytes", "Memory of requests between admission and answer.", {})),
       idle_core_seconds_total(CounterOf(registry, "hachi_idle_core_seconds_total",
                                         "Core time in which workers were idle while rows waited.", {})),
+      log_lines_dropped_total(CounterOf(registry, "hachi_log_lines_dropped_total",
+                                        "Log lines that whoever reads standard error was too slow for.", {})),
       requests_without_model_total(registry, "", ""),
       connections(registry) {
   GaugeOf(registry, "hachi_build_info", "1, labelled with the version that runs.",

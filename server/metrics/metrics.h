@@ -132,6 +132,7 @@ struct ServerMetrics {
   prometheus::Gauge& cpu_budget;
   prometheus::Gauge& inflight_bytes;
   prometheus::Counter& idle_core_seconds_total;
+  prometheus::Counter& log_lines_dropped_total;
   const RequestCounters requests_without_model_total;  // model and version are empty: none was found
   ConnectionMetrics connections;
 };

@@ -1,5 +1,6 @@
 #include "server/rpc/model_infer.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
@@ -11,6 +12,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "server/batching/batch_scheduler.h"
 #include "server/models/model_registry.h"
@@ -22,6 +25,10 @@
 
 namespace hachi::server {
 namespace {
+
+constexpr char kRequestIdKey[] = "x-request-id";
+constexpr size_t kMaxIdBytes = 128;
+constexpr size_t kMaxErrorBytes = 512;
 
 // When the client stops waiting, on our clock: the call's deadline is on the system's, which may be set.
 absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const Clock& clock) {
@@ -46,6 +53,11 @@ class InferReactor final : public grpc::ServerUnaryReactor {
   }
 
   void Start(const grpc::ByteBuffer& bytes) {
+    wire_bytes_ = bytes.Length();
+    FindRequestId();
+    // gRPC calls us without a message too, when its call has ended before.
+    if (!bytes.Valid() && grpc_call_failed_before_recv_message(context_.c_call()) != 0)
+      return End(absl::CancelledError("request: cancelled before its message came"));
     const absl::Status admitted = StopExceptions([&] { return Admit(bytes); });
     if (!admitted.ok()) {
       if (model_) model_->statistics().RecordFailure(environment_.clock->Now() - started_);
@@ -64,10 +76,19 @@ class InferReactor final : public grpc::ServerUnaryReactor {
   }
 
  private:
+  // The client's name for the request, which goes back to it. gRPC has seen to it that it is printable.
+  void FindRequestId() {
+    const auto found = context_.client_metadata().find(kRequestIdKey);
+    if (found == context_.client_metadata().end() || found->second.size() > kMaxIdBytes) return;
+    request_id_.assign(found->second.data(), found->second.size());
+    context_.AddTrailingMetadata(kRequestIdKey, request_id_);
+  }
+
   // Decodes the call and makes request_ of it.
   absl::Status Admit(const grpc::ByteBuffer& bytes) {
     ASSIGN_OR_RETURN(WireInfer wire, DecodeInfer(bytes));
     id_ = wire.head.id();
+    model_name_ = wire.head.model_name();
     const std::string subject = absl::StrCat("model '", wire.head.model_name(), "'");
     const auto version = ParseVersion(wire.head.model_version());
     RETURN_IF_ERROR(WithContext(version.status(), subject));
@@ -84,6 +105,7 @@ class InferReactor final : public grpc::ServerUnaryReactor {
     request->deadline =
         std::min(DeadlineOf(context_, *environment_.clock), started_ + valid->parameters.timeout);
     request->done = [this](const absl::Status& status) { Complete(status); };
+    rows_ = request->rows.count;
     outputs_ = std::move(valid->outputs);
     std::vector<bool> wanted(signature.outputs.size());
     for (const size_t output : outputs_) wanted[output] = true;
@@ -107,15 +129,36 @@ class InferReactor final : public grpc::ServerUnaryReactor {
     const RequestCounters& counters =
         model_ ? model_->metrics().requests_total : environment_.metrics->requests_without_model_total;
     counters[status.code()].Increment();
+    if (environment_.access_log) LogAccess(status);
     if (model_) Observe(model_->metrics().request_duration_seconds, environment_.clock->Now() - started_);
     Finish(ToGrpc(status, context_));  // from here on, OnDone may delete *this
+  }
+
+  void LogAccess(const absl::Status& status) const {
+    const auto number = [](auto value) { return absl::StrCat(value); };
+    LogInfo("request",
+            {{"client", context_.peer()},
+             {"model", model_name_.substr(0, kMaxIdBytes)},
+             {"version", model_ ? number(model_->version()) : ""},
+             {"code", absl::StatusCodeToString(status.code())},
+             {"id", id_.substr(0, kMaxIdBytes)},
+             {"request_id", request_id_},
+             {"rows", number(rows_), /*is_number=*/true},
+             {"bytes", number(wire_bytes_), /*is_number=*/true},
+             {"seconds", absl::StrFormat("%.6f", absl::ToDoubleSeconds(environment_.clock->Now() - started_)),
+              /*is_number=*/true},
+             {"error", std::string(status.message().substr(0, kMaxErrorBytes))}});
   }
 
   const InferEnvironment& environment_;
   grpc::CallbackServerContext& context_;
   grpc::ByteBuffer& response_;
   const absl::Time started_;
-  std::string id_;
+  size_t wire_bytes_ = 0;
+  int64_t rows_ = 0;
+  std::string request_id_;  // of the metadata; empty: none
+  std::string id_;          // of the message
+  std::string model_name_;
   std::vector<size_t> outputs_;
   ModelHandle model_;
   std::shared_ptr<Request> request_;
@@ -126,7 +169,7 @@ class InferReactor final : public grpc::ServerUnaryReactor {
 grpc::ServerUnaryReactor* StartModelInfer(const InferEnvironment& environment,
                                           grpc::CallbackServerContext& context,
                                           const grpc::ByteBuffer& request, grpc::ByteBuffer& response) {
-  environment.on_request(context.peer());
+  if (request.Valid()) environment.on_request(context.peer());
   auto* reactor = new InferReactor(environment, context, response);
   reactor->Start(request);
   return reactor;

@@ -28,6 +28,7 @@ struct InferEnvironment {
   const Clock* clock;
   std::function<void(const std::string& client)> on_request;  // a whole request has come, from this client
   std::atomic<int64_t>* open_calls;                           // begun and not yet done: kept here
+  bool access_log;
 };
 
 // Answers one ModelInfer call: decodes, admits, enqueues, and finishes it when a worker has. `request` is not

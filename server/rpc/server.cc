@@ -3,7 +3,6 @@
 #include <google/protobuf/stubs/logging.h>
 #include <grpc/grpc.h>
 #include <grpc/support/log.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/impl/service_type.h>
@@ -18,10 +17,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "health.pb.h"
 #include "server/models/model_registry.h"
 #include "server/net/connections.h"
 #include "server/rpc/model_infer.h"
+#include "server/rpc/reflection.h"
 #include "server/rpc/service.h"
 
 namespace hachi::server {
@@ -86,15 +85,17 @@ absl::Status RpcServer::Listen() {
        .metrics = options_.metrics,
        .clock = options_.clock,
        .on_request = [this](const std::string& client) { connections_->HasAsked(client); },
-       .open_calls = &open_calls_},
+       .open_calls = &open_calls_,
+       .access_log = options_.access_log},
       serving_);
   SilenceLibraries();
   grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  // Links the description of the health service, which reflection looks up.
-  grpc::health::v1::HealthCheckRequest::descriptor();
   grpc::ServerBuilder builder;
   builder.RegisterService(service_.get());
+  if (options_.reflection) {
+    reflection_ = NewReflectionService();
+    builder.RegisterService(reflection_.get());
+  }
   using ConnectionType = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   const std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> door =
       builder.experimental().AddExternalConnectionAcceptor(ConnectionType::FROM_FD,

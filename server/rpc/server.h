@@ -44,6 +44,8 @@ class RpcServer {
     int streams_per_connection = 256;         // a client queues its calls beyond that
     int connections = 1024;                   // at once
     int connections_per_address = 512;        // of an IPv4 address or an IPv6 /64
+    bool reflection = true;
+    bool access_log = false;  // a line in the log for each inference
   };
 
   // INVALID_ARGUMENT for options out of range; UNAVAILABLE when the address can't be bound.
@@ -79,7 +81,7 @@ class RpcServer {
   std::atomic<int64_t> open_calls_ = 0;  // a count, likewise
   std::atomic<std::chrono::steady_clock::time_point> cancel_at_ =  // likewise
       std::chrono::steady_clock::time_point::max();
-  std::unique_ptr<grpc::Service> service_;
+  std::unique_ptr<grpc::Service> service_, reflection_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Connections> connections_;  // hands them to server_
   std::string address_;

@@ -187,7 +187,7 @@ class InferenceService final : public RawService {
  private:
   template <typename Question, typename Response, typename Fn>
   Reactor* Answer(Context* context, const ByteBuffer* request, ByteBuffer* response, Fn fn) const {
-    infer_.on_request(context->peer());
+    if (request->Valid()) infer_.on_request(context->peer());
     const absl::Status status = StopExceptions([&]() -> absl::Status {
       ASSIGN_OR_RETURN(const Question question, Parse<Question>(*request));
       Response answer;

@@ -21,6 +21,7 @@ TEST(ReadServerConfigTest, AModelAloneLeavesEveryDefault) {
   EXPECT_EQ(config->drain_deadline, absl::Seconds(25));
   EXPECT_EQ(config->inflight_bytes, 268435456);
   EXPECT_EQ(config->streams_per_connection, 256);
+  EXPECT_TRUE(config->reflection);
   EXPECT_EQ(config->connections, 1024);
   EXPECT_EQ(config->connections_per_address, 512);
   EXPECT_EQ(config->workers, std::nullopt);
@@ -36,6 +37,7 @@ TEST(ReadServerConfigTest, ReadsEveryKey) {
 server:
   grpc: unix:/run/hachi.sock
   metrics: localhost:0
+  reflection: false
   drain: {delay: 0s, deadline: 1m}
   limits: {inflight_bytes: 1MiB, streams_per_connection: 8, connections: 2, connections_per_address: 1}
 cpu: {workers: 2, threads_per_worker: auto}
@@ -50,6 +52,7 @@ models:
   EXPECT_EQ(config->drain_deadline, absl::Minutes(1));
   EXPECT_EQ(config->inflight_bytes, 1 << 20);
   EXPECT_EQ(config->streams_per_connection, 8);
+  EXPECT_FALSE(config->reflection);
   EXPECT_EQ(config->connections, 2);
   EXPECT_EQ(config->connections_per_address, 1);
   EXPECT_EQ(config->workers, 2);
@@ -96,7 +99,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"models:\n", ":1: models: nothing, expected a list of at least one model"},
         Refused{"modles: []\n", ":1: modles: unknown key, expected one of server, cpu, models"},
         Refused{"server: {port: 1}\n",
-                ":1: server.port: unknown key, expected one of grpc, metrics, drain, limits"},
+                ":1: server.port: unknown key, expected one of grpc, metrics, reflection, drain, limits"},
         Refused{"server: {grpc: 8001}\n", ":1: server.grpc: '8001'" + std::string(kAddressRule)},
         Refused{"server: {grpc: '0.0.0.0:65536'}\n",
                 ":1: server.grpc: \"0.0.0.0:65536\"" + std::string(kAddressRule)},
@@ -158,6 +161,7 @@ TEST(ExamplesTest, AreValidAndSayTheDefaults) {
   EXPECT_EQ(config->drain_deadline, defaults.drain_deadline);
   EXPECT_EQ(config->inflight_bytes, defaults.inflight_bytes);
   EXPECT_EQ(config->streams_per_connection, defaults.streams_per_connection);
+  EXPECT_EQ(config->reflection, defaults.reflection);
   EXPECT_EQ(config->connections, defaults.connections);
   EXPECT_EQ(config->connections_per_address, defaults.connections_per_address);
   EXPECT_EQ(config->workers, defaults.workers);
