@@ -83,13 +83,29 @@ absl::Status Daemon::Open() {
     if (!status.ok()) LogWarning(absl::StrCat("worker ", worker, ": ", status.message()));
   };
   executor_ = std::make_unique<Executor>(executor);
+  if (config.tls) {
+    ASSIGN_OR_RETURN(certificates_, Certificates::Read(*config.tls, &metrics_.server().certificate));
+  }
+  if (config.auth) {
+    ASSIGN_OR_RETURN(access_, Access::Create(*config.auth));
+    if (!config.auth->tokens.empty() && !config.tls)
+      LogWarning("auth: tokens are sent in the clear, expected server.tls");
+  }
   ASSIGN_OR_RETURN(rpc_, RpcServer::Create({.address = config.grpc_address,
                                             .registry = registry_.get(),
                                             .scheduler = scheduler_.get(),
                                             .metrics = &metrics_.server(),
+                                            .inflight_bytes = config.inflight_bytes,
+                                            .received_bytes = config.received_bytes,
+                                            .answer_time = config.answer_time,
                                             .streams_per_connection = config.streams_per_connection,
                                             .connections = config.connections,
                                             .connections_per_address = config.connections_per_address,
+                                            .certificates = certificates_,
+                                            .require_client_certificates =
+                                                config.tls && config.tls->client_certificates ==
+                                                                  TlsConfig::ClientCertificates::kRequire,
+                                            .access = access_.get(),
                                             .reflection = config.reflection,
                                             .access_log = options_.access_log}));
   LogInfo(absl::StrCat("cpu budget ", budget, ", ", workers_.workers, " workers of ",

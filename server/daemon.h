@@ -10,11 +10,14 @@
 #include "engine/base/log.h"
 #include "engine/engine.h"
 #include "server/batching/batch_scheduler.h"
+#include "server/daemon_memory.h"
 #include "server/executor/executor.h"
 #include "server/metrics/metrics.h"
 #include "server/models/model_registry.h"
 #include "server/models/plan_maker.h"
+#include "server/net/certificates.h"
 #include "server/net/exposer.h"
+#include "server/rpc/access.h"
 #include "server/rpc/server.h"
 
 namespace hachi::server {
@@ -83,11 +86,14 @@ class Daemon {
   // In the order of their starts: each uses those before it.
   Metrics metrics_;
   std::unique_ptr<LogQueue> log_;
+  const MemoryReturner memory_returner_;
   std::unique_ptr<Exposer> exposer_;
   std::unique_ptr<BatchScheduler> scheduler_;
   std::unique_ptr<PlanMaker> plan_maker_;
   std::unique_ptr<ModelRegistry> registry_;
   std::unique_ptr<Executor> executor_;
+  std::shared_ptr<Certificates> certificates_;
+  std::unique_ptr<Access> access_;
   std::unique_ptr<RpcServer> rpc_;
 };
 

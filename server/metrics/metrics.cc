@@ -96,6 +96,12 @@ std::string_view NameOf(ConnectionCut cut) {
   switch (cut) {
     case ConnectionCut::kMadeRoom:
       return "made_room";
+    case ConnectionCut::kBusy:
+      return "busy";
+    case ConnectionCut::kTakesBack:
+      return "takes_back";
+    case ConnectionCut::kUnasked:
+      return "unasked";
   }
   return "";
 }
@@ -108,9 +114,9 @@ RequestCounters::RequestCounters(Registry& registry, const std::string& model, c
   by_code_.fill(&add(absl::StatusCode::kUnknown));
   for (absl::StatusCode code :
        {absl::StatusCode::kOk, absl::StatusCode::kCancelled, absl::StatusCode::kInvalidArgument,
-        absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kNotFound,
-        absl::StatusCode::kResourceExhausted, absl::StatusCode::kUnimplemented, absl::StatusCode::kInternal,
-        absl::StatusCode::kUnavailable}) {
+        absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kNotFound, absl::StatusCode::kUnauthenticated,
+        absl::StatusCode::kPermissionDenied, absl::StatusCode::kResourceExhausted,
+        absl::StatusCode::kUnimplemented, absl::StatusCode::kInternal, absl::StatusCode::kUnavailable}) {
     by_code_[static_cast<size_t>(code)] = &add(code);
   }
 }
@@ -210,6 +216,18 @@ ConnectionMetrics::ConnectionMetrics(Registry& registry)
   }
 }
 
+AnswerMetrics::AnswerMetrics(Registry& registry)
+    : waiting_bytes(GaugeOf(registry, "hachi_answers_waiting_bytes",
+                            "Answers that their clients have not taken yet.", {})),
+      cut_total(CounterOf(registry, "hachi_answers_cut_total",
+                          "Answers cancelled because their clients did not take them.", {})) {}
+
+CertificateMetrics::CertificateMetrics(Registry& registry)
+    : expiry_seconds(GaugeOf(registry, "hachi_certificate_expiry_timestamp_seconds",
+                             "When the server's certificate expires, Unix time; 0: it has none.", {})),
+      reload_failures_total(CounterOf(registry, "hachi_certificate_reload_failures_total",
+                                      "Changed certificate files that were not taken.", {})) {}
+
 ServerMetrics::ServerMetrics(Registry& registry)
     : cpu_budget(GaugeOf(registry, "hachi_cpu_budget", "Cores that all workers together may use.", {})),
       inflight_bytes(
@@ -219,7 +237,9 @@ ServerMetrics::ServerMetrics(Registry& registry)
       log_lines_dropped_total(CounterOf(registry, "hachi_log_lines_dropped_total",
                                         "Log lines that whoever reads standard error was too slow for.", {})),
       requests_without_model_total(registry, "", ""),
-      connections(registry) {
+      connections(registry),
+      certificate(registry),
+      answers(registry) {
   GaugeOf(registry, "hachi_build_info", "1, labelled with the version that runs.",
           {{"version", HACHI_VERSION}})
       .Set(1);

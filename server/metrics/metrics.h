@@ -100,8 +100,8 @@ struct ModelMetrics {
 enum class ConnectionRefusal { kLimit, kAddressLimit, kDescriptors };
 inline constexpr size_t kConnectionRefusals = 3;
 std::string_view NameOf(ConnectionRefusal refusal);
-enum class ConnectionCut { kMadeRoom };
-inline constexpr size_t kConnectionCuts = 1;
+enum class ConnectionCut { kMadeRoom, kBusy, kTakesBack, kUnasked };
+inline constexpr size_t kConnectionCuts = 4;
 std::string_view NameOf(ConnectionCut cut);
 
 // What the connections to the gRPC address report.
@@ -123,6 +123,26 @@ struct ConnectionMetrics {
   std::array<prometheus::Counter*, kConnectionCuts> cut_;
 };
 
+// What answers report that wait for their clients to take them.
+//
+// Thread-safe.
+struct AnswerMetrics {
+  explicit AnswerMetrics(prometheus::Registry& registry);
+
+  prometheus::Gauge& waiting_bytes;
+  prometheus::Counter& cut_total;
+};
+
+// What the server's own certificate reports; zero without one.
+//
+// Thread-safe.
+struct CertificateMetrics {
+  explicit CertificateMetrics(prometheus::Registry& registry);
+
+  prometheus::Gauge& expiry_seconds;
+  prometheus::Counter& reload_failures_total;
+};
+
 // What the process reports beside its models.
 //
 // Thread-safe.
@@ -135,6 +155,8 @@ struct ServerMetrics {
   prometheus::Counter& log_lines_dropped_total;
   const RequestCounters requests_without_model_total;  // model and version are empty: none was found
   ConnectionMetrics connections;
+  CertificateMetrics certificate;
+  AnswerMetrics answers;
 };
 
 // Owns every metric. Outlives whoever holds one of its structs.

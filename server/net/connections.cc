@@ -2,10 +2,12 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,6 +16,7 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/clock.h"
@@ -32,6 +35,18 @@ constexpr int64_t kOtherDescriptors = 24;
 
 // How long the listener is left alone when descriptors ran out.
 constexpr int kExhaustedMs = 50;
+
+// How often it is looked how busy connections keep their server, and how often one may be found so.
+constexpr int kLookEveryMs = 200;
+constexpr int kBusyLooks = 15;
+
+// What comes with a request beside its message, at most.
+constexpr int64_t kMetadataBytes = 16384;
+
+// Requests that a connection may take back before they are whole, and so many for each that it has asked. Who
+// loses interest in uploads takes some back, an attack takes thousands. Guessed.
+constexpr int64_t kMostTakenBack = 200;
+constexpr int64_t kMostTakenBackOfEachAsked = 20;
 
 // Connections accepted before the ends of others are looked at.
 constexpr int kAcceptsAtOnce = 64;
@@ -56,6 +71,14 @@ std::string Printed(int family, const void* address) {
 bool SomebodyWaits(int listening) {
   pollfd waits = {.fd = listening, .events = POLLIN, .revents = 0};
   return poll(&waits, 1, /*timeout=*/0) == 1;
+}
+
+// All that the connection has sent; 0 for a Unix socket, which does not say.
+int64_t ReceivedBytes(int descriptor) {
+  tcp_info info = {};
+  socklen_t length = sizeof(info);
+  if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return 0;
+  return static_cast<int64_t>(info.tcpi_bytes_received);
 }
 
 int Spare() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
@@ -96,21 +119,67 @@ void Connections::StopAccepting() {
   listener_->Close();
 }
 
-void Connections::HasAsked(std::string_view client) {
+void Connections::HasAsked(std::string_view client, int64_t bytes) {
   MutexLock lock(mutex_);
   const auto found = by_client_.find(client);
   if (found == by_client_.end()) return;
   Connection& connection = connections_.at(found->second);
-  if (connection.has_asked) return;
-  connection.has_asked = true;
-  strangers_.erase(connection.place);
+  connection.asked_bytes += bytes + kMetadataBytes;
+  if (++connection.asked == 1) strangers_.erase(connection.place);
+}
+
+void Connections::HasTakenBack(std::string_view client) {
+  MutexLock lock(mutex_);
+  const auto found = by_client_.find(client);
+  if (found == by_client_.end()) return;
+  Connection& connection = connections_.at(found->second);
+  if (++connection.taken_back > kMostTakenBack &&
+      connection.taken_back / kMostTakenBackOfEachAsked > connection.asked)
+    Cut(found->second, ConnectionCut::kTakesBack);
+}
+
+void Connections::LookAround() {
+  MutexLock lock(mutex_);
+  std::vector<Id> busy;
+  int64_t unasked = 0, most = 0;
+  Id greediest = 0;
+  for (auto& [id, connection] : connections_) {
+    // A server reads what comes at once, unless it is busy with what came before.
+    int unread = 0;
+    ioctl(connection.descriptor, FIONREAD, &unread);
+    const bool asked = std::exchange(connection.asked_before, connection.asked) != connection.asked;
+    connection.busy_looks = unread > 0 && !asked ? connection.busy_looks + 1 : 0;
+    if (connection.busy_looks > kBusyLooks) busy.push_back(id);
+
+    const int64_t received = ReceivedBytes(connection.descriptor);
+    connection.asked_bytes = std::min(connection.asked_bytes, received);
+    unasked += received - connection.asked_bytes;
+    if (received - connection.asked_bytes > most) {
+      most = received - connection.asked_bytes;
+      greediest = id;
+    }
+  }
+  for (const Id id : busy) Cut(id, ConnectionCut::kBusy);
+  if (unasked > options_.unasked_bytes && connections_.contains(greediest))
+    Cut(greediest, ConnectionCut::kUnasked);
+}
+
+void Connections::Cut(Id id, ConnectionCut why) {
+  shutdown(connections_.at(id).descriptor, SHUT_RDWR);
+  options_.metrics->cut_total(why).Increment();
+  Forget(id);
 }
 
 void Connections::Loop() {
   std::array<epoll_event, 64> events;
+  absl::Time next_look = absl::InfinitePast();
   while (true) {
     const bool paused = exhausted_since_ != absl::InfiniteFuture();
-    const int count = epoll_wait(epoll_, events.data(), events.size(), paused ? kExhaustedMs : -1);
+    const int count = epoll_wait(epoll_, events.data(), events.size(), paused ? kExhaustedMs : kLookEveryMs);
+    if (const absl::Time now = Clock::Real().Now(); now >= next_look) {
+      next_look = now + absl::Milliseconds(kLookEveryMs);
+      LookAround();
+    }
     bool accept = paused;
     for (int i = 0; i < count; ++i) {
       const uint64_t id = events[static_cast<size_t>(i)].data.u64;
@@ -238,7 +307,6 @@ bool Connections::Keep(const Arrival& arrival) {
   connections_[id] = {.descriptor = second,
                       .client = arrival.client,
                       .address = arrival.address,
-                      .has_asked = false,
                       .place = std::prev(strangers_.end())};
   if (!arrival.client.empty()) by_client_[arrival.client] = id;
   if (!arrival.address.empty()) ++count_by_address_[arrival.address];
@@ -259,9 +327,7 @@ bool Connections::CutStranger(Which which) {
   const auto found = std::ranges::find_if(
       strangers_, [&](Id id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return which(connections_.at(id)); });
   if (found == strangers_.end()) return false;
-  shutdown(connections_.at(*found).descriptor, SHUT_RDWR);
-  options_.metrics->cut_total(ConnectionCut::kMadeRoom).Increment();
-  Forget(*found);
+  Cut(*found, ConnectionCut::kMadeRoom);
   return true;
 }
 
@@ -269,7 +335,7 @@ void Connections::Forget(Id id) {
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;  // it was cut, and its end was on the way
   const Connection& connection = found->second;
-  if (!connection.has_asked) strangers_.erase(connection.place);
+  if (connection.asked == 0) strangers_.erase(connection.place);
   const auto by_client = by_client_.find(connection.client);
   if (by_client != by_client_.end() && by_client->second == id) by_client_.erase(by_client);
   const auto count = count_by_address_.find(connection.address);

@@ -24,6 +24,13 @@ namespace hachi::server {
 // Who serves a connection owns its descriptor. A second descriptor of it stays here: through it the end is
 // seen, and the connection can be cut. So the end has to be shutdown(2), as gRPC's is, or the client's.
 //
+// While all connections together have sent more than `unasked_bytes` that are part of no whole request yet,
+// the one that has sent most of it is cut.
+//
+// A connection that keeps its server busy without ever asking anything is cut: one whose bytes are not read
+// as fast as they come, for three seconds without a whole request, and one that takes back nearly all it
+// asks.
+//
 // When a limit is reached, the oldest connection that has asked nothing yet is cut for the new one; where
 // all have asked, the new one is refused. When descriptors run out, waiting connections are refused until
 // there are some again.
@@ -32,7 +39,8 @@ namespace hachi::server {
 class Connections {
  public:
   struct Options {
-    int limit = 1024;                           // at once; fewer where the process may not open as many files
+    int limit = 1024;  // at once; fewer where the process may not open as many files
+    int64_t unasked_bytes = int64_t{256} << 20;
     int limit_per_address = 512;                // of an IPv4 address or an IPv6 /64; not of Unix sockets
     std::function<void(int descriptor)> serve;  // required; takes the descriptor over. On the thread
     ConnectionMetrics* metrics = nullptr;       // required
@@ -57,8 +65,12 @@ class Connections {
   // Nothing is accepted once it has returned. Final.
   void StopAccepting();
 
-  // A whole request has come over the connection of this client, named as gRPC does: "ipv4:192.0.2.1:1234".
-  void HasAsked(std::string_view client);
+  // A whole request of so many bytes has come over the connection of this client, named as gRPC does:
+  // "ipv4:192.0.2.1:1234".
+  void HasAsked(std::string_view client, int64_t bytes);
+
+  // A request of it was taken back before it was whole.
+  void HasTakenBack(std::string_view client);
 
  private:
   using Id = uint64_t;
@@ -66,7 +78,10 @@ class Connections {
     int descriptor;
     std::string client;
     std::string address;  // what limit_per_address counts by; empty: nothing
-    bool has_asked = false;
+    int64_t asked = 0, taken_back = 0;
+    int64_t asked_bytes = 0;   // of what it sent, about: what is left is part of no whole request yet
+    int64_t asked_before = 0;  // when it was last looked at
+    int busy_looks = 0;  // one after the other, at which bytes waited to be read and nothing had been asked
     std::list<Id>::iterator place;  // in strangers_, until it has asked
   };
   // A connection that was accepted.
@@ -80,6 +95,8 @@ class Connections {
   void AcceptAll() ABSL_LOCKS_EXCLUDED(mutex_, accepting_);
   Outcome AcceptFrom(int listening) ABSL_EXCLUSIVE_LOCKS_REQUIRED(accepting_);
   void RefuseOneFrom(int listening) ABSL_EXCLUSIVE_LOCKS_REQUIRED(accepting_);
+  void LookAround() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Cut(Id id, ConnectionCut why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Watch(bool listening) ABSL_EXCLUSIVE_LOCKS_REQUIRED(accepting_);
   void ReportStall(bool exhausted);
 

@@ -11,12 +11,15 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "server/batching/batch_scheduler.h"
 #include "server/models/model_registry.h"
+#include "server/rpc/access.h"
+#include "server/rpc/answers.h"
 #include "server/rpc/decode.h"
 #include "server/rpc/encode.h"
 #include "server/rpc/exception_stop.h"
@@ -25,6 +28,9 @@
 
 namespace hachi::server {
 namespace {
+
+// How long who does not read is told to wait; nobody knows when it will.
+constexpr char kUnreadPushbackMs[] = "1000";
 
 constexpr char kRequestIdKey[] = "x-request-id";
 constexpr size_t kMaxIdBytes = 128;
@@ -48,16 +54,20 @@ class InferReactor final : public grpc::ServerUnaryReactor {
       : environment_(environment),
         context_(context),
         response_(response),
-        started_(environment.clock->Now()) {
+        started_(environment.clock->Now()),
+        client_(context.peer()) {
     ++*environment_.open_calls;
   }
 
   void Start(const grpc::ByteBuffer& bytes) {
+    if (bytes.Valid()) environment_.on_request(client_, static_cast<int64_t>(bytes.Length()));
     wire_bytes_ = bytes.Length();
     FindRequestId();
     // gRPC calls us without a message too, when its call has ended before.
-    if (!bytes.Valid() && grpc_call_failed_before_recv_message(context_.c_call()) != 0)
+    if (!bytes.Valid() && grpc_call_failed_before_recv_message(context_.c_call()) != 0) {
+      environment_.on_taken_back(client_);
       return End(absl::CancelledError("request: cancelled before its message came"));
+    }
     const absl::Status admitted = StopExceptions([&] { return Admit(bytes); });
     if (!admitted.ok()) {
       if (model_) model_->statistics().RecordFailure(environment_.clock->Now() - started_);
@@ -71,6 +81,7 @@ class InferReactor final : public grpc::ServerUnaryReactor {
   }
 
   void OnDone() override {
+    if (answer_ != 0) environment_.answers->Remove(answer_);
     --*environment_.open_calls;
     delete this;
   }
@@ -84,11 +95,26 @@ class InferReactor final : public grpc::ServerUnaryReactor {
     context_.AddTrailingMetadata(kRequestIdKey, request_id_);
   }
 
+  // Whether the client takes the answers that it has.
+  absl::Status CheckAnswersThatWait() const {
+    const int64_t waiting = environment_.answers->BytesOf(client_);
+    if (waiting <= environment_.answer_bytes_per_connection) return absl::OkStatus();
+    absl::Status status = absl::ResourceExhaustedError(
+        absl::StrCat("connection: ", waiting, " bytes of answers wait for it to read them, expected at most ",
+                     environment_.answer_bytes_per_connection));
+    status.SetPayload({kPushbackPayloadUrl.data(), kPushbackPayloadUrl.size()},
+                      absl::Cord(kUnreadPushbackMs));
+    return status;
+  }
+
   // Decodes the call and makes request_ of it.
   absl::Status Admit(const grpc::ByteBuffer& bytes) {
     ASSIGN_OR_RETURN(WireInfer wire, DecodeInfer(bytes));
     id_ = wire.head.id();
     model_name_ = wire.head.model_name();
+    if (environment_.access != nullptr)
+      RETURN_IF_ERROR(environment_.access->Check(context_, wire.head.model_name()));
+    RETURN_IF_ERROR(CheckAnswersThatWait());
     const std::string subject = absl::StrCat("model '", wire.head.model_name(), "'");
     const auto version = ParseVersion(wire.head.model_version());
     RETURN_IF_ERROR(WithContext(version.status(), subject));
@@ -131,13 +157,16 @@ class InferReactor final : public grpc::ServerUnaryReactor {
     counters[status.code()].Increment();
     if (environment_.access_log) LogAccess(status);
     if (model_) Observe(model_->metrics().request_duration_seconds, environment_.clock->Now() - started_);
+    if (status.ok())
+      answer_ = environment_.answers->Add(client_, static_cast<int64_t>(response_.Length()),
+                                          [this] { context_.TryCancel(); });
     Finish(ToGrpc(status, context_));  // from here on, OnDone may delete *this
   }
 
   void LogAccess(const absl::Status& status) const {
     const auto number = [](auto value) { return absl::StrCat(value); };
     LogInfo("request",
-            {{"client", context_.peer()},
+            {{"client", client_},
              {"model", model_name_.substr(0, kMaxIdBytes)},
              {"version", model_ ? number(model_->version()) : ""},
              {"code", absl::StatusCodeToString(status.code())},
@@ -154,6 +183,7 @@ class InferReactor final : public grpc::ServerUnaryReactor {
   grpc::CallbackServerContext& context_;
   grpc::ByteBuffer& response_;
   const absl::Time started_;
+  const std::string client_;
   size_t wire_bytes_ = 0;
   int64_t rows_ = 0;
   std::string request_id_;  // of the metadata; empty: none
@@ -162,6 +192,7 @@ class InferReactor final : public grpc::ServerUnaryReactor {
   std::vector<size_t> outputs_;
   ModelHandle model_;
   std::shared_ptr<Request> request_;
+  Answers::Id answer_ = 0;  // until gRPC has sent it; 0: there is none
 };
 
 }  // namespace
@@ -169,7 +200,6 @@ class InferReactor final : public grpc::ServerUnaryReactor {
 grpc::ServerUnaryReactor* StartModelInfer(const InferEnvironment& environment,
                                           grpc::CallbackServerContext& context,
                                           const grpc::ByteBuffer& request, grpc::ByteBuffer& response) {
-  if (request.Valid()) environment.on_request(context.peer());
   auto* reactor = new InferReactor(environment, context, response);
   reactor->Start(request);
   return reactor;

@@ -16,6 +16,8 @@ class ServerUnaryReactor;
 
 namespace hachi::server {
 
+class Access;
+class Answers;
 class BatchScheduler;
 class ModelRegistry;
 struct ServerMetrics;
@@ -26,8 +28,12 @@ struct InferEnvironment {
   BatchScheduler* scheduler;
   ServerMetrics* metrics;
   const Clock* clock;
-  std::function<void(const std::string& client)> on_request;  // a whole request has come, from this client
-  std::atomic<int64_t>* open_calls;                           // begun and not yet done: kept here
+  const Access* access;  // null: everybody may use everything
+  Answers* answers;
+  int64_t answer_bytes_per_connection;                                       // that wait for their client
+  std::function<void(const std::string& client, int64_t bytes)> on_request;  // a whole one has come
+  std::function<void(const std::string& client)> on_taken_back;  // one was not whole when its call ended
+  std::atomic<int64_t>* open_calls;                              // begun and not yet done: kept here
   bool access_log;
 };
 

@@ -19,6 +19,8 @@
 #include "engine/base/status_macros.h"
 #include "server/models/model_registry.h"
 #include "server/net/connections.h"
+#include "server/rpc/answers.h"
+#include "server/rpc/credentials.h"
 #include "server/rpc/model_infer.h"
 #include "server/rpc/reflection.h"
 #include "server/rpc/service.h"
@@ -79,12 +81,20 @@ absl::Status RpcServer::Listen() {
                      ", expected a free host:port of this machine or unix:/path in a folder that exists"));
   address_ = (*listener)->address();
   port_ = (*listener)->port();
+  answers_ = std::make_unique<Answers>(Answers::Options{.time_limit = options_.answer_time,
+                                                        .limit_bytes = options_.inflight_bytes / 2,
+                                                        .metrics = &options_.metrics->answers});
   service_ = NewInferenceService(
       {.registry = options_.registry,
        .scheduler = options_.scheduler,
        .metrics = options_.metrics,
        .clock = options_.clock,
-       .on_request = [this](const std::string& client) { connections_->HasAsked(client); },
+       .access = options_.access,
+       .answers = answers_.get(),
+       .answer_bytes_per_connection = options_.inflight_bytes / 4,
+       .on_request = [this](const std::string& client,
+                            int64_t bytes) { connections_->HasAsked(client, bytes); },
+       .on_taken_back = [this](const std::string& client) { connections_->HasTakenBack(client); },
        .open_calls = &open_calls_,
        .access_log = options_.access_log},
       serving_);
@@ -96,10 +106,14 @@ absl::Status RpcServer::Listen() {
     reflection_ = NewReflectionService();
     builder.RegisterService(reflection_.get());
   }
+  credentials_ = options_.certificates == nullptr
+                     ? grpc::InsecureServerCredentials()
+                     : TlsCredentials(options_.certificates, options_.require_client_certificates);
   using ConnectionType = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   const std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> door =
-      builder.experimental().AddExternalConnectionAcceptor(ConnectionType::FROM_FD,
-                                                           grpc::InsecureServerCredentials());
+      builder.experimental().AddExternalConnectionAcceptor(ConnectionType::FROM_FD, credentials_);
+  // What is read from sockets counts against it, from the first byte on.
+  builder.SetResourceQuota(grpc::ResourceQuota("hachi").Resize(static_cast<size_t>(options_.received_bytes)));
   builder.SetMaxReceiveMessageSize(static_cast<int>(options_.max_message_bytes));
   // A compressed request is inflated whole before its size is looked at; nobody's tensors compress well
   // enough to be worth that hole.
@@ -120,6 +134,7 @@ absl::Status RpcServer::Listen() {
   connections_ = std::make_unique<Connections>(
       *std::move(listener),
       Connections::Options{.limit = options_.connections,
+                           .unasked_bytes = options_.received_bytes / 2,
                            .limit_per_address = options_.connections_per_address,
                            .serve =
                                [door](int descriptor) {

@@ -13,12 +13,16 @@
 
 namespace grpc {
 class Server;
+class ServerCredentials;
 class Service;
 }  // namespace grpc
 
 namespace hachi::server {
 
+class Access;
+class Answers;
 class BatchScheduler;
+class Certificates;
 class Connections;
 class ModelRegistry;
 struct ServerMetrics;
@@ -35,15 +39,21 @@ struct ServerMetrics;
 class RpcServer {
  public:
   struct Options {
-    std::string address;                      // host:port (port 0: any free one) or unix:/path
-    const ModelRegistry* registry = nullptr;  // required
-    BatchScheduler* scheduler = nullptr;      // required
-    ServerMetrics* metrics = nullptr;         // required
-    const Clock* clock = &Clock::Real();      // of the scheduler too
-    int64_t max_message_bytes = 64 << 20;     // a larger request is RESOURCE_EXHAUSTED; at most 2^31 - 1
-    int streams_per_connection = 256;         // a client queues its calls beyond that
-    int connections = 1024;                   // at once
-    int connections_per_address = 512;        // of an IPv4 address or an IPv6 /64
+    std::string address;                          // host:port (port 0: any free one) or unix:/path
+    const ModelRegistry* registry = nullptr;      // required
+    BatchScheduler* scheduler = nullptr;          // required
+    ServerMetrics* metrics = nullptr;             // required
+    const Clock* clock = &Clock::Real();          // of the scheduler too
+    int64_t max_message_bytes = 64 << 20;         // a larger request is RESOURCE_EXHAUSTED; at most 2^31 - 1
+    int64_t inflight_bytes = int64_t{256} << 20;  // the scheduler's: answers that wait get half of it
+    int64_t received_bytes = int64_t{512} << 20;  // of messages that are still coming, about
+    absl::Duration answer_time = absl::Seconds(20);  // until a client has to have taken its answer
+    int streams_per_connection = 256;                // a client queues its calls beyond that
+    int connections = 1024;                          // at once
+    int connections_per_address = 512;               // of an IPv4 address or an IPv6 /64
+    std::shared_ptr<Certificates> certificates;      // null: no TLS
+    bool require_client_certificates = true;         // with a client_ca
+    const Access* access = nullptr;                  // null: whoever may connect may use every model
     bool reflection = true;
     bool access_log = false;  // a line in the log for each inference
   };
@@ -81,7 +91,9 @@ class RpcServer {
   std::atomic<int64_t> open_calls_ = 0;  // a count, likewise
   std::atomic<std::chrono::steady_clock::time_point> cancel_at_ =  // likewise
       std::chrono::steady_clock::time_point::max();
+  std::unique_ptr<Answers> answers_;
   std::unique_ptr<grpc::Service> service_, reflection_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Connections> connections_;  // hands them to server_
   std::string address_;

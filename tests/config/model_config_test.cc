@@ -254,10 +254,10 @@ TEST(ReadModelDirectoryTest, RefusesADirectoryNameThatIsNoModelName) {
 TEST(ReadModelDirectoryTest, RefusesAHugeModelYaml) {
   const TempDir temp;
   temp.Write("m/model.onnx");
-  temp.Write("m/model.yaml", std::string((1 << 20) + 1, '#'));
+  temp.Write("m/model.yaml", std::string((256 << 10) + 1, '#'));
   const auto config = ReadModelDirectory(temp.path() / "m");
   EXPECT_THAT(config, StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_EQ(Message(config, temp), "file 'm/model.yaml': 1048577 bytes, expected at most 1048576");
+  EXPECT_EQ(Message(config, temp), "file 'm/model.yaml': 262145 bytes, expected at most 262144");
 }
 
 }  // namespace

@@ -39,8 +39,8 @@ MAY_INCLUDE = {
     "engine/engine.h": {"engine/plan", "engine/tensor"},
     "engine/engine.cc": ENGINE | {"engine/engine.h"},
     "server/metrics": set(),
-    # Sockets: who listens, how many may connect, the metrics' page.
-    "server/net": {"server/metrics"},
+    # Sockets: who listens, how many may connect, the metrics' page, certificates.
+    "server/net": {"config", "server/metrics"},
     # How configuration becomes what the engine loads, for the registry and for commands.
     "server/models/load_options.h": {"config", "engine/engine.h"},
     "server/models": MODELS | {"server/models/load_options.h"},
@@ -65,7 +65,7 @@ HOMES = [
     (r"hwy/", {"engine/kernels"}),
     (r"immintrin\.h|cpuid\.h", {"engine/kernels", "engine/cpu"}),
     (r"omp\.h", {"engine/cpu"}),
-    (r"openssl/", {"engine/base"}),
+    (r"openssl/", {"engine/base", "server/net"}),
     (r"zip\.h|stb/", {"engine/samples"}),
     (r"CLI/|nlohmann/", {"server/commands"}),
     (r"absl/(?!log/)", None),  # everywhere

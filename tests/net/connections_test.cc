@@ -28,19 +28,20 @@ class TestConnections {
     EXPECT_OK(listener);
     address_ = (*listener)->address();
     options.metrics = &metrics_.server().connections;
-    options.serve = [this](int descriptor) {
-      ++running_;
-      std::thread([this, descriptor] {
-        fcntl(descriptor, F_SETFL, 0);  // to block
-        char byte;
-        while (read(descriptor, &byte, 1) == 1) {
-        }
-        shutdown(descriptor, SHUT_RDWR);
-        close(descriptor);
-        --running_;
-      }).detach();
-      ++served_;
-    };
+    if (options.serve == nullptr)
+      options.serve = [this](int descriptor) {
+        ++running_;
+        std::thread([this, descriptor] {
+          fcntl(descriptor, F_SETFL, 0);  // to block
+          char byte;
+          while (read(descriptor, &byte, 1) == 1) {
+          }
+          shutdown(descriptor, SHUT_RDWR);
+          close(descriptor);
+          --running_;
+        }).detach();
+        ++served_;
+      };
     connections_ = std::make_unique<Connections>(*std::move(listener), std::move(options));
     connections_->Start();
   }
@@ -57,7 +58,7 @@ class TestConnections {
     const int before = served_;
     ClientSocket client = Connect();
     WaitForServed(before + 1);
-    connections_->HasAsked(client.name());
+    connections_->HasAsked(client.name(), 1);
     return client;
   }
 
@@ -177,6 +178,52 @@ TEST(ConnectionsTest, FloodOfSilentConnectionsLetsGoodOnesIn) {
   connections.WaitForServed(401);
   EXPECT_TRUE(good.IsOpen());
   EXPECT_LE(connections.metrics().open.Value(), 8);
+}
+
+TEST(ConnectionsTest, OneThatTakesBackNearlyAllItAsksIsCut) {
+  TestConnections connections;
+  const ClientSocket bad = connections.ConnectAndAsk(), fickle = connections.ConnectAndAsk();
+  for (int i = 0; i < 50; ++i) connections->HasAsked(fickle.name(), 1);
+  for (int i = 0; i < 300; ++i) {
+    connections->HasTakenBack(bad.name());
+    connections->HasTakenBack(fickle.name());
+  }
+  EXPECT_TRUE(bad.IsClosedByPeer());
+  EXPECT_TRUE(fickle.IsOpen());
+  EXPECT_EQ(connections.metrics().cut_total(ConnectionCut::kTakesBack).Value(), 1);
+}
+
+TEST(ConnectionsTest, OneThatKeepsItsServerBusyWithoutAskingIsCut) {
+  std::vector<int> served;  // and not read
+  TestConnections connections({.serve = [&](int descriptor) { served.push_back(descriptor); }});
+  const ClientSocket busy = connections.Connect(), asking = connections.Connect(),
+                     quiet = connections.Connect();
+  connections.WaitForOpen(3);
+  busy.Send("x");
+  asking.Send("x");
+  while (connections.metrics().cut_total(ConnectionCut::kBusy).Value() == 0) {
+    connections->HasAsked(asking.name(), 1);
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(busy.IsClosedByPeer());
+  EXPECT_TRUE(asking.IsOpen());
+  EXPECT_TRUE(quiet.IsOpen());
+  for (const int descriptor : served) close(descriptor);
+}
+
+TEST(ConnectionsTest, OneThatSentMostOfTooMuchWithoutAskingIsCut) {
+  TestConnections connections({.unasked_bytes = 100'000});
+  const ClientSocket greedy = connections.ConnectAndAsk(), asking = connections.ConnectAndAsk(),
+                     modest = connections.ConnectAndAsk();
+  const std::string bytes(60'000, 'x');
+  asking.Send(bytes);
+  connections->HasAsked(asking.name(), std::ssize(bytes));
+  modest.Send(bytes);
+  greedy.Send(bytes + bytes);
+  EXPECT_TRUE(greedy.IsClosedByPeer());
+  EXPECT_TRUE(asking.IsOpen());
+  EXPECT_TRUE(modest.IsOpen());
+  EXPECT_EQ(connections.metrics().cut_total(ConnectionCut::kUnasked).Value(), 1);
 }
 
 TEST(ConnectionsTest, StopAcceptingLeavesOpenOnesAlone) {
