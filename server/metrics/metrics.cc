@@ -88,6 +88,8 @@ std::string_view NameOf(ConnectionRefusal refusal) {
       return "address_limit";
     case ConnectionRefusal::kDescriptors:
       return "descriptors";
+    case ConnectionRefusal::kAddressWasCut:
+      return "address_was_cut";
   }
   return "";
 }

@@ -97,8 +97,8 @@ struct ModelMetrics {
 };
 
 // Why a connection was not taken, and why one that was is cut; NameOf gives the label.
-enum class ConnectionRefusal { kLimit, kAddressLimit, kDescriptors };
-inline constexpr size_t kConnectionRefusals = 3;
+enum class ConnectionRefusal { kLimit, kAddressLimit, kDescriptors, kAddressWasCut };
+inline constexpr size_t kConnectionRefusals = 4;
 std::string_view NameOf(ConnectionRefusal refusal);
 enum class ConnectionCut { kMadeRoom, kBusy, kTakesBack, kUnasked };
 inline constexpr size_t kConnectionCuts = 4;

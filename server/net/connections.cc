@@ -15,6 +15,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -39,6 +40,12 @@ constexpr int kExhaustedMs = 50;
 // How often it is looked how busy connections keep their server, and how often one may be found so.
 constexpr int kLookEveryMs = 200;
 constexpr int kBusyLooks = 15;
+constexpr int kBusyLooksOfStrangers = 10;
+
+// How long the address of a connection that was cut for what it did is refused, and of how many that is kept.
+// Guessed: long enough that coming back costs more than it does here.
+constexpr absl::Duration kRefused = absl::Seconds(30);
+constexpr size_t kMostRefusedAddresses = 10'000;
 
 // What comes with a request beside its message, at most.
 constexpr int64_t kMetadataBytes = 16384;
@@ -140,31 +147,40 @@ void Connections::HasTakenBack(std::string_view client) {
 
 void Connections::LookAround() {
   MutexLock lock(mutex_);
+  const absl::Time now = Clock::Real().Now();
+  std::erase_if(refused_until_, [&](const auto& entry) { return entry.second <= now; });
   std::vector<Id> busy;
-  int64_t unasked = 0, most = 0;
-  Id greediest = 0;
+  std::vector<std::pair<int64_t, Id>> unasked;
+  int64_t unasked_bytes = 0;
   for (auto& [id, connection] : connections_) {
     // A server reads what comes at once, unless it is busy with what came before.
     int unread = 0;
     ioctl(connection.descriptor, FIONREAD, &unread);
     const bool asked = std::exchange(connection.asked_before, connection.asked) != connection.asked;
     connection.busy_looks = unread > 0 && !asked ? connection.busy_looks + 1 : 0;
-    if (connection.busy_looks > kBusyLooks) busy.push_back(id);
+    if (connection.busy_looks > (connection.asked > 0 ? kBusyLooks : kBusyLooksOfStrangers))
+      busy.push_back(id);
 
     const int64_t received = ReceivedBytes(connection.descriptor);
     connection.asked_bytes = std::min(connection.asked_bytes, received);
-    unasked += received - connection.asked_bytes;
-    if (received - connection.asked_bytes > most) {
-      most = received - connection.asked_bytes;
-      greediest = id;
-    }
+    unasked.emplace_back(received - connection.asked_bytes, id);
+    unasked_bytes += unasked.back().first;
   }
-  for (const Id id : busy) Cut(id, ConnectionCut::kBusy);
-  if (unasked > options_.unasked_bytes && connections_.contains(greediest))
-    Cut(greediest, ConnectionCut::kUnasked);
+  if (unasked_bytes > options_.unasked_bytes) std::ranges::sort(unasked, std::greater());
+  for (const auto& [bytes, id] : unasked) {
+    if (unasked_bytes <= options_.unasked_bytes) break;
+    unasked_bytes -= bytes;
+    Cut(id, ConnectionCut::kUnasked);
+  }
+  for (const Id id : busy)
+    if (connections_.contains(id)) Cut(id, ConnectionCut::kBusy);
 }
 
 void Connections::Cut(Id id, ConnectionCut why) {
+  const std::string& address = connections_.at(id).address;
+  if (why != ConnectionCut::kMadeRoom && !address.empty() && options_.limit_per_address < options_.limit &&
+      refused_until_.size() < kMostRefusedAddresses)
+    refused_until_[address] = Clock::Real().Now() + kRefused;
   shutdown(connections_.at(id).descriptor, SHUT_RDWR);
   options_.metrics->cut_total(why).Increment();
   Forget(id);
@@ -291,6 +307,9 @@ bool Connections::Keep(const Arrival& arrival) {
     return false;
   };
   MutexLock lock(mutex_);
+  if (const auto refused = refused_until_.find(arrival.address);
+      refused != refused_until_.end() && Clock::Real().Now() < refused->second)
+    return refuse(ConnectionRefusal::kAddressWasCut);
   if (!arrival.address.empty()) {
     const auto count = count_by_address_.find(arrival.address);
     if (count != count_by_address_.end() && count->second >= options_.limit_per_address &&

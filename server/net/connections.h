@@ -25,11 +25,12 @@ namespace hachi::server {
 // seen, and the connection can be cut. So the end has to be shutdown(2), as gRPC's is, or the client's.
 //
 // While all connections together have sent more than `unasked_bytes` that are part of no whole request yet,
-// the one that has sent most of it is cut.
+// those that have sent most of it are cut.
 //
 // A connection that keeps its server busy without ever asking anything is cut: one whose bytes are not read
-// as fast as they come, for three seconds without a whole request, and one that takes back nearly all it
-// asks.
+// as fast as they come, for three seconds (two, if it never asked anything) without a whole request, and one
+// that takes back nearly all it asks. The address of one that was cut for any of this is refused for half a
+// minute, unless limit_per_address says, by being no less than `limit`, that many clients may share one.
 //
 // When a limit is reached, the oldest connection that has asked nothing yet is cut for the new one; where
 // all have asked, the new one is refused. When descriptors run out, waiting connections are refused until
@@ -77,7 +78,7 @@ class Connections {
   struct Connection {
     int descriptor;
     std::string client;
-    std::string address;  // what limit_per_address counts by; empty: nothing
+    std::string address;  // what limit_per_address counts by, and what is refused; empty: nothing
     int64_t asked = 0, taken_back = 0;
     int64_t asked_bytes = 0;   // of what it sent, about: what is left is part of no whole request yet
     int64_t asked_before = 0;  // when it was last looked at
@@ -128,6 +129,7 @@ class Connections {
   std::list<Id> strangers_ ABSL_GUARDED_BY(mutex_);  // have asked nothing yet, oldest first
   std::map<std::string, Id, std::less<>> by_client_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, int, std::less<>> count_by_address_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, absl::Time> refused_until_ ABSL_GUARDED_BY(mutex_);  // by address
 
   std::thread thread_;
 };

@@ -193,6 +193,24 @@ TEST(ConnectionsTest, OneThatTakesBackNearlyAllItAsksIsCut) {
   EXPECT_EQ(connections.metrics().cut_total(ConnectionCut::kTakesBack).Value(), 1);
 }
 
+TEST(ConnectionsTest, AddressOfOneThatWasCutForWhatItDidIsRefused) {
+  TestConnections connections;
+  const ClientSocket bad = connections.ConnectAndAsk(), good = connections.ConnectAndAsk();
+  for (int i = 0; i < 300; ++i) connections->HasTakenBack(bad.name());
+  EXPECT_TRUE(connections.Connect().IsClosedByPeer());
+  EXPECT_TRUE(good.IsOpen());
+  EXPECT_EQ(connections.refused(ConnectionRefusal::kAddressWasCut), 1);
+}
+
+TEST(ConnectionsTest, AddressThatManyShareIsNotRefused) {
+  TestConnections connections({.limit = 10, .limit_per_address = 10});
+  const ClientSocket bad = connections.ConnectAndAsk();
+  for (int i = 0; i < 300; ++i) connections->HasTakenBack(bad.name());
+  EXPECT_TRUE(bad.IsClosedByPeer());
+  const ClientSocket other = connections.ConnectAndAsk();
+  EXPECT_TRUE(other.IsOpen());
+}
+
 TEST(ConnectionsTest, OneThatKeepsItsServerBusyWithoutAskingIsCut) {
   std::vector<int> served;  // and not read
   TestConnections connections({.serve = [&](int descriptor) { served.push_back(descriptor); }});
