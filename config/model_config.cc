@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "config/types.h"
 #include "config/yaml.h"
+#include "engine/base/beneath.h"
 #include "engine/base/file.h"
 #include "engine/base/status_macros.h"
 
@@ -78,9 +79,10 @@ absl::StatusOr<OutputConfig> ReadOutput(const YamlNode& node, const fs::path& di
   OutputConfig output;
   const auto labels = [&](const YamlNode& value) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string name, YamlString()(value));
-    output.labels = dir / name;
-    if (!IsFile(output.labels)) return value.Unexpected("a file in the model directory");
-    return absl::OkStatus();
+    output.labels = name;
+    const absl::Status inside = CheckFileBeneath(dir, name);
+    if (absl::IsNotFound(inside)) return value.Unexpected("a file in the model directory");
+    return WithContext(inside, absl::StrCat(value.where, ": ", value.key));
   };
   RETURN_IF_ERROR(ReadYamlMap(node, {{"labels", labels}}));
   return output;
@@ -136,7 +138,14 @@ absl::StatusOr<VersionFiles> ReadVersion(int64_t version, const fs::path& dir) {
   if (!IsFile(files.model))
     return absl::NotFoundError(
         absl::StrCat("version directory '", dir.string(), "': no ", kModelFile, ", expected one"));
-  if (IsFile(dir / kTableFile)) files.table = dir / kTableFile;
+  // Whatever stands in the table's place but is none would leave the model in FP32 unnoticed.
+  std::error_code error;
+  const fs::file_status table = fs::symlink_status(dir / kTableFile, error);
+  if (table.type() == fs::file_type::not_found) return files;
+  if (!IsFile(dir / kTableFile))
+    return absl::InvalidArgumentError(absl::StrCat("version directory '", dir.string(), "': ", kTableFile,
+                                                   " is no regular file, expected one or none"));
+  files.table = dir / kTableFile;
   return files;
 }
 

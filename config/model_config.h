@@ -31,8 +31,7 @@ struct InputConfig {
 };
 
 struct OutputConfig {
-  std::filesystem::path
-      labels;  // one label a line; empty: none. Relative to the model directory in YAML, resolved here.
+  std::filesystem::path labels;  // one label a line, relative to the model directory; empty: none
 };
 
 struct BatchingConfig {

@@ -1,7 +1,9 @@
 #include "config/server_config.h"
 
+#include <algorithm>
 #include <charconv>
 #include <map>
+#include <set>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +16,8 @@ namespace hachi::server {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::string_view kUnix = "unix:";
 
 struct HostPort {
   std::string_view host;
@@ -35,8 +39,7 @@ std::optional<HostPort> ParseHostPort(std::string_view address) {
   return HostPort{host, number};
 }
 
-absl::StatusOr<std::string> GrpcAddress(const YamlNode& node) {
-  constexpr std::string_view kUnix = "unix:";
+absl::StatusOr<std::string> Address(const YamlNode& node) {
   constexpr size_t kMaxSocketPath = 107;  // sockaddr_un
   if (node.kind == YamlNode::Kind::kScalar) {
     if (node.text.starts_with(kUnix)) {
@@ -49,26 +52,84 @@ absl::StatusOr<std::string> GrpcAddress(const YamlNode& node) {
   return node.Unexpected("host:port with a port from 0 to 65535, or unix: and a path of at most 107 bytes");
 }
 
-absl::StatusOr<std::string> MetricsAddress(const YamlNode& node) {
-  // The metrics library listens on IPv4 only.
-  if (node.kind != YamlNode::Kind::kScalar || !ParseHostPort(node.text) || node.text.front() == '[')
-    return node.Unexpected("host:port with an IPv4 host and a port from 0 to 65535");
-  return node.text;
-}
-
 bool IsEveryHost(std::string_view host) { return host == "0.0.0.0" || host == "[::]"; }
 
 absl::Status CheckAddressesDiffer(const YamlNode& node, const ServerConfig& config) {
+  constexpr char kExpected[] = "two addresses";
+  const std::string found =
+      absl::StrCat("grpc ", config.grpc_address, " and metrics ", config.metrics_address);
+  if (config.grpc_address == config.metrics_address && config.grpc_address.starts_with(kUnix))
+    return node.Error(found, kExpected);
   const auto grpc = ParseHostPort(config.grpc_address), metrics = ParseHostPort(config.metrics_address);
   const bool clash = grpc && metrics && grpc->port == metrics->port && grpc->port != 0 &&
                      (grpc->host == metrics->host || IsEveryHost(grpc->host) || IsEveryHost(metrics->host));
   if (!clash) return absl::OkStatus();
-  return node.Error(absl::StrCat("grpc ", config.grpc_address, " and metrics ", config.metrics_address),
-                    "two ports");
+  return node.Error(found, "two ports");
 }
 
-absl::Status ReadServerSection(const YamlNode& node, ServerConfig& config) {
+YamlType<fs::path> PathType(const fs::path& base) {
+  return [base](const YamlNode& node) -> absl::StatusOr<fs::path> {
+    ASSIGN_OR_RETURN(const std::string name, YamlString()(node));
+    return base / name;
+  };
+}
+
+absl::StatusOr<TlsConfig> ReadTls(const YamlNode& node, const fs::path& base) {
+  using Clients = TlsConfig::ClientCertificates;
+  TlsConfig tls;
+  RETURN_IF_ERROR(ReadYamlMap(
+      node, {Into("certificate", tls.certificate, PathType(base)), Into("key", tls.key, PathType(base)),
+             Into("client_ca", tls.client_ca, PathType(base)),
+             Into("client_certificates", tls.client_certificates,
+                  YamlEnum<Clients>({{"require", Clients::kRequire},
+                                     {"optional", Clients::kOptional},
+                                     {"none", Clients::kNone}}))}));
+  if (tls.certificate.empty() || tls.key.empty()) return node.Error("no certificate or no key", "both");
+  if (tls.client_ca.empty() && tls.client_certificates != Clients::kNone)
+    return node.Error("no client_ca", "one, or client_certificates: none");
+  if (!tls.client_ca.empty() && tls.client_certificates == Clients::kNone)
+    return node.Error("client_ca and client_certificates: none", "one of both");
+  return tls;
+}
+
+absl::StatusOr<ClientConfig> ReadClient(const YamlNode& node) {
+  ClientConfig client;
+  RETURN_IF_ERROR(ReadYamlMap(node, {Into("name", client.name, YamlString()),
+                                     Into("models", client.models, YamlList(YamlString()))}));
+  if (client.name.empty()) return node.Error("no name", "the name in a certificate or in the file of tokens");
+  return client;
+}
+
+absl::StatusOr<AuthConfig> ReadAuth(const YamlNode& node, const fs::path& base) {
+  AuthConfig auth;
+  RETURN_IF_ERROR(
+      ReadYamlMap(node, {Into("clients", auth.clients, YamlList(YamlType<ClientConfig>(ReadClient))),
+                         Into("tokens", auth.tokens, PathType(base))}));
+  if (auth.clients.empty()) return node.Error("no clients", "at least one");
+  std::set<std::string> names;
+  for (const ClientConfig& client : auth.clients)
+    if (!names.insert(client.name).second)
+      return node.Error(absl::StrCat("client '", client.name, "' again"), "each once");
+  return auth;
+}
+
+// What `auth` says against the rest, once all is read.
+absl::Status CheckAuth(const YamlNode& root, const ServerConfig& config) {
+  if (!config.auth) return absl::OkStatus();
+  if (config.auth->tokens.empty() && (!config.tls || config.tls->client_ca.empty()))
+    return root.Error("auth: neither tokens nor server.tls.client_ca",
+                      "one of both, or nobody could be known");
+  for (const ClientConfig& client : config.auth->clients)
+    for (const std::string& model : client.models)
+      if (model != "*" && std::ranges::find(config.models, model, &ModelConfig::name) == config.models.end())
+        return root.Error(absl::StrCat("auth: model '", model, "' of client '", client.name, "'"),
+                          "one of models, or *");
+  return absl::OkStatus();
+}
+
+absl::Status ReadServerSection(const YamlNode& node, const fs::path& base, ServerConfig& config) {
   constexpr int64_t kLeastInflight = int64_t{1} << 20, kMostInflight = int64_t{1} << 42;
+  constexpr int64_t kLeastReceived = int64_t{128} << 20;  // two of the largest messages
   const auto drain = [&](const YamlNode& value) {
     return ReadYamlMap(value, {Into("delay", config.drain_delay, YamlDuration()),
                                Into("deadline", config.drain_deadline, YamlDuration())});
@@ -76,13 +137,20 @@ absl::Status ReadServerSection(const YamlNode& node, ServerConfig& config) {
   const auto limits = [&](const YamlNode& value) {
     return ReadYamlMap(
         value, {Into("inflight_bytes", config.inflight_bytes, YamlBytes(kLeastInflight, kMostInflight)),
-                Into("streams_per_connection", config.streams_per_connection, YamlInteger(1, 65535))});
+                Into("received_bytes", config.received_bytes, YamlBytes(kLeastReceived, kMostInflight)),
+                Into("answer_time", config.answer_time, YamlDuration()),
+                Into("streams_per_connection", config.streams_per_connection, YamlInteger(1, 65535)),
+                Into("connections", config.connections, YamlInteger(1, 1 << 20)),
+                Into("connections_per_address", config.connections_per_address, YamlInteger(1, 1 << 20))});
   };
-  RETURN_IF_ERROR(
-      ReadYamlMap(node, {Into("grpc", config.grpc_address, YamlType<std::string>(GrpcAddress)),
-                         Into("metrics", config.metrics_address, YamlType<std::string>(MetricsAddress)),
-                         {"drain", drain},
-                         {"limits", limits}}));
+  RETURN_IF_ERROR(ReadYamlMap(
+      node, {Into("grpc", config.grpc_address, YamlType<std::string>(Address)),
+             Into("metrics", config.metrics_address, YamlType<std::string>(Address)),
+             Into("reflection", config.reflection, YamlEnum<bool>({{"true", true}, {"false", false}})),
+             Into("tls", config.tls,
+                  YamlType<TlsConfig>([&](const YamlNode& value) { return ReadTls(value, base); })),
+             {"drain", drain},
+             {"limits", limits}}));
   return CheckAddressesDiffer(node, config);
 }
 
@@ -126,18 +194,21 @@ absl::Status ReadModels(const YamlNode& node, const fs::path& base, std::vector<
 absl::StatusOr<ServerConfig> ReadServerConfig(const fs::path& file) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(file, kMaxConfigBytes));
   ASSIGN_OR_RETURN(const YamlNode root, ParseYaml(text, file.string()));
+  const fs::path base = file.parent_path();
   ServerConfig config;
   RETURN_IF_ERROR(ReadYamlMap(
-      root, {{"server", [&](const YamlNode& node) { return ReadServerSection(node, config); }},
+      root, {{"server", [&](const YamlNode& node) { return ReadServerSection(node, base, config); }},
              {"cpu",
               [&](const YamlNode& node) {
                 return ReadYamlMap(node,
                                    {Into("workers", config.workers, CountType()),
                                     Into("threads_per_worker", config.threads_per_worker, CountType())});
               }},
-             {"models",
-              [&](const YamlNode& node) { return ReadModels(node, file.parent_path(), config.models); }}}));
+             Into("auth", config.auth,
+                  YamlType<AuthConfig>([&](const YamlNode& node) { return ReadAuth(node, base); })),
+             {"models", [&](const YamlNode& node) { return ReadModels(node, base, config.models); }}}));
   if (config.models.empty()) return root.Error("no models", "a list of at least one model");
+  RETURN_IF_ERROR(CheckAuth(root, config));
   return config;
 }
 

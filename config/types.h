@@ -12,7 +12,8 @@
 // What both configuration files know: limits and the kinds of values that they share.
 namespace hachi::server {
 
-inline constexpr size_t kMaxConfigBytes = size_t{1} << 20;
+// yaml-cpp may take 250 times a text of brackets: 64 MiB for so many.
+inline constexpr size_t kMaxConfigBytes = size_t{256} << 10;
 inline constexpr int64_t kMaxRows = 65536;
 
 // A model's name is a label of metrics and a part of messages and paths.

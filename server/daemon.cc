@@ -11,6 +11,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/cpu/budget.h"
 #include "engine/cpu/team.h"
+#include "server/net/descriptors.h"
 
 namespace hachi::server {
 namespace {
@@ -44,6 +45,12 @@ Daemon::Daemon(Options options) : options_(std::move(options)) {}
 
 absl::Status Daemon::Open() {
   const ServerConfig& config = options_.config;
+  if (options_.log_format.has_value())
+    log_ =
+        std::make_unique<LogQueue>(LogQueue::Options{.format = *options_.log_format, .on_drop = [this] {
+                                                       metrics_.server().log_lines_dropped_total.Increment();
+                                                     }});
+  RaiseDescriptorLimit();
   const int budget = CpuBudget();
   ASSIGN_OR_RETURN(workers_, CountWorkers(config, budget));
   metrics_.server().cpu_budget.Set(budget);
@@ -76,11 +83,31 @@ absl::Status Daemon::Open() {
     if (!status.ok()) LogWarning(absl::StrCat("worker ", worker, ": ", status.message()));
   };
   executor_ = std::make_unique<Executor>(executor);
+  if (config.tls) {
+    ASSIGN_OR_RETURN(certificates_, Certificates::Read(*config.tls, &metrics_.server().certificate));
+  }
+  if (config.auth) {
+    ASSIGN_OR_RETURN(access_, Access::Create(*config.auth));
+    if (!config.auth->tokens.empty() && !config.tls)
+      LogWarning("auth: tokens are sent in the clear, expected server.tls");
+  }
   ASSIGN_OR_RETURN(rpc_, RpcServer::Create({.address = config.grpc_address,
                                             .registry = registry_.get(),
                                             .scheduler = scheduler_.get(),
                                             .metrics = &metrics_.server(),
-                                            .streams_per_connection = config.streams_per_connection}));
+                                            .inflight_bytes = config.inflight_bytes,
+                                            .received_bytes = config.received_bytes,
+                                            .answer_time = config.answer_time,
+                                            .streams_per_connection = config.streams_per_connection,
+                                            .connections = config.connections,
+                                            .connections_per_address = config.connections_per_address,
+                                            .certificates = certificates_,
+                                            .require_client_certificates =
+                                                config.tls && config.tls->client_certificates ==
+                                                                  TlsConfig::ClientCertificates::kRequire,
+                                            .access = access_.get(),
+                                            .reflection = config.reflection,
+                                            .access_log = options_.access_log}));
   LogInfo(absl::StrCat("cpu budget ", budget, ", ", workers_.workers, " workers of ",
                        workers_.threads_per_worker, " threads, ", cpus.empty() ? "not pinned" : "pinned"));
   registry_->Start();

@@ -2,17 +2,22 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "config/server_config.h"
+#include "engine/base/log.h"
 #include "engine/engine.h"
 #include "server/batching/batch_scheduler.h"
+#include "server/daemon_memory.h"
 #include "server/executor/executor.h"
-#include "server/metrics/exposer.h"
 #include "server/metrics/metrics.h"
 #include "server/models/model_registry.h"
 #include "server/models/plan_maker.h"
+#include "server/net/certificates.h"
+#include "server/net/exposer.h"
+#include "server/rpc/access.h"
 #include "server/rpc/server.h"
 
 namespace hachi::server {
@@ -39,6 +44,8 @@ class Daemon {
     ServerConfig config;
     ModelRegistry::Loader loader;                              // hachi::LoadModel; tests have their own
     std::function<std::unique_ptr<RunContext>()> new_context;  // hachi::NewRunContext, likewise
+    std::optional<LogFormat> log_format;                       // of a LogQueue; nullopt: there is none
+    bool access_log = false;                                   // a line in the log for each inference
   };
 
   // UNAVAILABLE when an address can't be bound; INVALID_ARGUMENT for a configuration that this machine can't
@@ -61,6 +68,10 @@ class Daemon {
   // is queued runs without waiting for company.
   void Shutdown();
 
+  // Calls that are still in flight after so long are cancelled, in the Shutdown that runs or comes.
+  // Thread-safe.
+  void Hurry(absl::Duration at_most) { rpc_->CancelCallsIn(at_most); }
+
  private:
   explicit Daemon(Options options);
   absl::Status Open();
@@ -74,11 +85,15 @@ class Daemon {
 
   // In the order of their starts: each uses those before it.
   Metrics metrics_;
+  std::unique_ptr<LogQueue> log_;
+  const MemoryReturner memory_returner_;
   std::unique_ptr<Exposer> exposer_;
   std::unique_ptr<BatchScheduler> scheduler_;
   std::unique_ptr<PlanMaker> plan_maker_;
   std::unique_ptr<ModelRegistry> registry_;
   std::unique_ptr<Executor> executor_;
+  std::shared_ptr<Certificates> certificates_;
+  std::unique_ptr<Access> access_;
   std::unique_ptr<RpcServer> rpc_;
 };
 

@@ -44,10 +44,15 @@ class CondVar {
     cv_.wait(lock);
     lock.release();
   }
+  // Whatever happens to the system's clock meanwhile.
   void WaitFor(Mutex& mutex, std::chrono::nanoseconds at_most) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+#ifdef HACHI_SANITIZE_THREAD
     // A wait on the system clock: the sanitizer of our compiler does not know pthread_cond_clockwait.
     cv_.wait_until(lock, std::chrono::system_clock::now() + at_most);
+#else
+    cv_.wait_until(lock, std::chrono::steady_clock::now() + at_most);
+#endif
     lock.release();
   }
   void NotifyOne() { cv_.notify_one(); }

@@ -19,8 +19,12 @@ constexpr double kNewestGapWeight = 0.2;
 // What a client is told to wait before the model's first run has shown how long one takes. Guessed.
 constexpr absl::Duration kFirstPushback = absl::Milliseconds(100);
 
+// Less is gone before an answer has crossed a network; more, and a client looks elsewhere. Guessed.
+constexpr absl::Duration kLeastPushback = absl::Milliseconds(5);
+constexpr absl::Duration kMostPushback = absl::Seconds(10);
+
 absl::Status WithPushback(std::string message, absl::Duration pushback) {
-  const int64_t ms = absl::ToInt64Milliseconds(std::clamp(pushback, absl::Milliseconds(1), absl::Seconds(1)));
+  const int64_t ms = absl::ToInt64Milliseconds(std::clamp(pushback, kLeastPushback, kMostPushback));
   absl::Status status = absl::ResourceExhaustedError(absl::StrFormat("%s: retry in %d ms", message, ms));
   status.SetPayload({kPushbackPayloadUrl.data(), kPushbackPayloadUrl.size()}, absl::Cord(std::to_string(ms)));
   return status;
@@ -116,7 +120,7 @@ void BatchScheduler::Push(std::shared_ptr<Request> request) {
   }
 }
 
-absl::Status BatchScheduler::Admit(Request& request, const Queue& queue, absl::Time now, Refusal& why) const {
+absl::Status BatchScheduler::Admit(Request& request, const Queue& queue, absl::Time now, Refusal& why) {
   const ModelVersion& model = *request.model;
   const int64_t rows = request.rows.count;
   if (stopped_) {
@@ -150,10 +154,15 @@ absl::Status BatchScheduler::Admit(Request& request, const Queue& queue, absl::T
   }
   if (!budget_->TryAcquire(request.bytes)) {
     why = Refusal::kInflightBytes;
+    // Not the model holds the bytes, but whoever does not take its answers: it may be as long again as it
+    // was.
+    if (full_since_ == absl::InfiniteFuture()) full_since_ = now;
+    const absl::Duration full = now - full_since_;
     return WithPushback(absl::StrFormat("server: %d bytes are in flight and %d came, expected at most %d",
                                         budget_->used_bytes(), request.bytes, budget_->limit_bytes()),
-                        pushback);
+                        std::max(pushback, full));
   }
+  full_since_ = absl::InfiniteFuture();
   request.budget = budget_;
   return absl::OkStatus();
 }

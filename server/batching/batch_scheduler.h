@@ -131,7 +131,7 @@ class BatchScheduler {
   };
 
   // OK, and the request's bytes are taken; or the refusal that `why` then names.
-  absl::Status Admit(Request& request, const Queue& queue, absl::Time now, Refusal& why) const
+  absl::Status Admit(Request& request, const Queue& queue, absl::Time now, Refusal& why)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Queue& QueueOf(const ModelHandle& model, const std::shared_ptr<const PlanSet>& plans)
@@ -168,6 +168,7 @@ class BatchScheduler {
   const Options options_;
   const Clock& clock_;
   const std::shared_ptr<ByteBudget> budget_;
+  absl::Time full_since_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // of budget_
   std::function<void(Batch)> run_inline_;
 
   Mutex mutex_;

@@ -1,13 +1,10 @@
-#include <signal.h>
-
 #include <CLI/CLI.hpp>
-#include <cstdlib>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
 #include "config/server_config.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
@@ -15,6 +12,7 @@
 #include "engine/engine.h"
 #include "server/commands/commands.h"
 #include "server/daemon.h"
+#include "server/daemon_signals.h"
 
 namespace hachi::server {
 namespace {
@@ -22,17 +20,9 @@ namespace {
 struct Arguments {
   std::string config;
   bool check = false;
+  LogFormat log_format = LogFormat::kText;
+  bool access_log = false;
 };
-
-// The signals that end the daemon. Blocked in every thread, so that they wait until they are asked for.
-sigset_t BlockEndingSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  return signals;
-}
 
 // Counts workers and loads every model as serving would, one after the other, and reports all that fail.
 absl::Status Check(const ServerConfig& config) {
@@ -63,29 +53,24 @@ absl::Status Run(const Arguments& arguments) {
   ASSIGN_OR_RETURN(ServerConfig config, ReadServerConfig(arguments.config));
   if (arguments.check) return Check(config);
 
-  const sigset_t signals = BlockEndingSignals();
-  const absl::Duration drain_delay = config.drain_delay;
-  ASSIGN_OR_RETURN(
-      const auto daemon,
-      Daemon::Start({.config = std::move(config), .loader = LoadModel, .new_context = NewRunContext}));
-  std::cout << "grpc: " << daemon->grpc_address() << "\nmetrics: " << daemon->metrics_address() << std::endl;
-
-  int signal = 0;
-  sigwait(&signals, &signal);
-  LogInfo(
-      absl::StrCat("signal ", signal, ": draining, readiness off for ", absl::FormatDuration(drain_delay)));
-  daemon->BeginDrain();
-  const timespec delay = absl::ToTimespec(drain_delay);
-  // A second signal cuts the delay short.
-  sigtimedwait(&signals, nullptr, &delay);
-  daemon->Shutdown();
-  LogInfo("drained");
-  return absl::OkStatus();
+  return RunUntilSignalled({.config = std::move(config),
+                            .loader = LoadModel,
+                            .new_context = NewRunContext,
+                            .log_format = arguments.log_format,
+                            .access_log = arguments.access_log},
+                           [](const Daemon& daemon) {
+                             std::cout << "grpc: " << daemon.grpc_address()
+                                       << "\nmetrics: " << daemon.metrics_address() << std::endl;
+                           });
 }
 
 std::function<absl::Status()> Add(CLI::App& app) {
   const auto arguments = std::make_shared<Arguments>();
   app.add_option("--config", arguments->config, "Server configuration, YAML")->required();
+  app.add_option("--log-format", arguments->log_format, "text or json: an object a line")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, LogFormat>{{"text", LogFormat::kText}, {"json", LogFormat::kJson}}));
+  app.add_flag("--access-log", arguments->access_log, "Logs a line for each inference request");
   app.add_flag("--check", arguments->check, "Validates configuration, models and tables, then exits");
   return [arguments] { return Run(*arguments); };
 }

@@ -80,6 +80,34 @@ std::string_view NameOf(BatchReason reason) {
   return "";
 }
 
+std::string_view NameOf(ConnectionRefusal refusal) {
+  switch (refusal) {
+    case ConnectionRefusal::kLimit:
+      return "limit";
+    case ConnectionRefusal::kAddressLimit:
+      return "address_limit";
+    case ConnectionRefusal::kDescriptors:
+      return "descriptors";
+    case ConnectionRefusal::kAddressWasCut:
+      return "address_was_cut";
+  }
+  return "";
+}
+
+std::string_view NameOf(ConnectionCut cut) {
+  switch (cut) {
+    case ConnectionCut::kMadeRoom:
+      return "made_room";
+    case ConnectionCut::kBusy:
+      return "busy";
+    case ConnectionCut::kTakesBack:
+      return "takes_back";
+    case ConnectionCut::kUnasked:
+      return "unasked";
+  }
+  return "";
+}
+
 RequestCounters::RequestCounters(Registry& registry, const std::string& model, const std::string& version) {
   const auto add = [&](absl::StatusCode code) -> Counter& {
     return CounterOf(registry, "hachi_requests_total", "Inference requests answered, by gRPC status code.",
@@ -88,9 +116,9 @@ RequestCounters::RequestCounters(Registry& registry, const std::string& model, c
   by_code_.fill(&add(absl::StatusCode::kUnknown));
   for (absl::StatusCode code :
        {absl::StatusCode::kOk, absl::StatusCode::kCancelled, absl::StatusCode::kInvalidArgument,
-        absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kNotFound,
-        absl::StatusCode::kResourceExhausted, absl::StatusCode::kUnimplemented, absl::StatusCode::kInternal,
-        absl::StatusCode::kUnavailable}) {
+        absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kNotFound, absl::StatusCode::kUnauthenticated,
+        absl::StatusCode::kPermissionDenied, absl::StatusCode::kResourceExhausted,
+        absl::StatusCode::kUnimplemented, absl::StatusCode::kInternal, absl::StatusCode::kUnavailable}) {
     by_code_[static_cast<size_t>(code)] = &add(code);
   }
 }
@@ -170,13 +198,50 @@ void ModelMetrics::SetLayers(std::string_view precision, int64_t count) {
       .Set(static_cast<double>(count));
 }
 
+ConnectionMetrics::ConnectionMetrics(Registry& registry)
+    : open(GaugeOf(registry, "hachi_connections", "Connections to the gRPC address.", {})),
+      accepted_total(
+          CounterOf(registry, "hachi_connections_accepted_total", "Connections that were taken.", {})),
+      accept_failures_total(CounterOf(registry, "hachi_accept_failures_total",
+                                      "Times a connection could not be accepted, for want of descriptors or "
+                                      "memory.",
+                                      {})) {
+  for (size_t i = 0; i < kConnectionRefusals; ++i) {
+    refused_[i] = &CounterOf(registry, "hachi_connections_refused_total",
+                             "Connections closed as soon as they had come, by reason.",
+                             {{"reason", std::string(NameOf(static_cast<ConnectionRefusal>(i)))}});
+  }
+  for (size_t i = 0; i < kConnectionCuts; ++i) {
+    cut_[i] = &CounterOf(registry, "hachi_connections_cut_total",
+                         "Connections that were taken and cut later, by reason.",
+                         {{"reason", std::string(NameOf(static_cast<ConnectionCut>(i)))}});
+  }
+}
+
+AnswerMetrics::AnswerMetrics(Registry& registry)
+    : waiting_bytes(GaugeOf(registry, "hachi_answers_waiting_bytes",
+                            "Answers that their clients have not taken yet.", {})),
+      cut_total(CounterOf(registry, "hachi_answers_cut_total",
+                          "Answers cancelled because their clients did not take them.", {})) {}
+
+CertificateMetrics::CertificateMetrics(Registry& registry)
+    : expiry_seconds(GaugeOf(registry, "hachi_certificate_expiry_timestamp_seconds",
+                             "When the server's certificate expires, Unix time; 0: it has none.", {})),
+      reload_failures_total(CounterOf(registry, "hachi_certificate_reload_failures_total",
+                                      "Changed certificate files that were not taken.", {})) {}
+
 ServerMetrics::ServerMetrics(Registry& registry)
     : cpu_budget(GaugeOf(registry, "hachi_cpu_budget", "Cores that all workers together may use.", {})),
       inflight_bytes(
           GaugeOf(registry, "hachi_inflight_bytes", "Memory of requests between admission and answer.", {})),
       idle_core_seconds_total(CounterOf(registry, "hachi_idle_core_seconds_total",
                                         "Core time in which workers were idle while rows waited.", {})),
-      requests_without_model_total(registry, "", "") {
+      log_lines_dropped_total(CounterOf(registry, "hachi_log_lines_dropped_total",
+                                        "Log lines that whoever reads standard error was too slow for.", {})),
+      requests_without_model_total(registry, "", ""),
+      connections(registry),
+      certificate(registry),
+      answers(registry) {
   GaugeOf(registry, "hachi_build_info", "1, labelled with the version that runs.",
           {{"version", HACHI_VERSION}})
       .Set(1);

@@ -96,6 +96,53 @@ struct ModelMetrics {
   std::array<prometheus::Counter*, kBatchReasons> batches_;
 };
 
+// Why a connection was not taken, and why one that was is cut; NameOf gives the label.
+enum class ConnectionRefusal { kLimit, kAddressLimit, kDescriptors, kAddressWasCut };
+inline constexpr size_t kConnectionRefusals = 4;
+std::string_view NameOf(ConnectionRefusal refusal);
+enum class ConnectionCut { kMadeRoom, kBusy, kTakesBack, kUnasked };
+inline constexpr size_t kConnectionCuts = 4;
+std::string_view NameOf(ConnectionCut cut);
+
+// What the connections to the gRPC address report.
+//
+// Thread-safe.
+struct ConnectionMetrics {
+  explicit ConnectionMetrics(prometheus::Registry& registry);
+
+  prometheus::Gauge& open;
+  prometheus::Counter& accepted_total;
+  prometheus::Counter& accept_failures_total;
+  prometheus::Counter& refused_total(ConnectionRefusal refusal) const {
+    return *refused_[static_cast<size_t>(refusal)];
+  }
+  prometheus::Counter& cut_total(ConnectionCut cut) const { return *cut_[static_cast<size_t>(cut)]; }
+
+ private:
+  std::array<prometheus::Counter*, kConnectionRefusals> refused_;
+  std::array<prometheus::Counter*, kConnectionCuts> cut_;
+};
+
+// What answers report that wait for their clients to take them.
+//
+// Thread-safe.
+struct AnswerMetrics {
+  explicit AnswerMetrics(prometheus::Registry& registry);
+
+  prometheus::Gauge& waiting_bytes;
+  prometheus::Counter& cut_total;
+};
+
+// What the server's own certificate reports; zero without one.
+//
+// Thread-safe.
+struct CertificateMetrics {
+  explicit CertificateMetrics(prometheus::Registry& registry);
+
+  prometheus::Gauge& expiry_seconds;
+  prometheus::Counter& reload_failures_total;
+};
+
 // What the process reports beside its models.
 //
 // Thread-safe.
@@ -105,7 +152,11 @@ struct ServerMetrics {
   prometheus::Gauge& cpu_budget;
   prometheus::Gauge& inflight_bytes;
   prometheus::Counter& idle_core_seconds_total;
+  prometheus::Counter& log_lines_dropped_total;
   const RequestCounters requests_without_model_total;  // model and version are empty: none was found
+  ConnectionMetrics connections;
+  CertificateMetrics certificate;
+  AnswerMetrics answers;
 };
 
 // Owns every metric. Outlives whoever holds one of its structs.

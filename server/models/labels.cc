@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "engine/base/file.h"
+#include "engine/base/beneath.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/text.h"
 
@@ -17,8 +17,9 @@ namespace {
 
 constexpr size_t kMaxLabelBytes = size_t{1} << 20;
 
-absl::StatusOr<std::vector<std::string>> ReadLines(const std::filesystem::path& file) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(file, kMaxLabelBytes));
+absl::StatusOr<std::vector<std::string>> ReadLines(const std::filesystem::path& dir,
+                                                   const std::filesystem::path& file) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFileBeneath(dir, file, kMaxLabelBytes));
   std::vector<std::string> lines = absl::StrSplit(text, '\n');
   for (std::string& line : lines)
     if (line.ends_with('\r')) line.pop_back();
@@ -59,7 +60,7 @@ absl::StatusOr<Labels> ReadLabels(const ModelConfig& config, const Signature& si
             absl::StrAppend(out, "'", candidate.name, "'");
           })));
     if (output.labels.empty()) continue;
-    const auto lines = ReadLines(output.labels);
+    const auto lines = ReadLines(config.dir, output.labels);
     RETURN_IF_ERROR(WithContext(lines.status(), what));
     RETURN_IF_ERROR(WithContext(CheckCount(static_cast<int64_t>(lines->size()), *found),
                                 absl::StrCat(what, ": ", output.labels.string())));

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
+#include "server/models/client_message.h"
 
 namespace hachi::server {
 
@@ -22,7 +23,7 @@ absl::Status ModelVersion::ReadyStatus() const {
     case ModelState::kReady:
       return absl::OkStatus();
     case ModelState::kFailed:
-      return absl::UnavailableError(absl::StrCat(what, ": failed to load: ", error_.message()));
+      return absl::UnavailableError(absl::StrCat(what, ": failed to load: ", error_for_clients_));
     case ModelState::kWaiting:
     case ModelState::kLoading:
       return absl::UnavailableError(absl::StrCat(what, ": ", std::string(NameOf(now)), ", expected ready"));
@@ -48,8 +49,8 @@ void ModelVersion::FinishLoading(std::unique_ptr<const Model> model, absl::Durat
   TransitionTo(ModelState::kReady);
 }
 
-void ModelVersion::FailLoading(absl::Status error, absl::Duration load_time) {
-  error_ = std::move(error);
+void ModelVersion::FailLoading(const absl::Status& error, absl::Duration load_time) {
+  error_for_clients_ = WithoutPaths(std::string(error.message()), config_->dir);
   metrics_->load_seconds.Set(absl::ToDoubleSeconds(load_time));
   TransitionTo(ModelState::kFailed);
 }

@@ -34,7 +34,8 @@ class ModelVersion {
 
   ModelState state() const { return state_.load(std::memory_order_acquire); }
 
-  // OK when READY; UNAVAILABLE, with the load's error if it failed, otherwise.
+  // OK when READY; UNAVAILABLE, with the load's error (without paths of this machine) if it failed,
+  // otherwise.
   absl::Status ReadyStatus() const;
 
   // REQUIRES: READY, for these three.
@@ -50,7 +51,7 @@ class ModelVersion {
   // The load, step by step; the loader calls them. REQUIRES: the order that ModelState allows.
   void StartLoading();
   void FinishLoading(std::unique_ptr<const Model> model, absl::Duration load_time, Labels labels = {});
-  void FailLoading(absl::Status error, absl::Duration load_time);
+  void FailLoading(const absl::Status& error, absl::Duration load_time);
 
  private:
   void TransitionTo(ModelState to);
@@ -61,12 +62,12 @@ class ModelVersion {
   mutable ModelStatistics statistics_;
 
   // Written by the loader only. Atomic, so that a request finds its model without a lock: the release store
-  // of kReady or kFailed publishes model_ and labels_, or error_, which never change after it.
+  // of kReady or kFailed publishes model_ and labels_, or error_for_clients_, which never change after it.
   std::atomic<ModelState> state_ = ModelState::kWaiting;
   std::unique_ptr<const Model> model_;
   bool has_free_shapes_ = false;
   Labels labels_;
-  absl::Status error_;
+  std::string error_for_clients_;
 };
 
 // A READY version; holding one keeps the version alive. A request has one from admission to completion, so

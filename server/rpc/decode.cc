@@ -1,5 +1,6 @@
 #include "server/rpc/decode.h"
 
+#include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/wire_format_lite.h>
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -24,6 +26,10 @@ using google::protobuf::io::StringOutputStream;
 using Message = inference::ModelInferRequest;
 
 constexpr int kMaxEntries = 1024;  // no model comes near; a guess
+
+// In memory each takes some hundred bytes, on the wire as few as two.
+constexpr int kMaxNestedEntries = 65536;
+
 constexpr uint32_t kRawTag =
     WireFormatLite::MakeTag(Message::kRawInputContentsFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
 
@@ -84,6 +90,28 @@ std::optional<Chunks> ReadInPlace(CodedInputStream& in) {
   return chunks;
 }
 
+// Adds the fields of a message and of those in it to `count`, until it is beyond kMaxNestedEntries; false:
+// the bytes end in the middle of one. What is no message (a packed list, a string) is one field.
+bool CountEntries(std::string_view bytes, const google::protobuf::Descriptor& type, int& count) {
+  CodedInputStream in(reinterpret_cast<const uint8_t*>(bytes.data()), static_cast<int>(bytes.size()));
+  for (uint32_t tag = in.ReadTag(); tag != 0 && ++count <= kMaxNestedEntries; tag = in.ReadTag()) {
+    const auto* const field = type.FindFieldByNumber(WireFormatLite::GetTagFieldNumber(tag));
+    const bool is_message = field != nullptr && field->message_type() != nullptr &&
+                            WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
+    if (!is_message) {
+      if (!WireFormatLite::SkipField(&in, tag)) return false;
+      continue;
+    }
+    int length = 0;
+    if (!in.ReadVarintSizeAsInt(&length)) return false;
+    const auto begin = static_cast<size_t>(in.CurrentPosition());
+    if (!in.Skip(length) || begin + static_cast<size_t>(length) > bytes.size()) return false;
+    if (!CountEntries(bytes.substr(begin, static_cast<size_t>(length)), *field->message_type(), count))
+      return false;
+  }
+  return true;
+}
+
 absl::Status Malformed(const char* what) {
   return absl::InvalidArgumentError(
       absl::StrCat("request: its bytes are malformed (", what, "), expected a ModelInferRequest"));
@@ -130,6 +158,12 @@ absl::StatusOr<WireInfer> DecodeInfer(const grpc::ByteBuffer& bytes) {
     }
   }
   out.Trim();
+  int nested = 0;
+  if (!CountEntries(head, *Message::descriptor(), nested)) return Malformed("truncated field");
+  if (nested > kMaxNestedEntries)
+    return absl::InvalidArgumentError(absl::StrCat(
+        "request: has more than ", kMaxNestedEntries,
+        " entries beside its tensors' bytes, expected at most that; send tensors raw or packed"));
   if (!wire.head.ParseFromString(head)) return Malformed("bad field");
   return wire;
 }

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <string>
 
 #include "engine/base/clock.h"
 
@@ -14,6 +16,8 @@ class ServerUnaryReactor;
 
 namespace hachi::server {
 
+class Access;
+class Answers;
 class BatchScheduler;
 class ModelRegistry;
 struct ServerMetrics;
@@ -24,7 +28,13 @@ struct InferEnvironment {
   BatchScheduler* scheduler;
   ServerMetrics* metrics;
   const Clock* clock;
-  std::atomic<int64_t>* open_calls;  // begun and not yet done: kept here
+  const Access* access;  // null: everybody may use everything
+  Answers* answers;
+  int64_t answer_bytes_per_connection;                                       // that wait for their client
+  std::function<void(const std::string& client, int64_t bytes)> on_request;  // a whole one has come
+  std::function<void(const std::string& client)> on_taken_back;  // one was not whole when its call ended
+  std::atomic<int64_t>* open_calls;                              // begun and not yet done: kept here
+  bool access_log;
 };
 
 // Answers one ModelInfer call: decodes, admits, enqueues, and finishes it when a worker has. `request` is not

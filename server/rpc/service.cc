@@ -12,6 +12,7 @@
 #include "engine/base/status_macros.h"
 #include "inference.grpc.pb.h"
 #include "server/models/model_registry.h"
+#include "server/rpc/access.h"
 #include "server/rpc/describe.h"
 #include "server/rpc/exception_stop.h"
 #include "server/rpc/status.h"
@@ -100,16 +101,17 @@ class InferenceService final : public RawService {
 
   Reactor* ModelReady(Context* context, const ByteBuffer* request, ByteBuffer* response) override {
     return Answer<inference::ModelReadyRequest, inference::ModelReadyResponse>(
-        context, request, response, [this](const auto& question, auto& answer) {
+        context, request, response, [&](const auto& question, auto& answer) {
           answer.set_ready(true);
-          return Find(question).status();
+          return Find(*context, question).status();
         });
   }
 
   Reactor* ServerMetadata(Context* context, const ByteBuffer* request, ByteBuffer* response) override {
     return Answer<
         inference::ServerMetadataRequest,
-        inference::ServerMetadataResponse>(context, request, response, [](const auto&, auto& answer) {
+        inference::ServerMetadataResponse>(context, request, response, [&](const auto&, auto& answer) {
+      RETURN_IF_ERROR(MayUse(*context, ""));
       answer.set_name("hachi");
       answer.set_version(HACHI_VERSION);
       for (const char* extension : {"binary_tensor_data", "model_configuration", "parameters", "statistics"})
@@ -120,10 +122,10 @@ class InferenceService final : public RawService {
 
   Reactor* ModelMetadata(Context* context, const ByteBuffer* request, ByteBuffer* response) override {
     return Answer<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
-        context, request, response, [this](const auto& question, auto& answer) {
-          ASSIGN_OR_RETURN(const ModelHandle model, Find(question));
+        context, request, response, [&](const auto& question, auto& answer) {
+          ASSIGN_OR_RETURN(const ModelHandle model, Find(*context, question));
           DescribeMetadata(*model, answer);
-          ASSIGN_OR_RETURN(const auto versions, ReadyVersions(question));
+          ASSIGN_OR_RETURN(const auto versions, ReadyVersions(*context, question));
           for (const auto& version : versions) answer.add_versions(absl::StrCat(version->version()));
           return absl::OkStatus();
         });
@@ -131,8 +133,8 @@ class InferenceService final : public RawService {
 
   Reactor* ModelConfig(Context* context, const ByteBuffer* request, ByteBuffer* response) override {
     return Answer<inference::ModelConfigRequest, inference::ModelConfigResponse>(
-        context, request, response, [this](const auto& question, auto& answer) {
-          ASSIGN_OR_RETURN(const ModelHandle model, Find(question));
+        context, request, response, [&](const auto& question, auto& answer) {
+          ASSIGN_OR_RETURN(const ModelHandle model, Find(*context, question));
           DescribeConfig(*model, *answer.mutable_config());
           return absl::OkStatus();
         });
@@ -140,8 +142,8 @@ class InferenceService final : public RawService {
 
   Reactor* ModelStatistics(Context* context, const ByteBuffer* request, ByteBuffer* response) override {
     return Answer<inference::ModelStatisticsRequest, inference::ModelStatisticsResponse>(
-        context, request, response, [this](const auto& question, auto& answer) {
-          ASSIGN_OR_RETURN(const auto versions, ReadyVersions(question));
+        context, request, response, [&](const auto& question, auto& answer) {
+          ASSIGN_OR_RETURN(const auto versions, ReadyVersions(*context, question));
           for (const auto& version : versions) DescribeStatistics(*version, *answer.add_model_stats());
           return absl::OkStatus();
         });
@@ -186,7 +188,8 @@ class InferenceService final : public RawService {
 
  private:
   template <typename Question, typename Response, typename Fn>
-  static Reactor* Answer(Context* context, const ByteBuffer* request, ByteBuffer* response, Fn fn) {
+  Reactor* Answer(Context* context, const ByteBuffer* request, ByteBuffer* response, Fn fn) const {
+    if (request->Valid()) infer_.on_request(context->peer(), static_cast<int64_t>(request->Length()));
     const absl::Status status = StopExceptions([&]() -> absl::Status {
       ASSIGN_OR_RETURN(const Question question, Parse<Question>(*request));
       Response answer;
@@ -206,9 +209,15 @@ class InferenceService final : public RawService {
     return reactor;
   }
 
+  // Whether the caller may use the model, or without one ask about the server at all.
+  absl::Status MayUse(const Context& context, std::string_view model) const {
+    return infer_.access == nullptr ? absl::OkStatus() : infer_.access->Check(context, model);
+  }
+
   // The model that a question with name and version is about.
   template <typename Question>
-  absl::StatusOr<ModelHandle> Find(const Question& question) const {
+  absl::StatusOr<ModelHandle> Find(const Context& context, const Question& question) const {
+    RETURN_IF_ERROR(MayUse(context, question.name()));
     const auto version = ParseVersion(question.version());
     RETURN_IF_ERROR(WithContext(version.status(), absl::StrCat("model '", question.name(), "'")));
     return registry_.Find(question.name(), *version);
@@ -216,10 +225,12 @@ class InferenceService final : public RawService {
 
   // The version that it names, or all READY versions of the model, or of all models.
   template <typename Question>
-  absl::StatusOr<std::vector<ModelHandle>> ReadyVersions(const Question& question) const {
+  absl::StatusOr<std::vector<ModelHandle>> ReadyVersions(const Context& context,
+                                                         const Question& question) const {
+    RETURN_IF_ERROR(MayUse(context, question.name()));
     std::vector<ModelHandle> versions;
     if (!question.version().empty()) {
-      ASSIGN_OR_RETURN(versions.emplace_back(), Find(question));
+      ASSIGN_OR_RETURN(versions.emplace_back(), Find(context, question));
       return versions;
     }
     if (question.name().empty()) {
@@ -227,8 +238,9 @@ class InferenceService final : public RawService {
     } else {
       ASSIGN_OR_RETURN(versions, registry_.VersionsOf(question.name()));
     }
-    std::erase_if(versions,
-                  [](const ModelHandle& version) { return version->state() != ModelState::kReady; });
+    std::erase_if(versions, [&](const ModelHandle& version) {
+      return version->state() != ModelState::kReady || !MayUse(context, version->name()).ok();
+    });
     return versions;
   }
 

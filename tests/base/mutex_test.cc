@@ -1,10 +1,28 @@
 #include "engine/base/mutex.h"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 
+#include <atomic>
 #include <chrono>
 #include <thread>
 #include <vector>
+
+namespace {
+
+std::atomic<int> steady_waits = 0;  // with an end on the steady clock
+
+}  // namespace
+
+// Takes the system library's place, counts, and calls it.
+extern "C" int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
+                                      const timespec* end) {
+  steady_waits += clock == CLOCK_MONOTONIC;
+  static const auto real =
+      reinterpret_cast<decltype(&pthread_cond_clockwait)>(dlsym(RTLD_NEXT, "pthread_cond_clockwait"));
+  return real(condition, mutex, clock, end);
+}
 
 namespace hachi {
 namespace {
@@ -75,6 +93,17 @@ TEST(CondVarTest, WaitForEndsWithoutANotification) {
   changed.WaitFor(mutex, std::chrono::nanoseconds(0));
   changed.WaitFor(mutex, std::chrono::seconds(-1));
 }
+
+#ifndef HACHI_SANITIZE_THREAD
+TEST(CondVarTest, WaitIsAsLongWhateverHappensToTheSystemsClock) {
+  Mutex mutex;
+  CondVar changed;
+  const int before = steady_waits;
+  MutexLock lock(mutex);
+  changed.WaitFor(mutex, std::chrono::milliseconds(1));
+  EXPECT_EQ(steady_waits, before + 1);
+}
+#endif
 
 }  // namespace
 }  // namespace hachi

@@ -56,7 +56,7 @@ TEST(ReadModelDirectoryTest, VersionsAreSortedAsNumbersAndKeepTheirTables) {
 TEST(ReadModelDirectoryTest, ReadsEveryKey) {
   const TempDir temp;
   temp.Write("m/model.onnx");
-  const auto labels = temp.Write("m/labels.txt");
+  temp.Write("m/labels.txt");
   temp.Write("m/model.yaml", R"(
 name: digits
 precision: int8
@@ -79,7 +79,7 @@ layers: {conv1: fp32, "block*": bf16}
   EXPECT_EQ(image.layout, InputConfig::Layout::kNhwc);
   EXPECT_THAT(image.mean, ElementsAre(33.3f));
   EXPECT_THAT(image.scale, ElementsAre(0.0127f, 1.0f, 2.0f));
-  EXPECT_EQ(config->outputs.at("probabilities").labels, labels);
+  EXPECT_EQ(config->outputs.at("probabilities").labels, "labels.txt");
   EXPECT_EQ(config->batching.max_batch_rows, 8);
   EXPECT_EQ(config->batching.max_delay, absl::Microseconds(500));
   EXPECT_EQ(config->batching.max_queue_rows, 16);
@@ -143,6 +143,16 @@ INSTANTIATE_TEST_SUITE_P(
                 ":1: inputs.image: 3 means and 2 scales, expected one for all channels or one a channel"},
         Refused{"outputs:\n  p: {labels: none.txt}\n",
                 ":2: outputs.p.labels: 'none.txt', expected a file in the model directory"},
+        Refused{
+            "outputs:\n  p: {labels: ../../etc/passwd}\n",
+            ":2: outputs.p.labels: file '../../etc/passwd': not a path inside the folder, expected one of "
+            "this folder, by a relative path"},
+        Refused{
+            "outputs:\n  p: {labels: /etc/passwd}\n",
+            ":2: outputs.p.labels: file '/etc/passwd': not a path inside the folder, expected one of this "
+            "folder, by a relative path"},
+        Refused{"outputs:\n  p: {labels: .}\n",
+                ":2: outputs.p.labels: file '.': not a regular file, expected one"},
         Refused{"batching: {max_batch: 0}\n",
                 ":1: batching.max_batch: '0', expected a whole number from 1 to 65536"},
         Refused{"batching: {max_delay: 2}\n",
@@ -159,6 +169,21 @@ std::string Message(const absl::StatusOr<ModelConfig>& config, const TempDir& te
   for (size_t at; (at = message.find(temp.path().string() + "/")) != std::string::npos;)
     message.erase(at, temp.path().string().size() + 1);
   return message;
+}
+
+TEST(ReadModelDirectoryTest, RefusesATableThatIsNoFile) {
+  for (const bool dangling : {false, true}) {
+    const TempDir temp;
+    temp.Write("m/model.onnx");
+    if (dangling)
+      std::filesystem::create_symlink("none", temp.path() / "m/calibration.txt");
+    else
+      std::filesystem::create_directory(temp.path() / "m/calibration.txt");
+    const auto config = ReadModelDirectory(temp.path() / "m");
+    EXPECT_THAT(config, StatusIs(absl::StatusCode::kInvalidArgument));
+    EXPECT_EQ(Message(config, temp),
+              "version directory 'm': calibration.txt is no regular file, expected one or none");
+  }
 }
 
 TEST(ReadModelDirectoryTest, RefusesAMissingDirectory) {
@@ -230,10 +255,10 @@ TEST(ReadModelDirectoryTest, RefusesADirectoryNameThatIsNoModelName) {
 TEST(ReadModelDirectoryTest, RefusesAHugeModelYaml) {
   const TempDir temp;
   temp.Write("m/model.onnx");
-  temp.Write("m/model.yaml", std::string((1 << 20) + 1, '#'));
+  temp.Write("m/model.yaml", std::string((256 << 10) + 1, '#'));
   const auto config = ReadModelDirectory(temp.path() / "m");
   EXPECT_THAT(config, StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_EQ(Message(config, temp), "file 'm/model.yaml': 1048577 bytes, expected at most 1048576");
+  EXPECT_EQ(Message(config, temp), "file 'm/model.yaml': 262145 bytes, expected at most 262144");
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -35,23 +36,27 @@ def copy_of_digits(folder, batching="{max_batch: 32}", model=None):
 class Daemon:
     """`hachi serve` on free ports of this machine, from construction to `stop`.
 
-    `models` are entries of the configuration's list; `drain` is its value.
+    `models` are entries of the configuration's list; `drain` is its value; `server` is more of that section, `more` of the file; `limits`
+    are the process's, by resource.RLIMIT_*; `arguments` are of the command line. Its log is read with `log` unless it
+    goes to the file `stderr`.
     """
 
-    def __init__(self, models=(f"dir: {DIGITS}",), drain="{delay: 0s, deadline: 20s}"):
+    def __init__(self, models=(f"dir: {DIGITS}",), drain="{delay: 0s, deadline: 20s}", server="", limits={}, more="", arguments=(), stderr=None):
         self._folder = tempfile.TemporaryDirectory()
         config = pathlib.Path(self._folder.name) / "server.yaml"
         config.write_text(
-            f"server: {{grpc: '127.0.0.1:0', metrics: '127.0.0.1:0', drain: {drain}}}\n"
+            f"server: {{grpc: '127.0.0.1:0', metrics: '127.0.0.1:0', drain: {drain}{server and ', ' + server}}}\n"
             + "cpu: {workers: 1, threads_per_worker: 1}\nmodels:\n"
             + "".join(f"  - {{{model}}}\n" for model in models)
+            + more
         )
         self._log = open(pathlib.Path(self._folder.name) / "log", "w+")
         self.process = subprocess.Popen(
-            [os.environ["HACHI"], "serve", "--config", config],
+            [os.environ["HACHI"], "serve", "--config", config, *arguments],
             stdout=subprocess.PIPE,
-            stderr=self._log,
+            stderr=self._log if stderr is None else stderr,
             text=True,
+            preexec_fn=lambda: [resource.setrlimit(which, limit) for which, limit in limits.items()],
         )
         self.grpc_address = self._read_address("grpc")
         self.metrics_address = self._read_address("metrics")

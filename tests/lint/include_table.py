@@ -13,7 +13,7 @@ OPS = {"engine/ops", "engine/graph", "engine/quant", "engine/cpu", "engine/kerne
 ENGINE = OPS | {"engine/onnx", "engine/samples", "engine/decide", "engine/passes", "engine/plan", "engine/run", "engine/calibrate", "engine/tune"}
 MODELS = {"engine/engine.h", "config", "server/metrics"}
 BATCHING = MODELS | {"server/models", "engine/tensor"}
-SERVER = BATCHING | {"server/batching", "server/executor", "server/rpc"}
+SERVER = BATCHING | {"server/batching", "server/executor", "server/net", "server/rpc"}
 
 MAY_INCLUDE = {
     "proto": {"engine/tensor"},  # the datatypes' names on the wire
@@ -39,12 +39,14 @@ MAY_INCLUDE = {
     "engine/engine.h": {"engine/plan", "engine/tensor"},
     "engine/engine.cc": ENGINE | {"engine/engine.h"},
     "server/metrics": set(),
+    # Sockets: who listens, how many may connect, the metrics' page, certificates.
+    "server/net": {"config", "server/metrics"},
     # How configuration becomes what the engine loads, for the registry and for commands.
     "server/models/load_options.h": {"config", "engine/engine.h"},
     "server/models": MODELS | {"server/models/load_options.h"},
     "server/batching": BATCHING,
     "server/executor": BATCHING | {"server/batching", "engine/cpu"},
-    "server/rpc": BATCHING | {"server/batching", "proto"},
+    "server/rpc": BATCHING | {"server/batching", "server/net", "proto"},
     "server/client": {"proto", "engine/tensor"},
     "server/daemon": SERVER | {"engine/cpu", "proto"},
     "server/commands": ENGINE | {"engine/engine.h", "config", "server/client", "server/models/load_options.h"},
@@ -59,11 +61,11 @@ HOMES = [
     (r"oneapi/|dnnl", {"engine/onednn"}),
     (r"onnx/", {"engine/onnx"}),
     (r"yaml-cpp/", {"config"}),
-    (r"prometheus/|civetweb", {"server/metrics"}),
+    (r"prometheus/", {"server/metrics"}),
     (r"hwy/", {"engine/kernels"}),
     (r"immintrin\.h|cpuid\.h", {"engine/kernels", "engine/cpu"}),
     (r"omp\.h", {"engine/cpu"}),
-    (r"openssl/", {"engine/base"}),
+    (r"openssl/", {"engine/base", "server/net"}),
     (r"zip\.h|stb/", {"engine/samples"}),
     (r"CLI/", {"server/commands"}),
     (r"nlohmann/", {"server/commands", "engine/quant"}),  # ONNX Runtime keeps calibration tables as JSON
@@ -79,7 +81,7 @@ def unit_of(path):
     """The row of the table that a file belongs to: a folder, or a file that has a row of its own."""
     if path in MAY_INCLUDE:
         return path
-    if path.startswith("server/daemon."):
+    if path.startswith(("server/daemon.", "server/daemon_")):
         return "server/daemon"
     return str(pathlib.PurePosixPath(path).parent)
 

@@ -34,6 +34,12 @@ TEST(MetricsTest, PageHasEveryMetricWithItsUnit) {
   EXPECT_THAT(TypesOn(metrics.Text()),
               UnorderedElementsAre(
                   "hachi_build_info gauge", "hachi_cpu_budget gauge", "hachi_inflight_bytes gauge",
+                  "hachi_connections gauge", "hachi_log_lines_dropped_total counter",
+                  "hachi_answers_waiting_bytes gauge", "hachi_answers_cut_total counter",
+                  "hachi_certificate_expiry_timestamp_seconds gauge",
+                  "hachi_certificate_reload_failures_total counter",
+                  "hachi_connections_accepted_total counter", "hachi_accept_failures_total counter",
+                  "hachi_connections_refused_total counter", "hachi_connections_cut_total counter",
                   "hachi_requests_total counter", "hachi_request_duration_seconds histogram",
                   "hachi_queue_rows gauge", "hachi_queue_duration_seconds histogram",
                   "hachi_batch_rows histogram", "hachi_batches_total counter",

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 
 #include "tests/support/status_matchers.h"
@@ -21,7 +22,9 @@ using testing::Pair;
 absl::StatusOr<Labels> Read(const std::string& text, Shape dims, DType dtype = DType::kF32) {
   const TempDir dir;
   ModelConfig config;
-  config.outputs["scores"].labels = dir.Write("labels.txt", text);
+  config.dir = dir.path();
+  dir.Write("labels.txt", text);
+  config.outputs["scores"].labels = "labels.txt";
   return ReadLabels(config, {.inputs = {}, .outputs = {{"scores", dtype, std::move(dims)}}, .batched = true});
 }
 
@@ -59,9 +62,22 @@ TEST(LabelsTest, OutputThatTheModelLacksIsAnError) {
 
 TEST(LabelsTest, FileThatWentAwayIsAnError) {
   ModelConfig config;
-  config.outputs["scores"].labels = "/nonexistent/labels.txt";
+  config.dir = testing::TempDir();
+  config.outputs["scores"].labels = "nonexistent/labels.txt";
   EXPECT_THAT(ReadLabels(config, {.inputs = {}, .outputs = {{"scores", DType::kF32, {2}}}}),
-              StatusIs(StatusCode::kNotFound, HasSubstr("output 'scores': file '/nonexistent/labels.txt'")));
+              StatusIs(StatusCode::kNotFound, HasSubstr("output 'scores': file 'nonexistent/labels.txt'")));
+}
+
+TEST(LabelsTest, FileThatHasBecomeALinkOutOfTheDirectoryIsAnError) {
+  const TempDir dir;
+  dir.Write("secret", "a\nb\n");
+  std::filesystem::create_directory(dir.path() / "model");
+  std::filesystem::create_symlink("../secret", dir.path() / "model/labels.txt");
+  ModelConfig config;
+  config.dir = dir.path() / "model";
+  config.outputs["scores"].labels = "labels.txt";
+  EXPECT_THAT(ReadLabels(config, {.inputs = {}, .outputs = {{"scores", DType::kF32, {2}}}}),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("a link leads out of the folder")));
 }
 
 TEST(LabelsTest, OutputsWithoutLabelsHaveNone) {

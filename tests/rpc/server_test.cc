@@ -13,17 +13,19 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/base/file.h"
 #include "engine/tensor/tensor.h"
 #include "proto/datatype.h"
 #include "server/client/client.h"
+#include "tests/net/sockets.h"
 #include "tests/rpc/test_server.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
 
 namespace hachi::server {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -496,6 +498,33 @@ TEST(ModelInferTest, CancelledInTheQueueIsNeverComputed) {
   EXPECT_EQ(model.rows_computed(), 1);
 }
 
+// A frame of HTTP/2.
+std::string Frame(char type, char flags, char stream, const std::string& payload) {
+  const auto byte = [&](int shift) { return static_cast<char>(payload.size() >> shift & 0xFF); };
+  return std::string({byte(16), byte(8), byte(0), type, flags, 0, 0, 0, stream}) + payload;
+}
+
+// A header as HPACK has it, neither compressed nor remembered.
+std::string Header(const std::string& name, const std::string& value) {
+  return std::string(1, '\0') + static_cast<char>(name.size()) + name + static_cast<char>(value.size()) +
+         value;
+}
+
+TEST(ModelInferTest, CancelledBeforeItsMessageCountsAsCancelled) {
+  TestServer server({{.name = "small", .signature = Small()}});
+  const ClientSocket client(server.server().address());
+  client.Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(/*SETTINGS*/ 4, 0, 0, "") +
+              Frame(/*HEADERS*/ 1, /*END_HEADERS*/ 4, 1,
+                    Header(":method", "POST") + Header(":scheme", "http") +
+                        Header(":path", "/inference.GRPCInferenceService/ModelInfer") +
+                        Header(":authority", "x") + Header("te", "trailers") +
+                        Header("content-type", "application/grpc")) +
+              Frame(/*RST_STREAM*/ 3, 0, 1, {0, 0, 0, /*CANCEL*/ 8}));
+  WaitForMetric(server, "hachi_requests_total{code=\"CANCELLED\",model=\"\",version=\"\"} 1");
+  EXPECT_THAT(server.metrics_text(),
+              HasSubstr("hachi_requests_total{code=\"INVALID_ARGUMENT\",model=\"\",version=\"\"} 0"));
+}
+
 TEST(ModelInferTest, FullQueueIsRefusedWithAPushback) {
   TestServer server({{.name = "small", .signature = Small()}});
   FakeModel& model = server.model("small");
@@ -618,6 +647,43 @@ TEST(ReflectionTest, ListsTheServicesAndFindsTheirFiles) {
   EXPECT_TRUE(call.Finish().ok());
 }
 
+TEST(ReflectionTest, QuestionsWithoutAnAnswerGetAnError) {
+  TestServer server({});
+  RawCall call(server.channel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
+  for (const char* question : {"\x22\x04none", "\x1A\x04none", "\x32\x04none", ""}) {
+    call.Write(question, /*last=*/false);
+    const auto answer = call.Read();
+    ASSERT_TRUE(answer);
+    EXPECT_THAT(*answer, AnyOf(HasSubstr("not found"), HasSubstr("no such"), HasSubstr("no question")));
+  }
+}
+
+TEST(ReflectionTest, IdleStreamsHoldNoThreads) {
+  TestServer server({});
+  const auto threads = [] {
+    const std::filesystem::directory_iterator tasks("/proc/self/task");
+    return std::distance(begin(tasks), end(tasks));
+  };
+  std::vector<std::unique_ptr<RawCall>> calls;
+  const auto open = [&] {
+    calls.push_back(std::make_unique<RawCall>(
+        server.channel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"));
+    calls.back()->Write("\x3A\x01*", /*last=*/false);
+    EXPECT_TRUE(calls.back()->Read());
+  };
+  for (int i = 0; i < 4; ++i) open();
+  const auto before = threads();
+  for (int i = 0; i < 40; ++i) open();
+  EXPECT_LT(threads(), before + 10);
+}
+
+TEST(ReflectionTest, IsAnOption) {
+  TestServer server({}, {.reflection = false});
+  RawCall call(server.channel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
+  call.Write("\x3A\x01*");
+  EXPECT_EQ(call.Finish().error_code(), grpc::UNIMPLEMENTED);
+}
+
 TEST(ShutdownTest, InferencesInFlightAreAnsweredAndNewOnesRefused) {
   TestServer server({{.name = "small", .signature = Small()}});
   FakeModel& model = server.model("small");
@@ -680,6 +746,26 @@ TEST(ListenTest, TakenAndImpossibleAddressesAreErrors) {
   EXPECT_THAT(listen("127.0.0.1:0", int64_t{1} << 31), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
+TEST(ListenTest, ConnectionThatHasAskedIsNotCutForANewOne) {
+  TestServer server({}, {.connections = 1});
+  inference::ServerLiveResponse answer;
+  const auto ask = [&] {
+    grpc::ClientContext context;
+    return server.stub().ServerLive(&context, {}, &answer);
+  };
+  EXPECT_TRUE(ask().ok());
+  grpc::ChannelArguments own;
+  own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  const auto second =
+      grpc::CreateCustomChannel(server.server().address(), grpc::InsecureChannelCredentials(), own);
+  grpc::ClientContext context;
+  EXPECT_EQ(inference::GRPCInferenceService::NewStub(second)->ServerLive(&context, {}, &answer).error_code(),
+            grpc::UNAVAILABLE);
+  EXPECT_TRUE(ask().ok());
+  WaitForMetric(server, "hachi_connections_accepted_total 1");
+  WaitForMetric(server, "hachi_connections_refused_total{reason=\"limit\"} ");
+}
+
 TEST(ListenTest, UnixSocketsServeToo) {
   const std::string path = testing::TempDir() + "hachi-rpc-test.sock";
   Metrics metrics;
@@ -698,9 +784,12 @@ TEST(ListenTest, UnixSocketsServeToo) {
 }
 
 TEST(LabelsTest, TravelInTheConfigurationToOurClient) {
-  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "hachi-labels.txt";
-  ASSERT_OK(WriteFile(file, "zero\none\ntwo\n"));
-  TestServer server({{.name = "small", .signature = Small(), .outputs = {{"z", {.labels = file}}}}});
+  const TempDir dir;
+  dir.Write("labels.txt", "zero\none\ntwo\n");
+  TestServer server({{.name = "small",
+                      .signature = Small(),
+                      .outputs = {{"z", {.labels = "labels.txt"}}},
+                      .dir = dir.path()}});
   const auto client = Client::Create({.address = server.server().address()});
   ASSERT_OK(client);
   const auto description = (*client)->Describe("small", "", absl::Seconds(10));
@@ -714,9 +803,12 @@ TEST(LabelsTest, TravelInTheConfigurationToOurClient) {
 }
 
 TEST(LabelsTest, ThatDoNotFitTheOutputFailTheLoad) {
-  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "hachi-two-labels.txt";
-  ASSERT_OK(WriteFile(file, "zero\none\n"));
-  TestServer server({{.name = "unknown", .signature = Small(), .outputs = {{"y", {.labels = file}}}}});
+  const TempDir dir;
+  dir.Write("labels.txt", "zero\none\n");
+  TestServer server({{.name = "unknown",
+                      .signature = Small(),
+                      .outputs = {{"y", {.labels = "labels.txt"}}},
+                      .dir = dir.path()}});
   const auto client = Client::Create({.address = server.server().address()});
   ASSERT_OK(client);
   EXPECT_THAT(

@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,6 +29,7 @@ struct TestModel {
   BatchingConfig batching = {.max_batch_rows = 4, .max_delay = absl::ZeroDuration(), .max_queue_rows = 8};
   std::vector<int64_t> versions = {1};
   std::map<std::string, OutputConfig> outputs = {};
+  std::filesystem::path dir = {};
 };
 
 // A whole server around FakeModels: registry, scheduler, one worker and the gRPC front on a free port.
@@ -79,6 +81,7 @@ class TestServer {
       config.name = model.name;
       config.batching = model.batching;
       config.outputs = model.outputs;
+      config.dir = model.dir;
       for (const int64_t version : model.versions) config.versions.push_back({version, "model.onnx", ""});
       options.models.push_back(std::move(config));
       if (model.signature) signatures[model.name] = *model.signature;

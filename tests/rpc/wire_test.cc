@@ -108,6 +108,21 @@ TEST(DecodeInferTest, MalformedBytesSayWhat) {
   EXPECT_THAT(error("\x08"), is("truncated field"));
 }
 
+TEST(DecodeInferTest, EntriesInsideOfTensorsAreBounded) {
+  inference::ModelInferRequest request = Sample();
+  auto* contents = request.mutable_inputs(0)->mutable_contents();
+  // A packed list is one entry.
+  for (int i = 0; i < 100'000; ++i) contents->add_fp32_contents(1);
+  EXPECT_OK(DecodeInfer(Sliced(request.SerializeAsString(), 10'000)));
+  const auto add = [&](int count) {
+    for (int i = 0; i < count; ++i) contents->add_bytes_contents("");
+    return DecodeInfer(Sliced(request.SerializeAsString(), 10'000)).status();
+  };
+  EXPECT_OK(add(65'000));
+  EXPECT_THAT(add(1'000), StatusIs(absl::StatusCode::kInvalidArgument,
+                                   HasSubstr("has more than 65536 entries beside its tensors' bytes")));
+}
+
 TEST(DecodeInferTest, UnknownFieldsAreSkipped) {
   const auto wire = DecodeInfer(Sliced("\x42\x02zz\x0A\x01m", 2));  // field 8, then the name
   ASSERT_OK(wire);

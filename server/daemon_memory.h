@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstddef>
+#include <thread>
+
+#include "engine/base/mutex.h"
+
+namespace hachi::server {
+
+// Gives memory that was freed after a peak back to the system, on a thread of its own: the allocator keeps it
+// otherwise, for threads that may never ask for it again.
+//
+// Thread-safe.
+class MemoryReturner {
+ public:
+  MemoryReturner();
+  ~MemoryReturner();
+
+ private:
+  void Loop();
+
+  Mutex mutex_;
+  CondVar changed_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace hachi::server

@@ -1,0 +1,221 @@
+#include "server/net/exposer.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <list>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "engine/base/clock.h"
+
+namespace hachi::server {
+namespace {
+
+constexpr size_t kMaxClients = 16;
+constexpr size_t kMaxRequestBytes = 8192;
+constexpr absl::Duration kTimeToAsk = absl::Seconds(2);
+constexpr absl::Duration kTimeToRead = absl::Seconds(5);
+
+// How long new clients wait when the process may open no more files.
+constexpr absl::Duration kExhausted = absl::Milliseconds(50);
+
+std::string Response(std::string_view status, std::string_view type, std::string_view body) {
+  return absl::StrCat("HTTP/1.1 ", std::string(status), "\r\nContent-Type: ", std::string(type),
+                      "\r\nContent-Length: ", body.size(), "\r\nConnection: close\r\n\r\n",
+                      std::string(body));
+}
+
+std::string Refusal(std::string_view status) {
+  return Response(status, "text/plain; charset=utf-8", absl::StrCat(std::string(status), "\n"));
+}
+
+// Pages for the clients that ask at about the same time are the same one.
+class Page {
+ public:
+  explicit Page(const Metrics& metrics) : metrics_(metrics) {}
+
+  const std::string& text() {
+    if (!text_) text_ = metrics_.Text();
+    return *text_;
+  }
+
+ private:
+  const Metrics& metrics_;
+  std::optional<std::string> text_;
+};
+
+// What a whole request is answered with.
+std::string Answer(std::string_view request, Page& page) {
+  const std::string_view line = request.substr(0, request.find("\r\n"));
+  const size_t method_end = line.find(' '), path_end = line.find(' ', method_end + 1);
+  if (method_end == std::string_view::npos || path_end == std::string_view::npos ||
+      !line.substr(path_end + 1).starts_with("HTTP/1."))
+    return Refusal("400 Bad Request");
+  const std::string_view method = line.substr(0, method_end);
+  if (method != "GET" && method != "HEAD") return Refusal("405 Method Not Allowed");
+  const std::string_view path = line.substr(method_end + 1, path_end - method_end - 1);
+  if (path.substr(0, path.find('?')) != "/metrics") return Refusal("404 Not Found");
+  std::string answer = Response("200 OK", "text/plain; version=0.0.4; charset=utf-8", page.text());
+  if (method == "HEAD") answer.resize(answer.find("\r\n\r\n") + 4);
+  return answer;
+}
+
+// Somebody who asks for the page.
+//
+// Confined to the exposer's thread.
+class HttpClient {
+ public:
+  HttpClient(int descriptor, absl::Time now) : descriptor_(descriptor), until_(now + kTimeToAsk) {}
+  ~HttpClient() { close(descriptor_); }
+  HttpClient(const HttpClient&) = delete;
+
+  int descriptor() const { return descriptor_; }
+  bool has_asked() const { return !answer_.empty(); }
+  absl::Time until() const { return until_; }
+  short awaited() const { return has_asked() ? POLLOUT : POLLIN; }
+
+  // Goes on; false when there is no more to do.
+  bool Continue(absl::Time now, Page& page) {
+    if (now >= until_) return false;
+    if (!has_asked()) {
+      if (!ReadOn()) return false;
+      if (request_.find("\r\n\r\n") != std::string::npos)
+        answer_ = Answer(request_, page);
+      else if (request_.size() >= kMaxRequestBytes)
+        answer_ = Refusal("431 Request Header Fields Too Large");
+      else
+        return true;
+      until_ = now + kTimeToRead;
+    }
+    return WriteOn();
+  }
+
+ private:
+  // False at the end of the connection.
+  bool ReadOn() {
+    std::array<char, 2048> block;
+    const ssize_t got = recv(descriptor_, block.data(), block.size(), MSG_DONTWAIT);
+    if (got < 0) return errno == EAGAIN || errno == EINTR;
+    request_.append(block.data(), static_cast<size_t>(got));
+    return got > 0;
+  }
+
+  // False once all is written, and at the end of the connection.
+  bool WriteOn() {
+    const ssize_t sent =
+        send(descriptor_, answer_.data() + written_, answer_.size() - written_, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0) return errno == EAGAIN || errno == EINTR;
+    written_ += static_cast<size_t>(sent);
+    if (written_ < answer_.size()) return true;
+    // Closing on bytes that were not read would take the answer back.
+    shutdown(descriptor_, SHUT_WR);
+    ReadOn();
+    return false;
+  }
+
+  const int descriptor_;
+  absl::Time until_;
+  std::string request_, answer_;
+  size_t written_ = 0;
+};
+
+// Everybody who asks, and who wants to.
+//
+// Confined to the exposer's thread.
+class HttpClients {
+ public:
+  HttpClients(const Listener& listener, int wake, const Metrics& metrics)
+      : listener_(listener), wake_(wake), metrics_(metrics) {}
+
+  void ServeUntilWoken() {
+    while (Wait()) {
+      const absl::Time now = Clock::Real().Now();
+      Page page(metrics_);
+      for (auto it = clients_.begin(); it != clients_.end();)
+        it = (*it).Continue(now, page) ? std::next(it) : clients_.erase(it);
+      if (now >= accept_from_)
+        for (const int listening : listener_.descriptors()) AcceptFrom(listening, now);
+    }
+  }
+
+ private:
+  // Until there is something to do; false when that is to end.
+  bool Wait() {
+    const absl::Time now = Clock::Real().Now();
+    absl::Time until = absl::InfiniteFuture();
+    std::vector<pollfd> polled = {{.fd = wake_, .events = POLLIN, .revents = 0}};
+    for (const HttpClient& client : clients_) {
+      polled.push_back({.fd = client.descriptor(), .events = client.awaited(), .revents = 0});
+      until = std::min(until, client.until());
+    }
+    if (now >= accept_from_)
+      for (const int listening : listener_.descriptors())
+        polled.push_back({.fd = listening, .events = POLLIN, .revents = 0});
+    else
+      until = std::min(until, accept_from_);
+    const int milliseconds =
+        until == absl::InfiniteFuture()
+            ? -1
+            : static_cast<int>(absl::ToInt64Milliseconds(std::max(until - now, absl::ZeroDuration()))) + 1;
+    poll(polled.data(), polled.size(), milliseconds);
+    return polled[0].revents == 0;
+  }
+
+  void AcceptFrom(int listening, absl::Time now) {
+    for (size_t i = 0; i < kMaxClients; ++i) {
+      const int descriptor = accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (descriptor < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+          accept_from_ = now + kExhausted;
+        return;
+      }
+      if (clients_.size() == kMaxClients) {
+        const auto silent = std::ranges::find_if_not(clients_, &HttpClient::has_asked);
+        clients_.erase(silent != clients_.end() ? silent : clients_.begin());
+      }
+      clients_.emplace_back(descriptor, now);
+    }
+  }
+
+  const Listener& listener_;
+  const int wake_;
+  const Metrics& metrics_;
+  absl::Time accept_from_ = absl::InfinitePast();
+  std::list<HttpClient> clients_;  // in the order in which they came
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Exposer>> Exposer::Create(const std::string& address, const Metrics& metrics) {
+  absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Open(address);
+  if (!listener.ok())
+    return absl::UnavailableError(absl::StrCat("metrics address '", address,
+                                               "': cannot listen there: ", listener.status().message(),
+                                               ", expected a free host:port of this machine or unix:/path"));
+  return std::unique_ptr<Exposer>(new Exposer(*std::move(listener), metrics));
+}
+
+Exposer::Exposer(std::unique_ptr<Listener> listener, const Metrics& metrics)
+    : listener_(std::move(listener)),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      thread_([this, &metrics] { HttpClients(*listener_, wake_, metrics).ServeUntilWoken(); }) {}
+
+Exposer::~Exposer() {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = write(wake_, &one, sizeof(one));
+  thread_.join();
+  close(wake_);
+}
+
+}  // namespace hachi::server
