@@ -33,6 +33,14 @@ absl::Status CheckReal(const Node& node, size_t i) {
   return CheckInputType(node, i, {DType::kF32});
 }
 
+absl::Status CheckElementCount(const Node& node, size_t i, int64_t count) {
+  const Value& input = *node.inputs[i];
+  if (CountOf(*input.dims) == Dim(count)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("input ", i, " ('", input.name, "') has shape ",
+                                                 ShapeText(*input.dims), ", expected ", count,
+                                                 count == 1 ? " element" : " elements"));
+}
+
 absl::Status CheckRank(const Node& node, size_t i, size_t min, size_t max) {
   const size_t rank = node.inputs[i]->rank();
   if (rank >= min && rank <= max) return absl::OkStatus();

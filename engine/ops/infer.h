@@ -21,6 +21,9 @@ absl::Status CheckInputType(const Node& node, size_t i, std::initializer_list<DT
 // Input `i` stands for real numbers: f32, or quantized u8 or s8.
 absl::Status CheckReal(const Node& node, size_t i);
 
+// Input `i` has so many elements, in whatever shape, also when they are computed.
+absl::Status CheckElementCount(const Node& node, size_t i, int64_t count);
+
 absl::Status CheckRank(const Node& node, size_t i, size_t min, size_t max);
 
 // `axis` counted from the front; negative ones count from the back.

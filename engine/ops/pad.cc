@@ -63,6 +63,7 @@ absl::Status Infer(Node& node) {
   if (const Value* value = node.input(2); value != nullptr && !value->is_constant())
     return absl::UnimplementedError(
         absl::StrCat("the value '", value->name, "' is computed, expected a constant"));
+  if (node.input(2) != nullptr) RETURN_IF_ERROR(CheckElementCount(node, 2, 1));
   SymbolicShape dims = *node.inputs[0]->dims;
   for (size_t axis = 0; axis < dims.size(); ++axis) {
     dims[axis] = dims[axis] + Dim(pads.front[axis] + pads.end[axis]);

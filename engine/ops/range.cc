@@ -169,11 +169,11 @@ absl::Status InferOneHot(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 3, 3));
   if (node.inputs[2]->dtype == DType::kF16 || node.inputs[2]->dtype == DType::kBF16)
     return absl::UnimplementedError("values are of 16 bits, expected another type");
+  RETURN_IF_ERROR(CheckElementCount(node, 2, 2));
   ASSIGN_OR_RETURN(const size_t axis, OneHotAxis(node));
   std::optional<Dim> depth;
   if (const auto content = ContentOf(*node.inputs[1]); content && content->size() == 1) depth = (*content)[0];
-  if (const auto number = NumberOf(*node.inputs[1]); !depth && number)
-    depth = Dim(static_cast<int64_t>(*number));
+  if (!depth) depth = WholeNumberOf(*node.inputs[1]);
   if (!depth) return absl::UnimplementedError("depth is computed, expected one that is known");
   SymbolicShape dims = *node.inputs[0]->dims;
   dims.insert(dims.begin() + static_cast<std::ptrdiff_t>(axis), *depth);
@@ -209,13 +209,17 @@ absl::StatusOr<RowAxis> RowsOfOneHot(const RowQuery& query) {
 absl::Status InferTrilu(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 1, 2));
   RETURN_IF_ERROR(CheckRank(node, 0, 2, 12));
-  if (node.input(1) != nullptr) RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kS64}));
+  if (node.input(1) != nullptr) {
+    RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kS64}));
+    RETURN_IF_ERROR(CheckElementCount(node, 1, 1));
+  }
   return SetOutput(node, node.inputs[0]->dtype, *node.inputs[0]->dims);
 }
 
 absl::Status ReferenceTrilu(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
   ASSIGN_OR_RETURN(const int64_t upper, node.Int("upper", 1));
-  const int64_t k = node.input(1) == nullptr ? 0 : inputs[1].As<int64_t>()[0];
+  // Beyond any matrix one diagonal is as good as another.
+  const int64_t k = node.input(1) == nullptr ? 0 : std::clamp(inputs[1].As<int64_t>()[0], -kMaxDim, kMaxDim);
   const auto shape = inputs[0].shape;
   const int64_t columns = shape.back(), rows = shape[shape.size() - 2];
   const auto bytes = static_cast<int64_t>(SizeOf(inputs[0].dtype));

@@ -90,6 +90,14 @@ TEST(HostileModelsTest, MemoryThatIsNotThereIsNotAskedFor) {
               StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("bytes, expected at most")));
 }
 
+TEST(HostileModelsTest, NumbersAreOneElement) {
+  ExpectRefused(OneNode("Trilu", {"N", "3", "3"}, {{}}), "'bad' (Trilu): input 1 ('c0') has shape [0]");
+  ExpectRefused(OneNode("Pad", {"1", "4"}, {{0, 0, 0, 1}, {}}), "'bad' (Pad)");
+  ExpectRefused(OneNode("OneHot", {"1", "4"}, {{3}, {1}}), "'bad' (OneHot)");
+  for (const int64_t number : {kHugest, -kHugest - 1})
+    EXPECT_OK(Load(OneNode("Trilu", {"1", "3", "3"}, {{number}})));
+}
+
 // Integers that stand for nothing are no real numbers.
 TEST(HostileModelsTest, ConvolutionsOfIntegersAreRefused) {
   ModelBuilder builder;

@@ -21,7 +21,7 @@ namespace {
 
 // A model may ask for all the memory that there is; fuzzing has no time for that.
 [[maybe_unused]] const bool limited = [] {
-  hachi::SetMemoryBudget(16 << 20);
+  hachi::SetMemoryBudget(4 << 20);
   return true;
 }();
 
