@@ -46,6 +46,8 @@ constexpr int kBusyLooksOfStrangers = 10;
 // Guessed: long enough that coming back costs more than it does here.
 constexpr absl::Duration kRefused = absl::Seconds(30);
 constexpr size_t kMostRefusedAddresses = 10'000;
+constexpr int kMostPoints = 5;
+constexpr int64_t kMostBytesForNothing = 128 << 10;
 
 // What comes with a request beside its message, at most.
 constexpr int64_t kMetadataBytes = 16384;
@@ -148,7 +150,7 @@ void Connections::HasTakenBack(std::string_view client) {
 void Connections::LookAround() {
   MutexLock lock(mutex_);
   const absl::Time now = Clock::Real().Now();
-  std::erase_if(refused_until_, [&](const auto& entry) { return entry.second <= now; });
+  std::erase_if(conduct_by_address_, [&](const auto& entry) { return entry.second.until <= now; });
   std::vector<Id> busy;
   std::vector<std::pair<int64_t, Id>> unasked;
   int64_t unasked_bytes = 0;
@@ -176,13 +178,30 @@ void Connections::LookAround() {
     if (connections_.contains(id)) Cut(id, ConnectionCut::kBusy);
 }
 
+void Connections::Blame(const std::string& address, int points) {
+  if (address.empty() || options_.limit_per_address >= options_.limit ||
+      conduct_by_address_.size() >= kMostRefusedAddresses)
+    return;
+  Conduct& conduct = conduct_by_address_[address];
+  conduct.points += points;
+  conduct.until = Clock::Real().Now() + kRefused;
+}
+
+// A connection has ended by itself.
+void Connections::SeeEnd(Id id) {
+  MutexLock lock(mutex_);
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;  // it was cut, and its end was on the way
+  const Connection& connection = found->second;
+  if (connection.asked == 0 && ReceivedBytes(connection.descriptor) > kMostBytesForNothing)
+    Blame(connection.address, 1);
+  Forget(id);
+}
+
 void Connections::Cut(Id id, ConnectionCut why) {
-  const std::string& address = connections_.at(id).address;
-  if (why != ConnectionCut::kMadeRoom && !address.empty() && options_.limit_per_address < options_.limit &&
-      refused_until_.size() < kMostRefusedAddresses)
-    refused_until_[address] = Clock::Real().Now() + kRefused;
-  shutdown(connections_.at(id).descriptor, SHUT_RDWR);
+  if (why != ConnectionCut::kMadeRoom) Blame(connections_.at(id).address, kMostPoints);
   options_.metrics->cut_total(why).Increment();
+  shutdown(connections_.at(id).descriptor, SHUT_RDWR);
   Forget(id);
 }
 
@@ -203,8 +222,7 @@ void Connections::Loop() {
       if (id == kListener) {
         accept = true;
       } else {
-        MutexLock lock(mutex_);
-        Forget(id);
+        SeeEnd(id);
       }
     }
     if (accept) AcceptAll();
@@ -307,8 +325,9 @@ bool Connections::Keep(const Arrival& arrival) {
     return false;
   };
   MutexLock lock(mutex_);
-  if (const auto refused = refused_until_.find(arrival.address);
-      refused != refused_until_.end() && Clock::Real().Now() < refused->second)
+  if (const auto conduct = conduct_by_address_.find(arrival.address);
+      conduct != conduct_by_address_.end() && conduct->second.points >= kMostPoints &&
+      Clock::Real().Now() < conduct->second.until)
     return refuse(ConnectionRefusal::kAddressWasCut);
   if (!arrival.address.empty()) {
     const auto count = count_by_address_.find(arrival.address);
@@ -352,7 +371,6 @@ bool Connections::CutStranger(Which which) {
 
 void Connections::Forget(Id id) {
   const auto found = connections_.find(id);
-  if (found == connections_.end()) return;  // it was cut, and its end was on the way
   const Connection& connection = found->second;
   if (connection.asked == 0) strangers_.erase(connection.place);
   const auto by_client = by_client_.find(connection.client);

@@ -29,8 +29,9 @@ namespace hachi::server {
 //
 // A connection that keeps its server busy without ever asking anything is cut: one whose bytes are not read
 // as fast as they come, for three seconds (two, if it never asked anything) without a whole request, and one
-// that takes back nearly all it asks. The address of one that was cut for any of this is refused for half a
-// minute, unless limit_per_address says, by being no less than `limit`, that many clients may share one.
+// that takes back nearly all it asks. The address of one that was cut for any of this, or of five that ended
+// after 128 KiB without asking anything, is refused for half a minute, unless limit_per_address says, by
+// being no less than `limit`, that many clients may share one.
 //
 // When a limit is reached, the oldest connection that has asked nothing yet is cut for the new one; where
 // all have asked, the new one is refused. When descriptors run out, waiting connections are refused until
@@ -85,6 +86,11 @@ class Connections {
     int busy_looks = 0;  // one after the other, at which bytes waited to be read and nothing had been asked
     std::list<Id>::iterator place;  // in strangers_, until it has asked
   };
+  // Of an address: refused from five points on.
+  struct Conduct {
+    int points;
+    absl::Time until;  // then it is forgotten
+  };
   // A connection that was accepted.
   struct Arrival {
     int descriptor;
@@ -108,6 +114,8 @@ class Connections {
   template <typename Which>
   bool CutStranger(Which which) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool CutAnyStranger() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Blame(const std::string& address, int points) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SeeEnd(Id id) ABSL_LOCKS_EXCLUDED(mutex_);
   void Forget(Id id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
@@ -129,7 +137,7 @@ class Connections {
   std::list<Id> strangers_ ABSL_GUARDED_BY(mutex_);  // have asked nothing yet, oldest first
   std::map<std::string, Id, std::less<>> by_client_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, int, std::less<>> count_by_address_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, absl::Time> refused_until_ ABSL_GUARDED_BY(mutex_);  // by address
+  std::map<std::string, Conduct> conduct_by_address_ ABSL_GUARDED_BY(mutex_);  // where there was any bad
 
   std::thread thread_;
 };

@@ -33,8 +33,8 @@ class TestConnections {
         ++running_;
         std::thread([this, descriptor] {
           fcntl(descriptor, F_SETFL, 0);  // to block
-          char byte;
-          while (read(descriptor, &byte, 1) == 1) {
+          char block[65536];
+          while (read(descriptor, block, sizeof(block)) > 0) {
           }
           shutdown(descriptor, SHUT_RDWR);
           close(descriptor);
@@ -197,6 +197,22 @@ TEST(ConnectionsTest, AddressOfOneThatWasCutForWhatItDidIsRefused) {
   TestConnections connections;
   const ClientSocket bad = connections.ConnectAndAsk(), good = connections.ConnectAndAsk();
   for (int i = 0; i < 300; ++i) connections->HasTakenBack(bad.name());
+  EXPECT_TRUE(connections.Connect().IsClosedByPeer());
+  EXPECT_TRUE(good.IsOpen());
+  EXPECT_EQ(connections.refused(ConnectionRefusal::kAddressWasCut), 1);
+}
+
+TEST(ConnectionsTest, AddressThatSendsALotForNothingIsRefused) {
+  TestConnections connections;
+  const ClientSocket good = connections.ConnectAndAsk();
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(connections.refused(ConnectionRefusal::kAddressWasCut), 0);
+    ClientSocket bad = connections.Connect();
+    bad.Send(std::string(2 << 20, 'x'));
+    bad.Close();
+    connections.WaitForServed(i + 2);
+    connections.WaitForOpen(1);
+  }
   EXPECT_TRUE(connections.Connect().IsClosedByPeer());
   EXPECT_TRUE(good.IsOpen());
   EXPECT_EQ(connections.refused(ConnectionRefusal::kAddressWasCut), 1);
