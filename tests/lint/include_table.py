@@ -66,7 +66,7 @@ HOMES = [
     (r"immintrin\.h|cpuid\.h", {"engine/kernels", "engine/cpu"}),
     (r"omp\.h", {"engine/cpu"}),
     (r"openssl/", {"engine/base", "server/net"}),
-    (r"zip\.h|stb/", {"engine/samples"}),
+    (r"zip\.h|png\.h|jpeglib\.h", {"engine/samples"}),
     (r"CLI/", {"server/commands"}),
     (r"nlohmann/", {"server/commands", "engine/quant"}),  # ONNX Runtime keeps calibration tables as JSON
     (r"absl/(?!log/)", None),  # everywhere
