@@ -45,7 +45,8 @@ struct Calibration {
 // first dimension. Runs on the calling thread's team.
 //
 // Errors are those of LoadModel for the model, those of SampleSet for the data; INVALID_ARGUMENT naming the
-// sample when it doesn't fit the model or holds NaN, and where first_row is behind the last row.
+// sample when it doesn't fit the model or a row of it holds no number, and where first_row is behind the last
+// row.
 absl::StatusOr<Calibration> CalibrateUntil(const CalibrateOptions& options);
 
 // The table of all of it, or the error.

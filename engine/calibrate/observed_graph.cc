@@ -23,18 +23,17 @@ constexpr int64_t kMaxRows = 8;
 // Plans that are kept for samples to come, of whatever shapes. Guessed.
 constexpr size_t kMaxPlans = 32;
 
-// The index of the first element that is not a number; nullopt when all are.
-std::optional<int64_t> FirstNan(DType dtype, std::span<const std::byte> bytes) {
-  const auto find = [bytes]<typename T>(T, const auto& is_nan) -> std::optional<int64_t> {
+// Whether there are elements, and none of them is a number.
+bool HoldsNoNumber(DType dtype, std::span<const std::byte> bytes) {
+  const auto all = [bytes]<typename T>(T, const auto& is_nan) {
     const std::span elements(reinterpret_cast<const T*>(bytes.data()), bytes.size() / sizeof(T));
-    const auto found = std::ranges::find_if(elements, is_nan);
-    return found == elements.end() ? std::nullopt : std::optional<int64_t>(found - elements.begin());
+    return !elements.empty() && std::ranges::all_of(elements, is_nan);
   };
-  if (dtype == DType::kF32) return find(float{}, [](float x) { return std::isnan(x); });
-  if (dtype == DType::kF64) return find(double{}, [](double x) { return std::isnan(x); });
-  if (dtype == DType::kF16) return find(uint16_t{}, [](uint16_t x) { return std::isnan(FloatOfF16(x)); });
-  if (dtype == DType::kBF16) return find(uint16_t{}, [](uint16_t x) { return std::isnan(FloatOfBf16(x)); });
-  return std::nullopt;
+  if (dtype == DType::kF32) return all(float{}, [](float x) { return std::isnan(x); });
+  if (dtype == DType::kF64) return all(double{}, [](double x) { return std::isnan(x); });
+  if (dtype == DType::kF16) return all(uint16_t{}, [](uint16_t x) { return std::isnan(FloatOfF16(x)); });
+  if (dtype == DType::kBF16) return all(uint16_t{}, [](uint16_t x) { return std::isnan(FloatOfBf16(x)); });
+  return false;
 }
 
 }  // namespace
@@ -92,14 +91,11 @@ absl::Status ObservedGraph::CheckNumbers(const std::vector<FittedInput>& inputs,
   for (size_t i = 0; i < inputs.size(); ++i) {
     const FittedInput& input = inputs[i];
     const size_t row_bytes = input.bytes.size() / static_cast<size_t>(input.rows);
-    const auto nan = FirstNan(
-        *input.client->dtype,
-        input.bytes.subspan(static_cast<size_t>(first) * row_bytes, static_cast<size_t>(rows) * row_bytes));
-    const int64_t row_count = CountOf(input.row_shape);
-    if (nan)
-      return absl::InvalidArgumentError(absl::StrCat("input '", graph_.inputs()[i]->name, "': element ",
-                                                     *nan % row_count, " of row ", first + *nan / row_count,
-                                                     " is not a number, expected numbers"));
+    for (int64_t row = first; row < first + rows; ++row)
+      if (HoldsNoNumber(*input.client->dtype,
+                        input.bytes.subspan(static_cast<size_t>(row) * row_bytes, row_bytes)))
+        return absl::InvalidArgumentError(absl::StrCat("input '", graph_.inputs()[i]->name, "': row ", row,
+                                                       " holds no number, expected some"));
   }
   return absl::OkStatus();
 }

@@ -42,7 +42,7 @@ class ObservedGraph {
       PreparedGraph prepared, const std::map<std::string, InputOptions>& inputs, CalibrationTable& table);
 
   // Runs that part of the sample; how many rows the sample has. INVALID_ARGUMENT where it doesn't fit the
-  // graph or holds NaN, CANCELLED where it was stopped.
+  // graph or a row holds no number, CANCELLED where it was stopped.
   absl::StatusOr<int64_t> Run(const Sample& sample, const RowPart& part);
 
   // What the last run made, dense and row-major, in the graph's order. REQUIRES: the graph takes whole
@@ -70,7 +70,7 @@ class ObservedGraph {
   // Integers that pick rows of a table are within it: what others pick is nothing to calibrate with.
   absl::Status CheckRange(size_t i, const Tensor& tensor) const;
 
-  // What the model computes of NaN says nothing of its tensors. Infinities may be meant: masks hold them.
+  // A row of NaN alone says nothing of the model's tensors. Single ones are counted apart, as infinities are.
   absl::Status CheckNumbers(const std::vector<FittedInput>& inputs, int64_t first, int64_t rows) const;
 
   absl::Status RunRows(const std::vector<FittedInput>& inputs, Bindings bindings, int64_t first,
