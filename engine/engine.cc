@@ -115,11 +115,13 @@ class Compiler {
     if (precision == Precision::kAuto)
       precision = !options_.table.empty() || has_quantizers ? Precision::kInt8 : Precision::kFp32;
     compiled_.info.precision = precision;
+    pass_options_.weight_bits = HasVnni(compiled_.plan_options.isa) ? 8 : 7;
+    // Kernels without VNNI shift s8 sources and halve weights to make room; u8 is exact.
+    pass_options_.signed_activations = HasVnni(compiled_.plan_options.isa);
     if (precision == Precision::kBf16)
       return absl::UnimplementedError("precision bf16 is not supported, expected int8 or fp32");
     if (precision == Precision::kInt8Dynamic) {
       pass_options_.dynamic = true;
-      pass_options_.weight_bits = HasVnni(compiled_.plan_options.isa) ? 8 : 7;
       return ReadPins();
     }
     if (precision != Precision::kInt8) {
@@ -130,9 +132,6 @@ class Compiler {
       return absl::InvalidArgumentError(
           "precision int8 without a calibration table, expected one beside the model, or a model with "
           "QuantizeLinear and DequantizeLinear nodes");
-    pass_options_.weight_bits = HasVnni(compiled_.plan_options.isa) ? 8 : 7;
-    // Kernels without VNNI shift s8 sources and halve weights to make room; u8 is exact.
-    pass_options_.signed_activations = HasVnni(compiled_.plan_options.isa);
     RETURN_IF_ERROR(ReadPins());
     if (options_.table.empty()) return absl::OkStatus();
     RETURN_IF_ERROR(ReadTable(sha256));

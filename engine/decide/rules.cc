@@ -12,6 +12,17 @@
 namespace hachi {
 namespace {
 
+// `pattern` with '*' for any characters matches the whole of `text`.
+bool MatchesPattern(std::string_view pattern, std::string_view text) {
+  const size_t star = pattern.find('*');
+  if (star == std::string_view::npos) return pattern == text;
+  if (!text.starts_with(pattern.substr(0, star))) return false;
+  const std::string_view rest = pattern.substr(star + 1);
+  for (size_t at = star; at <= text.size(); ++at)
+    if (MatchesPattern(rest, text.substr(at))) return true;
+  return false;
+}
+
 bool IsWeighted(const Node& node) { return FindOp(node.op)->quantize == QuantRule::kWeighted; }
 
 // Whether the node has products or passes integers on.
@@ -75,12 +86,10 @@ class Decider {
   Decision Wanted(const Node& node) const {
     if (const Decision* given = Given(node)) return *given;
     Decision decision = {.precision = Precision::kInt8, .range = rules_.range};
-    for (const auto& [pattern, precision] : rules_.pins)
-      if (MatchesPattern(pattern, node.name)) {
-        decision.precision = precision;
-        decision.origin = Origin::kPin;
-        break;
-      }
+    if (const auto pin = PinOf(rules_.pins, node.name)) {
+      decision.precision = *pin;
+      decision.origin = Origin::kPin;
+    }
     return decision;
   }
 
@@ -163,14 +172,10 @@ absl::StatusOr<std::optional<ActivationQuant>> ActivationRanges::ByChannel(const
 
 bool IsRecurrent(const Node& node) { return node.op == "RNN" || node.op == "GRU" || node.op == "LSTM"; }
 
-bool MatchesPattern(std::string_view pattern, std::string_view text) {
-  const size_t star = pattern.find('*');
-  if (star == std::string_view::npos) return pattern == text;
-  if (!text.starts_with(pattern.substr(0, star))) return false;
-  const std::string_view rest = pattern.substr(star + 1);
-  for (size_t at = star; at <= text.size(); ++at)
-    if (MatchesPattern(rest, text.substr(at))) return true;
-  return false;
+std::optional<Precision> PinOf(const std::map<std::string, Precision>& pins, std::string_view node) {
+  for (const auto& [pattern, precision] : pins)
+    if (MatchesPattern(pattern, node)) return precision;
+  return std::nullopt;
 }
 
 std::vector<size_t> Activations(const Node& node) {

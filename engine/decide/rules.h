@@ -55,8 +55,8 @@ struct Rules {
   bool is_part = false;  // of a model's graph: pins and given decisions may be of other parts
 };
 
-// Whether `pattern`, with '*' for any characters, matches the whole of `text`.
-bool MatchesPattern(std::string_view pattern, std::string_view text);
+// What a node of that name is pinned to (see Rules::pins); nullopt: nothing.
+std::optional<Precision> PinOf(const std::map<std::string, Precision>& pins, std::string_view node);
 
 // Whether it is an RNN, a GRU or an LSTM.
 bool IsRecurrent(const Node& node);

@@ -3,6 +3,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/ops/infer.h"
 
 namespace hachi {
 
@@ -32,6 +34,13 @@ absl::Status InferCount(Node& node, size_t least, size_t most) {
     node.outputs.back()->dims = SymbolicShape();
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<size_t>> OptionalAxis(const Node& node) {
+  if (!node.attrs.contains("axis")) return std::optional<size_t>();
+  ASSIGN_OR_RETURN(const int64_t axis, node.Int("axis", 0));
+  ASSIGN_OR_RETURN(const size_t found, CheckAxis(axis, node.inputs[0]->rank()));
+  return std::optional(found);
 }
 
 void StoreCount(const Node& node, int64_t count, std::span<Tensor> outputs) {

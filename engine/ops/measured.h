@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -27,6 +28,9 @@ absl::StatusOr<Dim> MeasuredDim(const Node& node, const Dim& most,
 
 // The node has so many outputs, or as few as `least`, but for the one that counts; infers that one.
 absl::Status InferCount(Node& node, size_t least, size_t most);
+
+// The attribute `axis`, along which slices are taken; nullopt: elements of the flattened input 0 are.
+absl::StatusOr<std::optional<size_t>> OptionalAxis(const Node& node);
 
 // Says that `count` elements were found, in the output for it, if there is one.
 void StoreCount(const Node& node, int64_t count, std::span<Tensor> outputs);

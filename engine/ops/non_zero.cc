@@ -59,14 +59,6 @@ std::optional<size_t> AxisOfNonZero(const Node& /*node*/, size_t output) {
 
 // ---- Compress
 
-// The axis whose slices are kept; nullopt: elements of the flattened input.
-absl::StatusOr<std::optional<size_t>> AxisOf(const Node& node) {
-  if (!node.attrs.contains("axis")) return std::optional<size_t>();
-  ASSIGN_OR_RETURN(const int64_t axis, node.Int("axis", 0));
-  ASSIGN_OR_RETURN(const size_t found, CheckAxis(axis, node.inputs[0]->rank()));
-  return std::optional(found);
-}
-
 // How many of the first `length` are true; those behind the condition's end are not.
 int64_t CountTrue(const TensorView& condition, int64_t length) {
   const auto flags = condition.As<bool>();
@@ -77,7 +69,7 @@ absl::Status InferCompress(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 2, 2));
   RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kBool}));
   RETURN_IF_ERROR(CheckRank(node, 1, 1, 1));
-  ASSIGN_OR_RETURN(const auto axis, AxisOf(node));
+  ASSIGN_OR_RETURN(const auto axis, OptionalAxis(node));
   const Value& x = *node.inputs[0];
   SymbolicShape dims = axis ? *x.dims : SymbolicShape{CountOf(*x.dims)};
   Dim& kept = dims[axis.value_or(0)];
@@ -97,7 +89,7 @@ absl::Status InferCompress(Node& node) {
 }
 
 absl::Status Compress(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
-  ASSIGN_OR_RETURN(const auto axis, AxisOf(node));
+  ASSIGN_OR_RETURN(const auto axis, OptionalAxis(node));
   const TensorView& x = inputs[0];
   const int64_t outer = axis ? CountOf(x.shape.first(*axis)) : 1, length = axis ? x.shape[*axis] : x.count();
   const size_t slice = static_cast<size_t>(axis ? CountOf(x.shape.subspan(*axis + 1)) : 1) * SizeOf(x.dtype);
@@ -119,7 +111,7 @@ absl::Status Compress(const Node& node, std::span<const TensorView> inputs, std:
 
 std::optional<size_t> AxisOfCompress(const Node& node, size_t output) {
   if (output != 0) return std::nullopt;
-  const auto axis = AxisOf(node);
+  const auto axis = OptionalAxis(node);
   return axis.ok() ? axis->value_or(0) : 0;
 }
 

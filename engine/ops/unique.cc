@@ -13,14 +13,6 @@
 namespace hachi {
 namespace {
 
-// The axis whose slices are compared; nullopt: elements of the flattened input are.
-absl::StatusOr<std::optional<size_t>> AxisOf(const Node& node) {
-  if (!node.attrs.contains("axis")) return std::optional<size_t>();
-  ASSIGN_OR_RETURN(const int64_t axis, node.Int("axis", 0));
-  ASSIGN_OR_RETURN(const size_t found, CheckAxis(axis, node.inputs[0]->rank()));
-  return std::optional(found);
-}
-
 // The slices of a tensor along an axis.
 struct Slices {
   const TensorView& x;
@@ -90,14 +82,14 @@ Kinds FindKinds(const Slices& slices, bool sorted) {
 }
 
 absl::StatusOr<Kinds> KindsOf(const Node& node, const TensorView& x) {
-  ASSIGN_OR_RETURN(const auto axis, AxisOf(node));
+  ASSIGN_OR_RETURN(const auto axis, OptionalAxis(node));
   ASSIGN_OR_RETURN(const int64_t sorted, node.Int("sorted", 1));
   return FindKinds(Slices(x, axis), sorted != 0);
 }
 
 absl::Status Infer(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 1, 1));
-  ASSIGN_OR_RETURN(const auto axis, AxisOf(node));
+  ASSIGN_OR_RETURN(const auto axis, OptionalAxis(node));
   RETURN_IF_ERROR(node.Int("sorted", 1).status());
   const Value& x = *node.inputs[0];
   SymbolicShape dims = axis ? *x.dims : SymbolicShape{CountOf(*x.dims)};
@@ -117,7 +109,7 @@ absl::Status Infer(Node& node) {
 
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
   const TensorView& x = inputs[0];
-  ASSIGN_OR_RETURN(const auto axis, AxisOf(node));
+  ASSIGN_OR_RETURN(const auto axis, OptionalAxis(node));
   ASSIGN_OR_RETURN(const Kinds kinds, KindsOf(node, x));
   const Slices slices(x, axis);
   const size_t bytes = static_cast<size_t>(slices.inner) * SizeOf(x.dtype);
@@ -135,7 +127,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
 
 std::optional<size_t> MeasuredAxis(const Node& node, size_t output) {
   if (output == 2) return std::nullopt;
-  const auto axis = AxisOf(node);
+  const auto axis = OptionalAxis(node);
   return output == 0 && axis.ok() ? axis->value_or(0) : 0;
 }
 

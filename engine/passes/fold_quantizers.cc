@@ -138,9 +138,7 @@ class Folder {
     if (options_.given != nullptr)
       if (const Decision* given = options_.given->Find(node.name))
         return given->precision == Precision::kInt8;
-    return std::ranges::none_of(options_.pins, [&](const auto& pin) {
-      return pin.second != Precision::kInt8 && MatchesPattern(pin.first, node.name);
-    });
+    return PinOf(options_.pins, node.name).value_or(Precision::kInt8) == Precision::kInt8;
   }
 
   // Whether kernels take these integers for input 0 and weights: without VNNI what could saturate runs on

@@ -70,7 +70,7 @@ class Fuser {
   absl::Status QuantizeAll(const PassOptions& options) {
     std::map<Value*, Node*> quantizers;  // by what they quantize
     for (Node* node : graph_.NodeList()) {
-      if (!IsFp32Product(*node) || IsPinnedToReals(*node, options)) continue;
+      if (!IsFp32Product(*node) || PinOf(options.pins, node->name) == Precision::kFp32) continue;
       ASSIGN_OR_RETURN(Value * weights, QuantizedColumns(*node));
       Node*& quantizer = quantizers[node->inputs[0]];
       if (quantizer == nullptr) {
@@ -88,12 +88,6 @@ class Fuser {
   }
 
  private:
-  static bool IsPinnedToReals(const Node& node, const PassOptions& options) {
-    return std::ranges::any_of(options.pins, [&](const auto& pin) {
-      return pin.second == Precision::kFp32 && MatchesPattern(pin.first, node.name);
-    });
-  }
-
   static bool IsFp32Product(const Node& node) {
     if ((node.op != "MatMul" && node.op != "Gemm") || !node.post_ops.empty()) return false;
     const Value &x = *node.inputs[0], &weights = *node.inputs[1];

@@ -137,10 +137,8 @@ void QuantizeRecurrent(Graph& graph, const PassOptions& options) {
   if (options.weight_bits != 8 || (options.table == nullptr && !options.dynamic)) return;
   for (Node* node : graph.NodeList()) {
     if (!IsRecurrent(*node) || !node->inputs[2]->is_constant()) continue;
-    const bool pinned = std::ranges::any_of(options.pins, [&](const auto& pin) {
-      return pin.second != Precision::kInt8 && MatchesPattern(pin.first, node->name);
-    });
-    if (!pinned && node->inputs[2]->constant->bytes().size() > kSecondCache) node->attrs["int8"] = int64_t{1};
+    const bool wanted = PinOf(options.pins, node->name).value_or(Precision::kInt8) == Precision::kInt8;
+    if (wanted && node->inputs[2]->constant->bytes().size() > kSecondCache) node->attrs["int8"] = int64_t{1};
   }
 }
 
