@@ -64,8 +64,7 @@ class Compiler {
   // The model of a graph that can't be prepared without knowing what a request holds; `status` says why.
   absl::StatusOr<std::unique_ptr<Model>> CompileByRequest(ImportedModel imported,
                                                           const absl::Status& status) {
-    Graph trial = imported.graph.Clone();
-    RETURN_IF_ERROR(DecidingInputs(trial).status());  // operators that don't exist come first
+    ASSIGN_OR_RETURN(auto deciding, DecidingInputs(imported.graph));  // operators that don't exist come first
     const bool is_free = std::ranges::any_of(imported.graph.inputs(),
                                              [](const Value* input) { return !ConstantShape(*input->dims); });
     if (!is_free && !absl::IsUnimplemented(status)) return status;
@@ -76,6 +75,7 @@ class Compiler {
     info.isa = std::string(NameOf(compiled_.plan_options.isa));
     auto model = SpecializedModel::Create(
         {.imported = std::move(imported.graph),
+         .deciding = std::move(deciding),
          .inputs = options_.inputs,
          .why = std::string(status.message()),
          .info = std::move(info),

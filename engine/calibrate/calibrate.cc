@@ -30,8 +30,7 @@ class SampledGraph {
 
   static absl::StatusOr<std::unique_ptr<SampledGraph>> Create(Graph imported, const Inputs& inputs,
                                                               CalibrationTable& table) {
-    Graph trial = imported.Clone();
-    ASSIGN_OR_RETURN(std::set<size_t> deciding, DecidingInputs(trial));
+    ASSIGN_OR_RETURN(std::set<size_t> deciding, DecidingInputs(imported));
     return std::unique_ptr<SampledGraph>(
         new SampledGraph(std::move(imported), std::move(deciding), inputs, table));
   }

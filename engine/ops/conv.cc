@@ -13,6 +13,7 @@
 #include "engine/ops/pointwise.h"
 #include "engine/ops/quantized.h"
 #include "engine/ops/window.h"
+#include "engine/product/clip_bounds.h"
 
 namespace hachi {
 namespace {
@@ -135,18 +136,6 @@ bool IsHomogeneous(const PostOp& post_op) {
          (post_op.kind == PostOp::Kind::kClip && post_op.alpha == 0.0f && post_op.beta == kInfinity);
 }
 
-// Whether integers of dst's scales reach no further than the clip lets through, but for rounding.
-bool ScalesClip(const PostOp& post_op, const TensorSpec& dst) {
-  if (post_op.kind != PostOp::Kind::kClip) return false;
-  const auto zero_point = static_cast<float>(dst.quant->zero_points[0]);
-  const float lowest = (dst.dtype == DType::kU8 ? 0.0f : -128.0f) - zero_point,
-              highest = (dst.dtype == DType::kU8 ? 255.0f : 127.0f) - zero_point;
-  constexpr float kRounding = 1 + 1e-6f;
-  return std::ranges::all_of(dst.quant->scales, [&](float scale) {
-    return post_op.alpha <= lowest * scale / kRounding && post_op.beta >= highest * scale / kRounding;
-  });
-}
-
 // Scales of channels go where kernels have them anyhow: a depthwise convolution's input's into those of its
 // weights; the result's into weights and bias, or, where an operation between needs real numbers, into
 // factors behind it. Both tensors then have the scale 1.
@@ -165,7 +154,7 @@ void AbsorbChannelScales(ConvolutionSpec& spec) {
   }
   if (!to) return;
   const std::vector<float> wanted = spec.dst.quant->scales;
-  if (!spec.post_ops.empty() && ScalesClip(spec.post_ops.back(), spec.dst)) spec.post_ops.pop_back();
+  if (!spec.post_ops.empty() && SaturationClips(spec.post_ops.back(), spec.dst)) spec.post_ops.pop_back();
   spec.dst.quant = QuantParams::PerTensor(1.0f, spec.dst.quant->zero_points[0]);
   if (!std::ranges::all_of(spec.post_ops, IsHomogeneous)) {
     for (const float scale : wanted) spec.channel_factors.push_back(1.0f / scale);

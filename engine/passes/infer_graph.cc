@@ -280,7 +280,8 @@ absl::StatusOr<PartialInference> InferPartly(Graph& graph) {
   return found;
 }
 
-absl::StatusOr<std::set<size_t>> DecidingInputs(Graph& graph) {
+absl::StatusOr<std::set<size_t>> DecidingInputs(const Graph& given) {
+  Graph graph = given.Clone();
   ASSIGN_OR_RETURN(PartialInference partial, InferPartly(graph));
   std::set<const Value*>& asked = partial.asked;
   // What is asked for follows from inputs.

@@ -33,8 +33,8 @@ struct PartialInference {
 absl::StatusOr<PartialInference> InferPartly(Graph& graph);
 
 // The small inputs (by their place) whose elements decide what the graph is: without them some dimension or
-// branch is not known. Leaves the graph partly inferred. Errors as InferPartly.
-absl::StatusOr<std::set<size_t>> DecidingInputs(Graph& graph);
+// branch is not known. Errors as InferPartly.
+absl::StatusOr<std::set<size_t>> DecidingInputs(const Graph& given);
 
 // Whether the value has so few elements that a request's may become part of the graph. REQUIRES: inferred.
 bool HasFewElements(const Value& value);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -28,14 +29,17 @@ struct ClipBounds {
   }
 };
 
-// Whether saturating to dst's type does what the post-op, a clip, would. False for results without a scale.
+// Whether saturating to dst's type does what the post-op, a clip, would, but for rounding of the bounds.
+// False for results without a scale; those with several have one zero point.
 inline bool SaturationClips(const PostOp& post_op, const TensorSpec& dst) {
   if (post_op.kind != PostOp::Kind::kClip || !dst.quant) return false;
-  const float scale = dst.quant->scale();
-  const auto zero_point = static_cast<float>(dst.quant->zero_point());
-  const float lowest = dst.dtype == DType::kU8 ? 0.0f : -128.0f;
-  const float highest = dst.dtype == DType::kU8 ? 255.0f : 127.0f;
-  return post_op.alpha <= (lowest - zero_point) * scale && post_op.beta >= (highest - zero_point) * scale;
+  constexpr float kRounding = 1 + 1e-6f;
+  const auto zero_point = static_cast<float>(dst.quant->zero_points[0]);
+  const float lowest = (dst.dtype == DType::kU8 ? 0.0f : -128.0f) - zero_point;
+  const float highest = (dst.dtype == DType::kU8 ? 255.0f : 127.0f) - zero_point;
+  return std::ranges::all_of(dst.quant->scales, [&](float scale) {
+    return post_op.alpha <= lowest * scale / kRounding && post_op.beta >= highest * scale / kRounding;
+  });
 }
 
 }  // namespace hachi

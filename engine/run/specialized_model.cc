@@ -69,15 +69,14 @@ class SpecializedModel::Special final : public PlanSet {
   std::shared_ptr<const Model> model_ ABSL_GUARDED_BY(mutex_);
 };
 
-SpecializedModel::SpecializedModel(Spec spec, std::set<size_t> deciding)
-    : spec_(std::move(spec)), deciding_(std::move(deciding)) {
+SpecializedModel::SpecializedModel(Spec spec) : spec_(std::move(spec)) {
   signature_.batched = false;
   signature_.why_not_batched = spec_.why;
   for (size_t i = 0; i < spec_.imported.inputs().size(); ++i) {
     const Value* input = spec_.imported.inputs()[i];
     const InputOptions& client = clients_.emplace_back(OptionsOf(*input, spec_.inputs));
     signature_.inputs.push_back(SignatureOf(input->name, *client.dtype, ToClient(*input->dims, client)));
-    signature_.inputs.back().decides = deciding_.contains(i);
+    signature_.inputs.back().decides = spec_.deciding.contains(i);
   }
   for (const Graph::Output& output : spec_.imported.outputs())
     signature_.outputs.push_back(
@@ -85,11 +84,9 @@ SpecializedModel::SpecializedModel(Spec spec, std::set<size_t> deciding)
 }
 
 absl::StatusOr<std::unique_ptr<Model>> SpecializedModel::Create(Spec spec) {
-  Graph trial = spec.imported.Clone();
-  ASSIGN_OR_RETURN(std::set<size_t> deciding, DecidingInputs(trial));
-  std::unique_ptr<SpecializedModel> model(new SpecializedModel(std::move(spec), std::move(deciding)));
+  std::unique_ptr<SpecializedModel> model(new SpecializedModel(std::move(spec)));
   // Where nothing but shapes decides, usual ones show whether it runs at all.
-  if (model->deciding_.empty() && !model->spec_.is_stage) RETURN_IF_ERROR(model->TryUsualShapes());
+  if (model->spec_.deciding.empty() && !model->spec_.is_stage) RETURN_IF_ERROR(model->TryUsualShapes());
   return absl::StatusOr<std::unique_ptr<Model>>(std::move(model));
 }
 
@@ -139,7 +136,7 @@ absl::StatusOr<std::shared_ptr<const RowShapes>> SpecializedModel::ShapesOf(
     std::span<const std::vector<int64_t>> inputs, std::span<const InputChunks> values) const {
   RETURN_IF_ERROR(CheckShapes(inputs));
   Key key{{inputs.begin(), inputs.end()}, std::vector<std::vector<std::byte>>(inputs.size())};
-  for (const size_t i : deciding_) {
+  for (const size_t i : spec_.deciding) {
     const TensorSignature& input = signature_.inputs[i];
     if (i < values.size()) key.values[i] = Joined(values[i]);
     if (key.values[i].size() != input.row_bytes())
@@ -185,7 +182,7 @@ std::shared_ptr<const RowShapes> SpecializedModel::ShapesFor(const std::shared_p
 absl::StatusOr<std::shared_ptr<SpecializedModel::Special>> SpecializedModel::Prepare(Key key) const {
   std::vector<Shape> shapes;
   for (size_t i = 0; i < key.shapes.size(); ++i) shapes.push_back(FromClient(key.shapes[i], clients_[i]));
-  const Graph graph = GraphFor(spec_.imported, shapes, deciding_, key.values);
+  const Graph graph = GraphFor(spec_.imported, shapes, spec_.deciding, key.values);
   auto prepared = PrepareGraph(graph, {});
   if (prepared.ok()) {
     RETURN_IF_ERROR(CheckSizes(prepared->graph));
@@ -234,7 +231,9 @@ absl::StatusOr<std::unique_ptr<Model>> SpecializedModel::Compile(Form form) cons
   ASSIGN_OR_RETURN(PreparedGraph prepared, PrepareGraph(stages.first, {}));
   RETURN_IF_ERROR(CheckSizes(prepared.graph));
   ASSIGN_OR_RETURN(auto first, spec_.compile(std::move(prepared), spec_.inputs, /*is_part=*/true));
+  ASSIGN_OR_RETURN(std::set<size_t> deciding, DecidingInputs(stages.second));
   ASSIGN_OR_RETURN(auto second, Create({.imported = std::move(stages.second),
+                                        .deciding = std::move(deciding),
                                         .inputs = {},
                                         .why = spec_.why,
                                         .info = spec_.info,

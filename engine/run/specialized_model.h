@@ -32,9 +32,10 @@ class SpecializedModel final : public Model {
 
   struct Spec {
     Graph imported;
-    Inputs inputs;    // what is configured of them
-    std::string why;  // why there is no batch
-    ModelInfo info;   // what is known before anything is compiled
+    std::set<size_t> deciding = {};  // DecidingInputs of it
+    Inputs inputs;                   // what is configured of them
+    std::string why;                 // why there is no batch
+    ModelInfo info;                  // what is known before anything is compiled
     int64_t plan_bytes = 0;
     bool is_stage = false;  // of a request: its inputs may be empty, and nothing is tried before one comes
 
@@ -70,7 +71,7 @@ class SpecializedModel final : public Model {
 
   using Form = std::variant<PreparedGraph, Stages>;  // of a graph, for one key
 
-  SpecializedModel(Spec spec, std::set<size_t> deciding);
+  explicit SpecializedModel(Spec spec);
 
   absl::Status TryUsualShapes();
 
@@ -89,7 +90,6 @@ class SpecializedModel final : public Model {
   // These never change after Create.
   Spec spec_;
   std::vector<InputOptions> clients_;  // what clients send, in the graph's order
-  std::set<size_t> deciding_;          // inputs whose values decide; each has numbers for dimensions
   Signature signature_;  // whole tensors; of outputs the names and types, and the rank where tried
 
   mutable Mutex making_;  // held while a model is compiled; before mutex_
