@@ -3,15 +3,19 @@
 // nothing.
 #include <algorithm>
 #include <cstring>
-#include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/cpu/team.h"
+#include "engine/ops/function_step.h"
 #include "engine/ops/index_range.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantized.h"
+#include "engine/ops/take.h"
+#include "engine/tensor/visit_bits.h"
 
 namespace hachi {
 namespace {
@@ -67,6 +71,68 @@ absl::Status GatherElements(const Node& node, std::span<const TensorView> inputs
   return absl::OkStatus();
 }
 
+// An integer input's elements in a run.
+class Indices {
+ public:
+  Indices(DType dtype, const std::byte* bytes) : narrow_(dtype == DType::kS32), bytes_(bytes) {}
+
+  int64_t operator[](int64_t i) const {
+    return narrow_ ? int64_t{reinterpret_cast<const int32_t*>(bytes_)[i]}
+                   : reinterpret_cast<const int64_t*>(bytes_)[i];
+  }
+
+ private:
+  const bool narrow_;
+  const std::byte* bytes_;
+};
+
+constexpr int64_t kGrain = 1 << 14;  // elements worth waking the team for: some µs
+
+// Where one index an element leads, a run along the indices' last axis at a time.
+struct AxisPlaces {
+  Shape indices, data;
+  size_t axis;
+
+  int64_t runs() const { return CountOf(std::span(indices).first(indices.size() - 1)); }
+
+  // fn(element of the indices, its place in the data or -1) for each of these runs.
+  template <typename Fn>
+  void Visit(const Indices& picked, int64_t begin, int64_t end, const Fn& fn) const {
+    const int64_t width = indices.back(), stride = CountOf(std::span(data).subspan(axis + 1));
+    const int64_t along = axis + 1 == indices.size() ? 0 : 1;  // what one element along the run adds
+    for (int64_t i = begin * width; i < end * width; i += width) {
+      const int64_t base = PlaceOf(i, indices, data, axis, 0);
+      for (int64_t j = 0; j < width; ++j) {
+        const int64_t index = Resolve(picked[i + j], data[axis]);
+        fn(i + j, index < 0 ? -1 : base + j * along + index * stride);
+      }
+    }
+  }
+};
+
+absl::Status CheckAllRowMajor(const LowerContext& context) {
+  for (const Value* value : context.node.inputs) RETURN_IF_ERROR(CheckRowMajor(context, value));
+  return CheckRowMajor(context, context.node.outputs[0]);
+}
+
+absl::StatusOr<StepMaker> TakeGatherElements(const LowerContext& context) {
+  RETURN_IF_ERROR(CheckAllRowMajor(context));
+  ASSIGN_OR_RETURN(const size_t axis, AxisOf(context.node));
+  const TensorSpec data = context.Input(0), indices = context.Input(1);
+  return MakeStep([places = AxisPlaces{indices.shape, data.shape, axis}, index_type = indices.dtype,
+                   dtype = data.dtype](const StepBuffers& buffers) {
+    VisitBits(dtype, [&](auto zero) {
+      const auto* in = reinterpret_cast<const decltype(zero)*>(buffers.inputs[0]);
+      auto* out = reinterpret_cast<decltype(zero)*>(buffers.outputs[0]);
+      ParallelFor(places.runs(), kGrain / (places.indices.back() + 1) + 1, [&](int64_t begin, int64_t end) {
+        places.Visit(Indices(index_type, buffers.inputs[1]), begin, end, [&](int64_t i, int64_t place) {
+          out[i] = place < 0 ? static_cast<decltype(zero)>(-1) : in[place];
+        });
+      });
+    });
+  });
+}
+
 absl::StatusOr<RowAxis> RowsAlongOneAxis(const RowQuery& query) {
   ASSIGN_OR_RETURN(const size_t axis, AxisOf(query.node));
   ASSIGN_OR_RETURN(const RowAxis rows, OneRowAxis(query.inputs));
@@ -99,25 +165,40 @@ absl::Status CheckUpdates(Node& node) {
   return SetOutputLike(node, *node.inputs[0]->dims);
 }
 
+// What `x` becomes where it meets the update `y`. Integers wrap.
+template <typename T>
+T Reduced(Reduction reduction, T x, T y) {
+  using Wide = std::conditional_t<std::is_floating_point_v<T>, T, uint64_t>;
+  switch (reduction) {
+    case Reduction::kAdd:
+      return static_cast<T>(static_cast<Wide>(x) + static_cast<Wide>(y));
+    case Reduction::kMul:
+      return static_cast<T>(static_cast<Wide>(x) * static_cast<Wide>(y));
+    case Reduction::kMax:
+      return std::max(x, y);
+    case Reduction::kMin:
+      return std::min(x, y);
+    case Reduction::kNone:
+      return y;
+  }
+  return y;
+}
+
+// Calls `fn` with a zero of the type that elements are updated in: what is only replaced is so many bits.
+template <typename Fn>
+void VisitUpdates(Reduction reduction, DType dtype, Fn&& fn) {
+  if (reduction == Reduction::kNone) return VisitBits(dtype, fn);
+  VisitDType(dtype, [&](auto zero) {
+    if constexpr (!std::is_same_v<decltype(zero), bool>) fn(zero);
+  });
+}
+
 // Element `to` of the result meets element `from` of the updates.
 void Update(Reduction reduction, Tensor& result, int64_t to, const TensorView& updates, int64_t from) {
-  const auto bytes = static_cast<int64_t>(SizeOf(updates.dtype));
-  if (reduction == Reduction::kNone) {
-    std::memcpy(result.bytes().data() + to * bytes, updates.bytes + from * bytes, static_cast<size_t>(bytes));
-    return;
-  }
-  VisitDType(updates.dtype, [&](auto zero) {
+  VisitUpdates(reduction, updates.dtype, [&](auto zero) {
     using T = decltype(zero);
-    if constexpr (!std::is_same_v<T, bool>) {
-      // Unsigned, integers wrap.
-      using Wide = std::conditional_t<std::is_floating_point_v<T>, T, uint64_t>;
-      T& x = result.As<T>()[to];
-      const T y = updates.As<T>()[from];
-      if (reduction == Reduction::kAdd) x = static_cast<T>(static_cast<Wide>(x) + static_cast<Wide>(y));
-      if (reduction == Reduction::kMul) x = static_cast<T>(static_cast<Wide>(x) * static_cast<Wide>(y));
-      if (reduction == Reduction::kMax) x = std::max(x, y);
-      if (reduction == Reduction::kMin) x = std::min(x, y);
-    }
+    T& x = reinterpret_cast<T*>(result.bytes().data())[to];
+    x = Reduced(reduction, x, reinterpret_cast<const T*>(updates.bytes)[from]);
   });
 }
 
@@ -143,6 +224,26 @@ absl::Status ScatterElements(const Node& node, std::span<const TensorView> input
     Update(reduction, outputs[0], PlaceOf(i, indices.shape, data.shape, axis, index), inputs[2], i);
   }
   return absl::OkStatus();
+}
+
+// Updates that meet in one element do so in order.
+absl::StatusOr<StepMaker> TakeScatterElements(const LowerContext& context) {
+  RETURN_IF_ERROR(CheckAllRowMajor(context));
+  ASSIGN_OR_RETURN(const size_t axis, AxisOf(context.node));
+  ASSIGN_OR_RETURN(const Reduction reduction, ReductionOf(context.node));
+  const TensorSpec data = context.Input(0), indices = context.Input(1);
+  return MakeStep([places = AxisPlaces{indices.shape, data.shape, axis}, reduction,
+                   index_type = indices.dtype, dtype = data.dtype,
+                   bytes = data.bytes()](const StepBuffers& buffers) {
+    std::copy_n(buffers.inputs[0], bytes, buffers.outputs[0]);
+    VisitUpdates(reduction, dtype, [&](auto zero) {
+      const auto* updates = reinterpret_cast<const decltype(zero)*>(buffers.inputs[2]);
+      auto* out = reinterpret_cast<decltype(zero)*>(buffers.outputs[0]);
+      places.Visit(Indices(index_type, buffers.inputs[1]), 0, places.runs(), [&](int64_t i, int64_t place) {
+        if (place >= 0) out[place] = Reduced(reduction, out[place], updates[i]);
+      });
+    });
+  });
 }
 
 // ---- tuples of indices
@@ -208,6 +309,56 @@ absl::Status GatherND(const Node& node, std::span<const TensorView> inputs, std:
   return absl::OkStatus();
 }
 
+// Where tuples of indices lead: to slices of `slice` elements.
+struct TuplePlaces {
+  Shape axes;            // of the data, which the tuples count along
+  int64_t tuples;        // in all
+  int64_t batch_tuples;  // those that share a batch
+  int64_t slice;
+
+  TuplePlaces(const TensorSpec& data, const TensorSpec& indices, int64_t batch) {
+    const auto first = static_cast<size_t>(batch), length = static_cast<size_t>(indices.shape.back());
+    const auto shape = std::span(data.shape);
+    const auto counted = shape.subspan(first, length);
+    axes.assign(counted.begin(), counted.end());
+    tuples = CountOf(std::span(indices.shape).first(indices.shape.size() - 1));
+    batch_tuples = std::max<int64_t>(tuples / std::max<int64_t>(CountOf(shape.first(first)), 1), 1);
+    slice = CountOf(shape.subspan(first + length));
+  }
+
+  // The first element of tuple `t`'s slice; -1 where out of range.
+  int64_t Place(const Indices& picked, int64_t t) const {
+    const auto length = static_cast<int64_t>(axes.size());
+    int64_t at = t / batch_tuples;
+    for (int64_t i = 0; i < length; ++i) {
+      const int64_t index = Resolve(picked[t * length + i], axes[static_cast<size_t>(i)]);
+      if (index < 0) return -1;
+      at = at * axes[static_cast<size_t>(i)] + index;
+    }
+    return at * slice;
+  }
+};
+
+absl::StatusOr<StepMaker> TakeGatherND(const LowerContext& context) {
+  RETURN_IF_ERROR(CheckAllRowMajor(context));
+  ASSIGN_OR_RETURN(const int64_t batch, context.node.Int("batch_dims", 0));
+  const TensorSpec data = context.Input(0), indices = context.Input(1);
+  return MakeStep([places = TuplePlaces(data, indices, batch), index_type = indices.dtype,
+                   bytes = static_cast<int64_t>(SizeOf(data.dtype))](const StepBuffers& buffers) {
+    const auto size = static_cast<size_t>(places.slice * bytes);
+    ParallelFor(places.tuples, kGrain / (places.slice + 1) + 1, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t place = places.Place(Indices(index_type, buffers.inputs[1]), t);
+        std::byte* out = buffers.outputs[0] + t * places.slice * bytes;
+        if (place < 0)
+          std::memset(out, kNothing, size);
+        else
+          std::memcpy(out, buffers.inputs[0] + place * bytes, size);
+      }
+    });
+  });
+}
+
 absl::StatusOr<RowAxis> RowsOfGatherND(const RowQuery& query) {
   ASSIGN_OR_RETURN(const int64_t batch, query.node.Int("batch_dims", 0));
   const RowAxis data = query.inputs[0], picked = query.inputs[1];
@@ -242,6 +393,26 @@ absl::Status ScatterND(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
+// Slices that meet do so in order.
+absl::StatusOr<StepMaker> TakeScatterND(const LowerContext& context) {
+  RETURN_IF_ERROR(CheckAllRowMajor(context));
+  ASSIGN_OR_RETURN(const Reduction reduction, ReductionOf(context.node));
+  const TensorSpec data = context.Input(0), indices = context.Input(1);
+  return MakeStep([places = TuplePlaces(data, indices, 0), reduction, index_type = indices.dtype,
+                   dtype = data.dtype, bytes = data.bytes()](const StepBuffers& buffers) {
+    std::copy_n(buffers.inputs[0], bytes, buffers.outputs[0]);
+    VisitUpdates(reduction, dtype, [&](auto zero) {
+      const auto* updates = reinterpret_cast<const decltype(zero)*>(buffers.inputs[2]);
+      for (int64_t t = 0; t < places.tuples; ++t, updates += places.slice) {
+        const int64_t place = places.Place(Indices(index_type, buffers.inputs[1]), t);
+        if (place < 0) continue;
+        auto* out = reinterpret_cast<decltype(zero)*>(buffers.outputs[0]) + place;
+        for (int64_t i = 0; i < places.slice; ++i) out[i] = Reduced(reduction, out[i], updates[i]);
+      }
+    });
+  });
+}
+
 }  // namespace
 
 std::span<const OpDef> gather_elements_ops() {
@@ -249,13 +420,23 @@ std::span<const OpDef> gather_elements_ops() {
       {.name = "GatherElements",
        .infer = InferGatherElements,
        .rows = RowsAlongOneAxis,
-       .reference = GatherElements},
-      {.name = "GatherND", .infer = InferGatherND, .rows = RowsOfGatherND, .reference = GatherND},
+       .reference = GatherElements,
+       .offers = {{.name = "hachi_gather_elements", .take = TakeGatherElements}}},
+      {.name = "GatherND",
+       .infer = InferGatherND,
+       .rows = RowsOfGatherND,
+       .reference = GatherND,
+       .offers = {{.name = "hachi_gather_nd", .take = TakeGatherND}}},
       {.name = "ScatterElements",
        .infer = InferScatterElements,
        .rows = RowsAlongOneAxis,
-       .reference = ScatterElements},
-      {.name = "ScatterND", .infer = InferScatterND, .rows = RowsMixed, .reference = ScatterND},
+       .reference = ScatterElements,
+       .offers = {{.name = "hachi_scatter_elements", .take = TakeScatterElements}}},
+      {.name = "ScatterND",
+       .infer = InferScatterND,
+       .rows = RowsMixed,
+       .reference = ScatterND,
+       .offers = {{.name = "hachi_scatter_nd", .take = TakeScatterND}}},
   };
   return defs;
 }

@@ -5,9 +5,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/cpu/team.h"
+#include "engine/ops/function_step.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantized.h"
+#include "engine/ops/take.h"
+#include "engine/tensor/visit_bits.h"
 
 namespace hachi {
 namespace {
@@ -197,6 +201,33 @@ absl::Status ReferenceOneHot(const Node& node, std::span<const TensorView> input
   return absl::OkStatus();
 }
 
+// The off value everywhere, then the on value where an index says so.
+absl::StatusOr<StepMaker> TakeOneHot(const LowerContext& context) {
+  for (const Value* value : {context.node.inputs[0], context.node.outputs[0]})
+    RETURN_IF_ERROR(CheckRowMajor(context, value));
+  ASSIGN_OR_RETURN(const size_t axis, OneHotAxis(context.node));
+  const TensorSpec indices = context.Input(0), dst = context.Output();
+  if (indices.dtype != DType::kS64 && indices.dtype != DType::kS32)
+    return absl::UnimplementedError("indices are neither s64 nor s32, expected one of them");
+  const int64_t depth = dst.shape[axis], inner = CountOf(std::span(dst.shape).subspan(axis + 1));
+  return MakeStep([=, narrow = indices.dtype == DType::kS32, dtype = dst.dtype,
+                   count = indices.count()](const StepBuffers& buffers) {
+    const auto index_at = [&](int64_t i) {
+      return narrow ? int64_t{reinterpret_cast<const int32_t*>(buffers.inputs[0])[i]}
+                    : reinterpret_cast<const int64_t*>(buffers.inputs[0])[i];
+    };
+    VisitBits(dtype, [&](auto zero) {
+      const auto* values = reinterpret_cast<const decltype(zero)*>(buffers.inputs[2]);
+      auto* out = reinterpret_cast<decltype(zero)*>(buffers.outputs[0]);
+      std::fill_n(out, count * depth, values[0]);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t index = index_at(i) < 0 ? index_at(i) + depth : index_at(i);
+        if (index >= 0 && index < depth) out[(i / inner * depth + index) * inner + i % inner] = values[1];
+      }
+    });
+  });
+}
+
 absl::StatusOr<RowAxis> RowsOfOneHot(const RowQuery& query) {
   RETURN_IF_ERROR(OnlyFirstHoldsRows(query));
   ASSIGN_OR_RETURN(const size_t axis, OneHotAxis(query.node));
@@ -235,6 +266,34 @@ absl::Status ReferenceTrilu(const Node& node, std::span<const TensorView> inputs
   return absl::OkStatus();
 }
 
+// A row of a matrix at a time: what is kept of it is one run.
+absl::StatusOr<StepMaker> TakeTrilu(const LowerContext& context) {
+  for (const Value* value : {context.node.inputs[0], context.node.outputs[0]})
+    RETURN_IF_ERROR(CheckRowMajor(context, value));
+  ASSIGN_OR_RETURN(const int64_t upper, context.node.Int("upper", 1));
+  const TensorSpec src = context.Input(0);
+  const int64_t columns = src.shape.back(), rows = src.shape[src.shape.size() - 2];
+  const bool shifted = context.node.input(1) != nullptr;
+  return MakeStep(
+      [=, bytes = static_cast<int64_t>(SizeOf(src.dtype)),
+       matrices = CountOf(std::span(src.shape).first(src.shape.size() - 2))](const StepBuffers& buffers) {
+        const int64_t k =
+            shifted ? std::clamp(*reinterpret_cast<const int64_t*>(buffers.inputs[1]), -kMaxDim, kMaxDim) : 0;
+        ParallelFor(matrices * rows, (1 << 14) / (columns + 1) + 1, [&](int64_t begin, int64_t end) {
+          for (int64_t row = begin; row < end; ++row) {
+            // Kept is what lies before (upper: from) this column.
+            const int64_t edge = std::clamp<int64_t>(row % rows + k + (upper != 0 ? 0 : 1), 0, columns);
+            const int64_t from = upper != 0 ? edge : 0, to = upper != 0 ? columns : edge;
+            std::byte* out = buffers.outputs[0] + row * columns * bytes;
+            std::memset(out, 0, static_cast<size_t>(from * bytes));
+            std::memcpy(out + from * bytes, buffers.inputs[0] + (row * columns + from) * bytes,
+                        static_cast<size_t>((to - from) * bytes));
+            std::memset(out + to * bytes, 0, static_cast<size_t>((columns - to) * bytes));
+          }
+        });
+      });
+}
+
 absl::StatusOr<RowAxis> RowsOfTrilu(const RowQuery& query) {
   RETURN_IF_ERROR(OnlyFirstHoldsRows(query));
   const RowAxis rows = query.inputs[0];
@@ -255,13 +314,18 @@ std::span<const OpDef> range_ops() {
        .infer = InferOneHot,
        .rows = RowsOfOneHot,
        .shape_input = 1,
-       .reference = ReferenceOneHot},
+       .reference = ReferenceOneHot,
+       .offers = {{.name = "hachi_one_hot", .take = TakeOneHot}}},
       {.name = "Range",
        .infer = InferRange,
        .rows = RowsMixed,
        .reference = ReferenceRange,
        .offers = {{.name = "hachi_range", .take = TakeRange}}},
-      {.name = "Trilu", .infer = InferTrilu, .rows = RowsOfTrilu, .reference = ReferenceTrilu},
+      {.name = "Trilu",
+       .infer = InferTrilu,
+       .rows = RowsOfTrilu,
+       .reference = ReferenceTrilu,
+       .offers = {{.name = "hachi_trilu", .take = TakeTrilu}}},
   };
   return defs;
 }

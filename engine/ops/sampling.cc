@@ -9,9 +9,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/cpu/team.h"
+#include "engine/ops/function_step.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantized.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -70,8 +73,24 @@ struct GridTap {
   double weight;
 };
 
+// A few taps, without memory of their own.
+template <size_t kMost>
+class TapList {
+ public:
+  TapList(std::initializer_list<GridTap> taps) : size_(taps.size()) {
+    std::ranges::copy(taps, taps_.begin());
+  }
+  void push_back(GridTap tap) { taps_[size_++] = tap; }  // REQUIRES: there is room
+  const GridTap* begin() const { return taps_.data(); }
+  const GridTap* end() const { return taps_.data() + size_; }
+
+ private:
+  std::array<GridTap, kMost> taps_;
+  size_t size_;
+};
+
 // What one coordinate of the grid, from -1 to 1, reads of an axis.
-std::vector<GridTap> GridTaps(const GridRule& rule, double coordinate, int64_t size) {
+TapList<4> GridTaps(const GridRule& rule, double coordinate, int64_t size) {
   const auto length = static_cast<double>(size);
   double place = rule.align ? (coordinate + 1) / 2 * (length - 1) : ((coordinate + 1) * length - 1) / 2;
   const double low = rule.align ? 0 : -0.5, high = rule.align ? length - 1 : length - 0.5;
@@ -101,37 +120,82 @@ std::vector<GridTap> GridTaps(const GridRule& rule, double coordinate, int64_t s
           {resolve(first + 2), far(2 - rest)}};
 }
 
+// What a place of the grid, with one coordinate for each of the pixels' axes, the last first, reads of a
+// plane.
+TapList<64> PlaceTaps(const GridRule& rule, std::span<const int64_t> pixels, const float* place) {
+  TapList<64> taps{{0, 1.0}};
+  for (size_t axis = 0; axis < pixels.size(); ++axis) {
+    const auto own = GridTaps(rule, static_cast<double>(place[pixels.size() - 1 - axis]), pixels[axis]);
+    TapList<64> more{};
+    for (const GridTap& outer : taps)
+      for (const GridTap& inner : own)
+        more.push_back({outer.index < 0 || inner.index < 0 ? -1 : outer.index * pixels[axis] + inner.index,
+                        outer.weight * inner.weight});
+    taps = more;
+  }
+  return taps;
+}
+
 absl::Status GridSample(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
   ASSIGN_OR_RETURN(const GridRule rule, GridRuleOf(node));
   const TensorView& x = inputs[0];
-  const size_t axes = x.shape.size() - 2;
-  const int64_t pixels = CountOf(x.shape.subspan(2)),
-                places = CountOf(std::span(outputs[0].shape()).subspan(2));
+  const auto axes = x.shape.subspan(2);
+  const int64_t pixels = CountOf(axes), places = CountOf(std::span(outputs[0].shape()).subspan(2));
   const int64_t channels = x.shape[1];
-  for (int64_t n = 0; n < x.shape[0]; ++n)
-    for (int64_t p = 0; p < places; ++p) {
-      std::vector<GridTap> taps{{0, 1.0}};
-      for (size_t axis = 0; axis < axes; ++axis) {
-        // The grid names the last axis first.
-        const auto at = static_cast<size_t>(n * places + p) * axes + (axes - 1 - axis);
-        std::vector<GridTap> more;
-        for (const GridTap& outer : taps)
-          for (const GridTap& inner :
-               GridTaps(rule, static_cast<double>(inputs[1].As<float>()[at]), x.shape[axis + 2]))
-            more.push_back(
-                {outer.index < 0 || inner.index < 0 ? -1 : outer.index * x.shape[axis + 2] + inner.index,
-                 outer.weight * inner.weight});
-        taps = std::move(more);
-      }
-      for (int64_t c = 0; c < channels; ++c) {
-        double sum = 0;
-        for (const GridTap& tap : taps)
-          if (tap.index >= 0)
-            sum += tap.weight * static_cast<double>(x.As<float>()[(n * channels + c) * pixels + tap.index]);
-        outputs[0].As<float>()[(n * channels + c) * places + p] = static_cast<float>(sum);
-      }
+  for (int64_t i = 0; i < x.shape[0] * places; ++i) {
+    const auto taps = PlaceTaps(rule, axes, inputs[1].As<float>().data() + i * std::ssize(axes));
+    const int64_t plane = i / places * channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      double sum = 0;
+      for (const GridTap& tap : taps)
+        if (tap.index >= 0)
+          sum += tap.weight * static_cast<double>(x.As<float>()[(plane + c) * pixels + tap.index]);
+      outputs[0].As<float>()[(plane + c) * places + i % places] = static_cast<float>(sum);
     }
+  }
   return absl::OkStatus();
+}
+
+// Taps are found once for all channels, of a block of places, then each plane is read for the whole block.
+absl::StatusOr<StepMaker> TakeGridSample(const LowerContext& context) {
+  for (const Value* value : {context.node.inputs[0], context.node.inputs[1], context.node.outputs[0]})
+    RETURN_IF_ERROR(CheckRowMajor(context, value));
+  ASSIGN_OR_RETURN(GridRule rule, GridRuleOf(context.node));
+  const TensorSpec src = context.Input(0), dst = context.Output();
+  const Shape axes(src.shape.begin() + 2, src.shape.end());
+  const int64_t pixels = CountOf(axes), places = CountOf(std::span(dst.shape).subspan(2)),
+                channels = src.shape[1], width = std::ssize(axes);
+  constexpr int64_t kBlock = 32;
+  const int64_t blocks = (places + kBlock - 1) / kBlock;
+  return MakeStep([=, rule = std::move(rule), batch = src.shape[0]](const StepBuffers& buffers) {
+    const auto* in = reinterpret_cast<const float*>(buffers.inputs[0]);
+    const auto* grid = reinterpret_cast<const float*>(buffers.inputs[1]);
+    auto* out = reinterpret_cast<float*>(buffers.outputs[0]);
+    ParallelFor(batch * blocks, 1, [&](int64_t begin, int64_t end) {
+      struct Tap {
+        int64_t index;
+        float weight;
+      };
+      std::array<Tap, kBlock * 64> taps;         // of the block's places, one behind the other
+      std::array<size_t, kBlock + 1> ends = {};  // where each place's begin
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t n = i / blocks, first = i % blocks * kBlock, count = std::min(kBlock, places - first);
+        size_t found = 0;
+        for (int64_t p = 0; p < count; ++p) {
+          for (const GridTap& tap : PlaceTaps(rule, axes, grid + (n * places + first + p) * width))
+            if (tap.index >= 0) taps[found++] = {tap.index, static_cast<float>(tap.weight)};
+          ends[static_cast<size_t>(p) + 1] = found;
+        }
+        for (int64_t c = n * channels; c < (n + 1) * channels; ++c)
+          for (int64_t p = 0; p < count; ++p) {
+            float sum = 0;
+            for (size_t t = ends[static_cast<size_t>(p)]; t < ends[static_cast<size_t>(p) + 1]; ++t)
+              sum += taps[t].weight * in[c * pixels + taps[t].index];
+            out[c * places + first + p] = sum;
+          }
+      }
+    });
+  });
 }
 
 absl::StatusOr<RowAxis> RowsOfBatches(const RowQuery& query) {
@@ -185,68 +249,134 @@ absl::Status InferRoiAlign(Node& node) {
                    {rois[0], (*node.inputs[0]->dims)[1], Dim(rule.height), Dim(rule.width)});
 }
 
+// One region's bins, and the samples in each.
+struct Roi {
+  double left, top, bin_width, bin_height;
+  int64_t rows, columns;
+
+  Roi(const RoiRule& rule, const float* corners) {
+    const auto corner = [&](int64_t i) {
+      return static_cast<double>(corners[i]) * static_cast<double>(rule.scale) - (rule.half_pixel ? 0.5 : 0);
+    };
+    left = corner(0);
+    top = corner(1);
+    const double least = rule.half_pixel ? -std::numeric_limits<double>::infinity() : 1.0;
+    bin_width = std::max(corner(2) - left, least) / static_cast<double>(rule.width);
+    bin_height = std::max(corner(3) - top, least) / static_cast<double>(rule.height);
+    rows = SamplesOf(rule, bin_height);
+    columns = SamplesOf(rule, bin_width);
+  }
+
+  static int64_t SamplesOf(const RoiRule& rule, double bin) {
+    if (rule.samples > 0) return rule.samples;
+    return std::isfinite(bin) ? static_cast<int64_t>(std::clamp(std::ceil(bin), 0.0, 1024.0)) : 1;
+  }
+};
+
+// The four pixels of a plane around a sample, and their weights; `inside`: there are some.
+struct Corners {
+  bool inside;
+  std::array<int64_t, 4> at = {};
+  std::array<double, 4> weight = {};
+
+  Corners(double y, double x, int64_t height, int64_t width)
+      : inside(y >= -1 && x >= -1 && y <= static_cast<double>(height) && x <= static_cast<double>(width)) {
+    if (!inside) return;
+    y = std::clamp(y, 0.0, static_cast<double>(height - 1));
+    x = std::clamp(x, 0.0, static_cast<double>(width - 1));
+    const auto y0 = static_cast<int64_t>(y), x0 = static_cast<int64_t>(x);
+    const int64_t y1 = std::min(y0 + 1, height - 1), x1 = std::min(x0 + 1, width - 1);
+    const double wy = y - static_cast<double>(y0), wx = x - static_cast<double>(x0);
+    at = {y0 * width + x0, y0 * width + x1, y1 * width + x0, y1 * width + x1};
+    weight = {(1 - wy) * (1 - wx), (1 - wy) * wx, wy * (1 - wx), wy * wx};
+  }
+};
+
+// Pools the bin (py, px) of `planes` neighbours at once, whose pixels begin at `in` (null: outside of every
+// image); put(plane, result). Real is what sums are held in.
+template <typename Real, size_t kMost, typename Put>
+void PoolBin(const RoiRule& rule, const Roi& roi, int64_t py, int64_t px, const float* in, int64_t height,
+             int64_t width, size_t planes, const Put& put) {
+  std::array<Real, kMost> sums{}, largest;
+  largest.fill(-std::numeric_limits<Real>::infinity());
+  for (int64_t sy = 0; sy < roi.rows; ++sy)
+    for (int64_t sx = 0; sx < roi.columns; ++sx) {
+      const auto place = [](double begin, int64_t bin, int64_t sample, int64_t samples, double size) {
+        return begin + static_cast<double>(bin) * size +
+               (static_cast<double>(sample) + 0.5) * size / static_cast<double>(samples);
+      };
+      const Corners corners(place(roi.top, py, sy, roi.rows, roi.bin_height),
+                            place(roi.left, px, sx, roi.columns, roi.bin_width), height, width);
+      for (size_t p = 0; p < planes; ++p) {
+        Real sum = 0, most = 0;  // of weighted corners, as ONNX Runtime has it
+        if (corners.inside && in != nullptr) {
+          const float* plane = in + static_cast<int64_t>(p) * height * width;
+          most = -std::numeric_limits<Real>::infinity();
+          for (size_t k = 0; k < 4; ++k) {
+            const Real term = static_cast<Real>(corners.weight[k]) * static_cast<Real>(plane[corners.at[k]]);
+            sum += term;
+            most = std::max(most, term);
+          }
+        }
+        sums[p] += sum;
+        largest[p] = std::max(largest[p], most);
+      }
+    }
+  const int64_t samples = roi.rows * roi.columns;
+  for (size_t p = 0; p < planes; ++p)
+    put(p, !rule.max      ? sums[p] / static_cast<Real>(std::max<int64_t>(samples, 1))
+           : samples == 0 ? Real{0}
+                          : largest[p]);
+}
+
 absl::Status RoiAlign(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
   ASSIGN_OR_RETURN(const RoiRule rule, RoiRuleOf(node));
   const TensorView& x = inputs[0];
   const int64_t channels = x.shape[1], height = x.shape[2], width = x.shape[3];
-  const double offset = rule.half_pixel ? 0.5 : 0.0, scale = static_cast<double>(rule.scale);
   auto out = outputs[0].As<float>().begin();
   for (int64_t r = 0; r < inputs[1].shape[0]; ++r) {
-    const auto corner = [&](int64_t i) {
-      return static_cast<double>(inputs[1].As<float>()[4 * r + i]) * scale - offset;
-    };
-    const double left = corner(0), top = corner(1);
-    double roi_width = corner(2) - left, roi_height = corner(3) - top;
-    if (!rule.half_pixel) {
-      roi_width = std::max(roi_width, 1.0);
-      roi_height = std::max(roi_height, 1.0);
-    }
-    const double bin_height = roi_height / static_cast<double>(rule.height),
-                 bin_width = roi_width / static_cast<double>(rule.width);
-    const auto samples_of = [&](double bin) {
-      if (rule.samples > 0) return rule.samples;
-      return std::isfinite(bin) ? static_cast<int64_t>(std::clamp(std::ceil(bin), 0.0, 1024.0)) : int64_t{1};
-    };
-    const int64_t rows = samples_of(bin_height), columns = samples_of(bin_width);
+    const Roi roi(rule, inputs[1].As<float>().data() + 4 * r);
     const int64_t image = inputs[2].As<int64_t>()[r];
+    const bool known = image >= 0 && image < x.shape[0];
     for (int64_t c = 0; c < channels; ++c)
-      for (int64_t py = 0; py < rule.height; ++py)
-        for (int64_t px = 0; px < rule.width; ++px, ++out) {
-          double sum = 0, largest = -std::numeric_limits<double>::infinity();
-          for (int64_t sy = 0; sy < rows; ++sy)
-            for (int64_t sx = 0; sx < columns; ++sx) {
-              double v = 0, most = 0;
-              double fy = top + static_cast<double>(py) * bin_height +
-                          (static_cast<double>(sy) + 0.5) * bin_height / static_cast<double>(rows);
-              double fx = left + static_cast<double>(px) * bin_width +
-                          (static_cast<double>(sx) + 0.5) * bin_width / static_cast<double>(columns);
-              const bool inside = image >= 0 && image < x.shape[0] && fy >= -1 && fx >= -1 &&
-                                  fy <= static_cast<double>(height) && fx <= static_cast<double>(width);
-              if (inside) {
-                fy = std::clamp(fy, 0.0, static_cast<double>(height - 1));
-                fx = std::clamp(fx, 0.0, static_cast<double>(width - 1));
-                const auto y0 = static_cast<int64_t>(fy), x0 = static_cast<int64_t>(fx);
-                const double wy = fy - static_cast<double>(y0), wx = fx - static_cast<double>(x0);
-                most = -std::numeric_limits<double>::infinity();
-                for (const auto& [dy, dx, weight] :
-                     {std::tuple(0, 0, (1 - wy) * (1 - wx)), std::tuple(0, 1, (1 - wy) * wx),
-                      std::tuple(1, 0, wy * (1 - wx)), std::tuple(1, 1, wy * wx)}) {
-                  const int64_t at =
-                      ((image * channels + c) * height + std::min(y0 + dy, height - 1)) * width +
-                      std::min(x0 + dx, width - 1);
-                  const double term = weight * static_cast<double>(x.As<float>()[at]);
-                  v += term;
-                  most = std::max(most, term);
-                }
-              }
-              sum += v;
-              largest = std::max(largest, most);  // of weighted corners, as ONNX Runtime has it
-            }
-          const auto count = static_cast<double>(std::max<int64_t>(rows * columns, 1));
-          *out = static_cast<float>(!rule.max ? sum / count : rows * columns == 0 ? 0 : largest);
-        }
+      for (int64_t bin = 0; bin < rule.height * rule.width; ++bin, ++out)
+        PoolBin<double, 1>(rule, roi, bin / rule.width, bin % rule.width,
+                           known ? x.As<float>().data() + (image * channels + c) * height * width : nullptr,
+                           height, width, 1, [&](size_t, double v) { *out = static_cast<float>(v); });
   }
   return absl::OkStatus();
+}
+
+// Some channels of a region at a time: they share the places of its samples.
+absl::StatusOr<StepMaker> TakeRoiAlign(const LowerContext& context) {
+  for (const Value* value : {context.node.inputs[0], context.node.inputs[1], context.node.outputs[0]})
+    RETURN_IF_ERROR(CheckRowMajor(context, value));
+  ASSIGN_OR_RETURN(const RoiRule rule, RoiRuleOf(context.node));
+  const TensorSpec src = context.Input(0);
+  constexpr int64_t kPlanes = 16;
+  const int64_t channels = src.shape[1], blocks = (channels + kPlanes - 1) / kPlanes;
+  return MakeStep([=, images = src.shape[0], height = src.shape[2], width = src.shape[3],
+                   regions = context.Input(1).shape[0]](const StepBuffers& buffers) {
+    const auto* in = reinterpret_cast<const float*>(buffers.inputs[0]);
+    const auto* corners = reinterpret_cast<const float*>(buffers.inputs[1]);
+    const auto* picked = reinterpret_cast<const int64_t*>(buffers.inputs[2]);
+    auto* out = reinterpret_cast<float*>(buffers.outputs[0]);
+    const int64_t bins = rule.height * rule.width;
+    ParallelFor(regions * blocks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t r = i / blocks, first = i % blocks * kPlanes, image = picked[r];
+        const auto planes = static_cast<size_t>(std::min(kPlanes, channels - first));
+        const Roi roi(rule, corners + 4 * r);
+        const bool known = image >= 0 && image < images;
+        float* to = out + (r * channels + first) * bins;
+        for (int64_t bin = 0; bin < bins; ++bin)
+          PoolBin<float, kPlanes>(rule, roi, bin / rule.width, bin % rule.width,
+                                  known ? in + (image * channels + first) * height * width : nullptr, height,
+                                  width, planes,
+                                  [&](size_t p, float v) { to[static_cast<int64_t>(p) * bins + bin] = v; });
+      }
+    });
+  });
 }
 
 // ---- MaxUnpool
@@ -398,13 +528,21 @@ absl::StatusOr<RowAxis> RowsOfDet(const RowQuery& query) {
 std::span<const OpDef> sampling_ops() {
   static const OpDef defs[] = {
       {.name = "Det", .infer = InferDet, .rows = RowsOfDet, .reference = Det},
-      {.name = "GridSample", .infer = InferGridSample, .rows = RowsOfBatches, .reference = GridSample},
+      {.name = "GridSample",
+       .infer = InferGridSample,
+       .rows = RowsOfBatches,
+       .reference = GridSample,
+       .offers = {{.name = "hachi_grid_sample", .take = TakeGridSample}}},
       {.name = "MaxUnpool", .infer = InferMaxUnpool, .rows = RowsMixed, .reference = MaxUnpool},
       {.name = "ReverseSequence",
        .infer = InferReverseSequence,
        .rows = RowsOfReverseSequence,
        .reference = ReverseSequence},
-      {.name = "RoiAlign", .infer = InferRoiAlign, .rows = RowsMixed, .reference = RoiAlign},
+      {.name = "RoiAlign",
+       .infer = InferRoiAlign,
+       .rows = RowsMixed,
+       .reference = RoiAlign,
+       .offers = {{.name = "hachi_roi_align", .take = TakeRoiAlign}}},
   };
   return defs;
 }

@@ -25,5 +25,16 @@ TEST(CumSumTest, EveryKindOfSumHasKnownAnswers) {
   EXPECT_THAT(sums("reverse=1,exclusive=1"), ElementsAre(9, 7, 4, 0));
 }
 
+TEST(CumSumTest, KernelAgreesAlongEveryAxis) {
+  for (const char* attrs : {"", "exclusive=1", "reverse=1", "reverse=1,exclusive=1"})
+    for (const int axis : {0, 1, 2})
+      EXPECT_OK(RunOpCase({.graph = absl::StrCat("graph g { input x: f32[3,5,70] const a: s64[] = ", axis,
+                                                 "\n n: CumSum(x, a) {", attrs, "} -> y: f32[?] }"),
+                           .tolerance = 1e-6,
+                           .kernel = "hachi_cum_sum",
+                           .threads = 2}))
+          << attrs << axis;
+}
+
 }  // namespace
 }  // namespace hachi

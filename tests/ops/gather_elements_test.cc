@@ -59,5 +59,32 @@ TEST(GatherElementsTest, TuplesReplaceSlices) {
   EXPECT_THAT((*result)[0].As<float>(), ElementsAre(0, 0, 0, 0, 1, 2));
 }
 
+TEST(GatherElementsTest, KernelsAgreeAndIndicesOutOfRangeDoNothing) {
+  for (const char* nodes :
+       {"input i: s64[4,3,6]\n n: GatherElements(x, i) {axis=0}",
+        "input i: s32[4,5,9]\n n: GatherElements(x, i) {axis=2}",
+        "input i: s64[4,2,2]\n n: GatherND(x, i) {batch_dims=1}", "input i: s32[7,2]\n n: GatherND(x, i)"})
+    EXPECT_OK(RunOpCase(
+        {.graph = absl::StrCat("graph g { const x: s32[4,5,6] = random 1 -9 9\n ", nodes, " -> y: s32[?] }"),
+         .low = -6,
+         .high = 5,
+         .tie_share = 1,
+         .threads = 2}))
+        << nodes;
+}
+
+TEST(GatherElementsTest, ScatteringKernelsAgreeForEveryReduction) {
+  for (const char* reduction : {"none", "add", "mul", "max", "min"})
+    for (const char* nodes :
+         {"input i: s64[3,4,6] input u: f32[3,4,6]\n n: ScatterElements(x, i, u) {axis=1,",
+          "input i: s64[8,2] input u: f32[8,6]\n n: ScatterND(x, i, u) {"})
+      EXPECT_OK(RunOpCase({.graph = absl::StrCat("graph g { const x: f32[4,5,6] = random 1 -1 1\n ", nodes,
+                                                 "reduction=\"", reduction, "\"} -> y: f32[?] }"),
+                           .low = -6,
+                           .high = 5,
+                           .tolerance = 0}))
+          << nodes << reduction;
+}
+
 }  // namespace
 }  // namespace hachi

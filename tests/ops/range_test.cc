@@ -70,5 +70,30 @@ TEST(RangeTest, TrianglesAreKept) {
   EXPECT_THAT(triangle(0), ElementsAre(1, 0, 3, 4));
 }
 
+TEST(OneHotTest, KernelAgreesAndIndicesOutOfRangeAreOff) {
+  for (const char* type : {"s64", "s32"})
+    for (const int axis : {-1, 0, 1})
+      EXPECT_OK(RunOpCase({.graph = absl::StrCat("graph g { input i: ", type,
+                                                 "[4,3] const d: s64[] = 5 const v: f32[2] = 2 7\n"
+                                                 " n: OneHot(i, d, v) {axis=",
+                                                 axis, "} -> y: f32[?] }"),
+                           .low = -7,
+                           .high = 7,
+                           .tolerance = 0,
+                           .kernel = "hachi_one_hot"}))
+          << type << axis;
+}
+
+TEST(TriluTest, KernelKeepsEitherSideOfAnyDiagonal) {
+  for (const int upper : {0, 1})
+    for (const int k : {-9, -1, 0, 2, 9})
+      EXPECT_OK(RunOpCase({.graph = absl::StrCat("graph g { input x: f32[2,5,7] const k: s64[] = ", k,
+                                                 "\n n: Trilu(x, k) {upper=", upper, "} -> y: f32[?] }"),
+                           .tolerance = 0,
+                           .kernel = "hachi_trilu",
+                           .threads = 2}))
+          << upper << k;
+}
+
 }  // namespace
 }  // namespace hachi

@@ -47,5 +47,42 @@ TEST(SamplingTest, DeterminantsAreTakenOfEachMatrix) {
               ElementsAre(-2, -1));
 }
 
+TEST(SamplingTest, GridKernelAgreesInEveryMode) {
+  for (const char* mode : {"linear", "nearest", "cubic"})
+    for (const char* padding : {"zeros", "border", "reflection"})
+      for (const int align : {0, 1})
+        EXPECT_OK(RunOpCase({.graph = absl::StrCat("graph g { input x: f32[2,3,6,7] input g: f32[2,5,9,2]\n"
+                                                   " n: GridSample(x, g) {mode=\"",
+                                                   mode, "\",padding_mode=\"", padding,
+                                                   "\",align_corners=", align, "} -> y: f32[?] }"),
+                             .kernel = "hachi_grid_sample",
+                             .threads = 2}))
+            << mode << padding << align;
+}
+
+TEST(SamplingTest, GridKernelReadsVolumes) {
+  EXPECT_OK(RunOpCase({.graph = "graph g { input x: f32[1,2,4,5,6] input g: f32[1,3,4,5,3]\n"
+                                " n: GridSample(x, g) {mode=\"cubic\"} -> y: f32[?] }",
+                       .kernel = "hachi_grid_sample"}));
+}
+
+TEST(SamplingTest, RegionKernelAgreesInEveryMode) {
+  for (const char* mode : {"avg", "max"})
+    for (const char* coordinates : {"half_pixel", "output_half_pixel"})
+      for (const int samples : {0, 2})
+        EXPECT_OK(RunOpCase(
+            {.graph = absl::StrCat("graph g { const x: f32[2,19,9,8] = random 1 -1 1 input r: f32[5,4] const "
+                                   "b: s64[5] = 0 1 1 0 7\n"
+                                   " n: RoiAlign(x, r, b) {output_height=3,output_width=2,mode=\"",
+                                   mode, "\",coordinate_transformation_mode=\"", coordinates,
+                                   "\",sampling_ratio=", samples, "} -> y: f32[?] }"),
+             .low = -3,
+             .high = 11,
+             .kernel = "hachi_roi_align",
+             .threads = 2,
+             .reference_allocates = "it reads the mode's name"}))
+            << mode << coordinates << samples;
+}
+
 }  // namespace
 }  // namespace hachi
