@@ -54,12 +54,12 @@ Value* FactorBeside(const Value* value, const Value* scale) {
 
 class Fuser {
  public:
-  Fuser(Graph& graph, int weight_bits) : graph_(graph), weight_bits_(weight_bits) {}
+  Fuser(Graph& graph, const PassOptions& options) : graph_(graph), options_(options) {}
 
   // Those that the model has.
   absl::Status FuseOwn() {
     for (Node* node : graph_.NodeList()) {
-      if (node->op != "MatMul" || node->inputs.size() != 2) continue;
+      if (node->op != "MatMul" || node->inputs.size() != 2 || IsPinnedToFp32(*node)) continue;
       if (const auto product = Match(*node)) RETURN_IF_ERROR(Rewrite(*product));
     }
     graph_.RemoveDead();
@@ -67,10 +67,10 @@ class Fuser {
   }
 
   // Every product of FP32 with a constant matrix: its input is quantized by row, its weights by column.
-  absl::Status QuantizeAll(const PassOptions& options) {
+  absl::Status QuantizeAll() {
     std::map<Value*, Node*> quantizers;  // by what they quantize
     for (Node* node : graph_.NodeList()) {
-      if (!IsFp32Product(*node) || PinOf(options.pins, node->name) == Precision::kFp32) continue;
+      if (!IsFp32Product(*node) || IsPinnedToFp32(*node)) continue;
       ASSIGN_OR_RETURN(Value * weights, QuantizedColumns(*node));
       Node*& quantizer = quantizers[node->inputs[0]];
       if (quantizer == nullptr) {
@@ -88,6 +88,8 @@ class Fuser {
   }
 
  private:
+  bool IsPinnedToFp32(const Node& node) const { return PinOf(options_.pins, node.name) == Precision::kFp32; }
+
   static bool IsFp32Product(const Node& node) {
     if ((node.op != "MatMul" && node.op != "Gemm") || !node.post_ops.empty()) return false;
     const Value &x = *node.inputs[0], &weights = *node.inputs[1];
@@ -112,7 +114,7 @@ class Fuser {
       weights = graph_.AddConstant(graph_.UniqueValueName(absl::StrCat(weights->name, "_columns")),
                                    std::move(turned));
     }
-    auto quantized = QuantizeWeights(weights->constant->view(), 1, weight_bits_);
+    auto quantized = QuantizeWeights(weights->constant->view(), 1, options_.weight_bits);
     if (!quantized.ok()) return WithContext(quantized.status(), absl::StrCat("node '", node.name, "'"));
     Value* own =
         graph_.AddConstant(graph_.UniqueValueName(absl::StrCat(weights->name, "_s8")), weights->constant);
@@ -126,7 +128,7 @@ class Fuser {
     Node* quantizer = QuantizerBehind(matmul.inputs[0], &scale);
     Value* weights = matmul.inputs[1];
     if (quantizer == nullptr || !HasColumnIntegers(*weights)) return std::nullopt;
-    if (weight_bits_ != 8 && PairSumsMaySaturate(weights->integers->values, 1)) return std::nullopt;
+    if (options_.weight_bits != 8 && PairSumsMaySaturate(weights->integers->values, 1)) return std::nullopt;
     if (scale == quantizer->outputs[1]) return Product{&matmul, quantizer, &matmul, weights};
     // Sums that are integers, then real numbers, then scaled by quantizer and weights: ONNX Runtime's form.
     if (!IsScalar(scale, 1)) return std::nullopt;
@@ -193,15 +195,15 @@ class Fuser {
   }
 
   Graph& graph_;
-  const int weight_bits_;
+  const PassOptions& options_;
 };
 
 }  // namespace
 
 absl::Status FuseDynamicProducts(Graph& graph, const PassOptions& options) {
-  Fuser fuser(graph, options.weight_bits);
+  Fuser fuser(graph, options);
   RETURN_IF_ERROR(fuser.FuseOwn());
-  return options.dynamic ? fuser.QuantizeAll(options) : absl::OkStatus();
+  return options.dynamic ? fuser.QuantizeAll() : absl::OkStatus();
 }
 
 }  // namespace hachi

@@ -189,12 +189,17 @@ TEST(DynamicInt8Test, ProductsQuantizeWhatTheyReadByRowAndNeedNoTable) {
   for (size_t i = 0; i < reals->y.size(); ++i) EXPECT_NEAR(dynamic->y[i], reals->y[i], 0.15f);
 }
 
-TEST(DynamicInt8Test, OnnxRuntimesFormRunsOnItsIntegers) {
-  ModelBuilder builder;
-  builder.Input("x", {"4", "8"});
+std::vector<int> SmallWeights() {
   std::vector<int> weights(8 * 16);
   std::mt19937 random(4);
   for (int& w : weights) w = static_cast<int>(random() % 101) - 50;
+  return weights;
+}
+
+// As ONNX Runtime's tool quantizes a MatMul dynamically.
+ModelBuilder OnnxRuntimesForm(const std::vector<int>& weights) {
+  ModelBuilder builder;
+  builder.Input("x", {"4", "8"});
   Integers(builder, "w", onnx::TensorProto::INT8, {8, 16}, weights);
   Integers(builder, "wz", onnx::TensorProto::INT8, {}, {0});
   builder.Floats("ws", {}, {0.02f});
@@ -206,7 +211,18 @@ TEST(DynamicInt8Test, OnnxRuntimesFormRunsOnItsIntegers) {
   builder.Node("Mul", {"f", "ss"}, {"m"});
   builder.Node("Add", {"m", "b"}, {"y"});
   builder.Output("y");
-  const auto answer = Answer(builder, Precision::kAuto);
+  return builder;
+}
+
+TEST(DynamicInt8Test, FilesRunOnRealNumbersWhereTheyAreAskedFor) {
+  const auto answer = Answer(OnnxRuntimesForm(SmallWeights()), Precision::kFp32);
+  ASSERT_OK(answer.status());
+  EXPECT_EQ(answer->int8_mac_ratio, 0);
+}
+
+TEST(DynamicInt8Test, OnnxRuntimesFormRunsOnItsIntegers) {
+  const std::vector<int> weights = SmallWeights();
+  const auto answer = Answer(OnnxRuntimesForm(weights), Precision::kAuto);
   ASSERT_OK(answer.status());
   EXPECT_EQ(answer->int8_mac_ratio, 1);
   // From the definition: x is that of Answer.
