@@ -100,11 +100,7 @@ class Decider {
     const std::vector<size_t> activations = Activations(node);
     if (activations.empty() || activations.front() != 0) return false;
     if (IsWeighted(node)) {
-      const Value& weights = *node.inputs[1];
-      if (!weights.is_constant() || weights.dtype != DType::kF32) return false;
-      if (node.op != "Conv" && weights.rank() != 2) return false;
-      if (weights.constant->count() == 0) return false;
-      if (const Value* bias = node.input(2); bias != nullptr && !bias->is_constant()) return false;
+      if (!HasIntegerKernels(node) || node.inputs[1]->dtype != DType::kF32) return false;
     } else if (std::ranges::none_of(activations,
                                     [&](size_t i) { return ComesFromIntegers(*node.inputs[i]); })) {
       return false;
@@ -168,6 +164,13 @@ absl::StatusOr<std::optional<ActivationQuant>> ActivationRanges::ByChannel(const
   ASSIGN_OR_RETURN(const TensorStats* stats, table_.Find(value.name));
   if (stats == nullptr) return std::nullopt;
   return ChooseChannelQuant(*stats, channels, whole, signed_activations_);
+}
+
+bool HasIntegerKernels(const Node& node) {
+  const Value &weights = *node.inputs[1], *bias = node.input(2);
+  if (!weights.is_constant() || weights.constant->count() == 0) return false;
+  if (bias != nullptr && !bias->is_constant()) return false;
+  return FindOp(node.op)->has_integer_kernels(node);
 }
 
 bool IsRecurrent(const Node& node) { return node.op == "RNN" || node.op == "GRU" || node.op == "LSTM"; }

@@ -61,6 +61,9 @@ std::optional<Precision> PinOf(const std::map<std::string, Precision>& pins, std
 // Whether it is an RNN, a GRU or an LSTM.
 bool IsRecurrent(const Node& node);
 
+// Whether kernels take the operands of a node with weights as integers.
+bool HasIntegerKernels(const Node& node);
+
 // What the node reads as real numbers that are computed.
 std::vector<size_t> Activations(const Node& node);
 

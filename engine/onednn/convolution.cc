@@ -87,13 +87,26 @@ absl::StatusOr<PrimitiveMaker> FindConvolution(const ConvolutionSpec& given, Wei
 }
 
 absl::StatusOr<PrimitiveMaker> FindDeconvolution(const ConvolutionSpec& spec, WeightCache& cache) {
+  for (size_t axis = 0; axis < spec.strides.size(); ++axis) {
+    // The library computes wrong numbers there of bytes, and none at all further out.
+    const int64_t least = spec.weight_quant ? 0 : 1 - spec.strides[axis];
+    if (spec.pads_begin[axis] < 0 || spec.pads_end[axis] < least)
+      return absl::UnimplementedError(absl::StrCat("the result reaches ", -spec.pads_end[axis],
+                                                   " pixels beyond spatial axis ", axis,
+                                                   ", expected at most ", -least));
+  }
   const Shape& shape = spec.weights->shape();
   const int64_t out_channels = shape[1] * spec.groups;
-  ASSIGN_OR_RETURN(
-      Requantization requantization,
-      MakeRequantization(spec.src, spec.dst, {}, spec.bias.get(), spec.post_ops, nullptr, out_channels, 0));
+  std::vector<float> weight_scales;  // one, or one for each channel of the result: groups share them
+  if (spec.weight_quant) weight_scales = spec.weight_quant->scales;
+  if (weight_scales.size() > 1)
+    for (int64_t c = shape[1]; c < out_channels; ++c) weight_scales.push_back(weight_scales[c - shape[1]]);
+  ASSIGN_OR_RETURN(Requantization requantization,
+                   MakeRequantization(spec.src, spec.dst, weight_scales, spec.bias.get(), spec.post_ops,
+                                      nullptr, out_channels, 1 << 1));
   ASSIGN_OR_RETURN(const auto src, ToDnnl(spec.src));
   ASSIGN_OR_RETURN(const auto dst, ToDnnl(spec.dst));
+  ASSIGN_OR_RETURN(const auto weight_type, ToDnnl(spec.weights->dtype()));
 
   // [groups, OC/groups, IC/groups, spatial...], as strides over what is there.
   dnnl::memory::dims plain_dims{spec.groups, shape[1], shape[0] / spec.groups};
@@ -125,7 +138,7 @@ absl::StatusOr<PrimitiveMaker> FindDeconvolution(const ConvolutionSpec& spec, We
       return dnnl::deconvolution_forward::primitive_desc(desc, requantization.attr, CpuEngine(),
                                                          /*allow_empty=*/true);
     };
-    const Weights weights{{plain_dims, memory::data_type::f32, plain_strides}, spec.weights, cache};
+    const Weights weights{{plain_dims, weight_type, plain_strides}, spec.weights, cache};
     ASSIGN_OR_RETURN(const auto chosen, Choose(describe, weights));
     return MakerOf<dnnl::deconvolution_forward>(chosen, src, dst, weights,
                                                 {bias, std::move(requantization.bias)});

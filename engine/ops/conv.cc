@@ -220,6 +220,7 @@ std::span<const OpDef> conv_ops() {
        .infer = Infer,
        .quantize = QuantRule::kWeighted,
        .channel_axis = [](const Node&) -> size_t { return 0; },
+       .has_integer_kernels = [](const Node&) { return true; },
        .rows = RowsOfBatchAxis,
        .reference = Reference,
        .offers = {{.name = "hachi_depthwise", .needs = Isa::kAvx512Vnni, .take = TakeOurDepthwise},

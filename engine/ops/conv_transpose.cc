@@ -1,4 +1,5 @@
-// ConvTranspose (ONNX opset 11): the convolution that would make the input of the output. Post-ops are fused.
+// ConvTranspose (ONNX opset 11): the convolution that would make the input of the output, in FP32 or INT8.
+// Post-ops are fused.
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -71,8 +72,11 @@ int64_t FrontPad(const Geometry& geometry, size_t axis, int64_t in, int64_t out)
 
 absl::Status Infer(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 2, 3));
-  RETURN_IF_ERROR(CheckInputType(node, 0, {DType::kF32}));
-  RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kF32}));
+  RETURN_IF_ERROR(CheckReal(node, 0));
+  RETURN_IF_ERROR(CheckReal(node, 1));
+  if (node.inputs[0]->quant.has_value() != node.inputs[1]->quant.has_value())
+    return absl::UnimplementedError("one of input and weights is quantized, expected both or none");
+  if (node.inputs[1]->quant) RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kS8}));
   RETURN_IF_ERROR(CheckRank(node, 0, 3, 5));
   const SymbolicShape& input = *node.inputs[0]->dims;
   RETURN_IF_ERROR(CheckRank(node, 1, input.size(), input.size()));
@@ -97,7 +101,7 @@ absl::Status Infer(Node& node) {
       return absl::InvalidArgumentError(
           absl::StrCat("pads leave ", *number, " elements of spatial axis ", axis));
   }
-  return SetOutput(node, DType::kF32, std::move(dims));
+  return SetOutput(node, node.outputs[0]->quant ? node.outputs[0]->dtype : DType::kF32, std::move(dims));
 }
 
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
@@ -113,13 +117,25 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
     pad[3 - axes + axis] = FrontPad(geometry, axis, x.shape[axis + 2], y.shape()[axis + 2]);
   const int64_t channels = x.shape[1], group_in = channels / geometry.groups, group_out = w.shape[1];
   const int64_t out_channels = y.shape()[1];
+  const auto &x_quant = node.inputs[0]->quant, &w_quant = node.inputs[1]->quant,
+             &y_quant = node.outputs[0]->quant;
+  // What the sums are multiples of, and the result's steps.
+  const auto unit = [&](int64_t oc) {
+    if (!x_quant) return 1.0;
+    const size_t channel = w_quant->per_tensor() ? 0 : static_cast<size_t>(oc % group_out);
+    return static_cast<double>(x_quant->scale()) * static_cast<double>(w_quant->scales[channel]);
+  };
+  const auto term = [&](int64_t xi, int64_t wi) {
+    if (x_quant) return static_cast<double>((IntegerAt(x, xi) - x_quant->zero_point()) * IntegerAt(w, wi));
+    return static_cast<double>(x.As<float>()[xi]) * static_cast<double>(w.As<float>()[wi]);
+  };
   int64_t at = 0;
   for (int64_t n = 0; n < y.shape()[0]; ++n)
     for (int64_t oc = 0; oc < out_channels; ++oc)
       for (int64_t od = 0; od < out[0]; ++od)
         for (int64_t oh = 0; oh < out[1]; ++oh)
           for (int64_t ow = 0; ow < out[2]; ++ow, ++at) {
-            double sum = node.input(2) != nullptr ? static_cast<double>(inputs[2].As<float>()[oc]) : 0.0;
+            double sum = 0;
             for (int64_t kd = 0; kd < kernel[0]; ++kd)
               for (int64_t kh = 0; kh < kernel[1]; ++kh)
                 for (int64_t kw = 0; kw < kernel[2]; ++kw) {
@@ -137,10 +153,12 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
                         (((channel * group_out + oc % group_out) * kernel[0] + kd) * kernel[1] + kh) *
                             kernel[2] +
                         kw;
-                    sum += static_cast<double>(x.As<float>()[xi]) * static_cast<double>(w.As<float>()[wi]);
+                    sum += term(xi, wi);
                   }
                 }
-            StoreReal(y, at, ApplyPostOps(node, inputs, at, static_cast<float>(sum)), std::nullopt);
+            sum *= unit(oc);
+            if (node.input(2) != nullptr) sum += static_cast<double>(inputs[2].As<float>()[oc]);
+            StoreReal(y, at, ApplyPostOps(node, inputs, at, static_cast<float>(sum)), y_quant);
           }
   return absl::OkStatus();
 }
@@ -152,6 +170,7 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   ASSIGN_OR_RETURN(const Geometry geometry, GeometryOf(node));
   ConvolutionSpec spec{.src = context.Input(0), .dst = context.Output()};
   spec.weights = node.inputs[1]->constant;
+  spec.weight_quant = node.inputs[1]->quant;
   if (node.input(2) != nullptr) spec.bias = node.inputs[2]->constant;
   spec.groups = geometry.groups;
   spec.strides = geometry.window.strides;
@@ -167,6 +186,19 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   return TakePrimitive(FindDeconvolution(spec, context.weights), {});
 }
 
+// Groups would share the scales of their channels. The library has no right kernel for bytes where the result
+// reaches beyond what the last pixel of the input makes.
+bool HasIntegerKernels(const Node& node) {
+  const auto geometry = GeometryOf(node);
+  if (!geometry.ok() || geometry->groups != 1 || !geometry->output_shape.empty()) return false;
+  const Window& window = geometry->window;
+  for (size_t axis = 0; axis < window.strides.size(); ++axis) {
+    const int64_t end = IsSame(*geometry) ? window.Reach(axis) - window.strides[axis] : window.pads_end[axis];
+    if (end < geometry->output_padding[axis]) return false;
+  }
+  return true;
+}
+
 int64_t Macs(const LowerContext& context) {
   const Shape weights = context.Input(1).shape;
   return context.Input(0).count() * CountOf(std::span(weights).subspan(1));
@@ -177,6 +209,9 @@ int64_t Macs(const LowerContext& context) {
 std::span<const OpDef> conv_transpose_ops() {
   static const OpDef defs[] = {{.name = "ConvTranspose",
                                 .infer = Infer,
+                                .quantize = QuantRule::kWeighted,
+                                .channel_axis = [](const Node&) -> size_t { return 1; },
+                                .has_integer_kernels = HasIntegerKernels,
                                 .rows = RowsOfBatchAxis,
                                 .reference = Reference,
                                 .offers = {{.name = "onednn", .take = Take}},

@@ -124,6 +124,7 @@ std::span<const OpDef> gemm_ops() {
                                 .infer = Infer,
                                 .quantize = QuantRule::kWeighted,
                                 .channel_axis = ChannelAxis,
+                                .has_integer_kernels = [](const Node&) { return true; },
                                 .rows = RowsOfGemm,
                                 .reference = Reference,
                                 .offers = {{.name = "onednn", .take = Take}},

@@ -144,16 +144,18 @@ absl::StatusOr<RowAxis> RowsOfMatMul(const RowQuery& query) {
 }  // namespace
 
 std::span<const OpDef> matmul_ops() {
-  static const OpDef defs[] = {{.name = "MatMul",
-                                .infer = Infer,
-                                .quantize = QuantRule::kWeighted,
-                                .channel_axis = [](const Node&) -> size_t { return 1; },
-                                .rows = RowsOfMatMul,
-                                .reference = Reference,
-                                .offers = {{.name = "onednn", .take = Take}},
-                                .fuses_post_ops = true,
-                                .residual_input = 3,
-                                .macs = Macs}};
+  static const OpDef defs[] = {
+      {.name = "MatMul",
+       .infer = Infer,
+       .quantize = QuantRule::kWeighted,
+       .channel_axis = [](const Node&) -> size_t { return 1; },
+       .has_integer_kernels = [](const Node& node) { return node.inputs[1]->rank() == 2; },
+       .rows = RowsOfMatMul,
+       .reference = Reference,
+       .offers = {{.name = "onednn", .take = Take}},
+       .fuses_post_ops = true,
+       .residual_input = 3,
+       .macs = Macs}};
   return defs;
 }
 

@@ -80,6 +80,10 @@ struct OpDef {
   // Of kWeighted: the axis of input 1 along which each index may have a scale, that of output channels.
   size_t (*channel_axis)(const Node& node) = nullptr;
 
+  // Of kWeighted: whether kernels take weights of that shape, and the node's attributes, in INT8. REQUIRES:
+  // weights and bias are constants.
+  bool (*has_integer_kernels)(const Node& node) = nullptr;
+
   // Whether the kernel of an operator that stays FP32 (kNone) can store integers all the same, and read them
   // as input 0: the node then takes over the QuantizeLinear behind it.
   bool quantizes_output = false;

@@ -146,10 +146,9 @@ class Folder {
   bool Fits(const Node& node, const Value& in) const {
     if (in.dtype != DType::kU8 && !options_.signed_activations) return false;
     const ConstantIntegers* integers = node.inputs[1]->integers.get();
-    if (integers == nullptr || (node.op != "Conv" && node.inputs[1]->rank() != 2)) return false;
+    if (integers == nullptr || !HasIntegerKernels(node)) return false;
     const auto axis = static_cast<int>(FindOp(node.op)->channel_axis(node));
     if (!integers->params.per_tensor() && integers->params.axis != axis) return false;
-    if (const Value* bias = node.input(2); bias != nullptr && !bias->is_constant()) return false;
     return options_.weight_bits == 8 || !PairSumsMaySaturate(integers->values, axis);
   }
 
