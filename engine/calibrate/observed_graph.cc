@@ -42,7 +42,13 @@ absl::StatusOr<std::unique_ptr<ObservedGraph>> ObservedGraph::Create(
     PreparedGraph prepared, const std::map<std::string, InputOptions>& inputs, CalibrationTable& table) {
   std::unique_ptr<ObservedGraph> made(new ObservedGraph(std::move(prepared), table));
   for (const auto& [name, value] : made->graph_.values())
-    if (!value->is_constant() && value->dtype == DType::kF32) made->observed_.insert(name);
+    if (!value->is_constant() && value->dtype == DType::kF32) {
+      made->observed_.insert(name);
+      if (value->rank() > 2 && std::ranges::any_of(value->users, [&](const Node* user) {
+            return user->op == "MatMul" && user->inputs[0] == value.get();
+          }))
+        made->tokens_.insert(name);
+    }
   RETURN_IF_ERROR(RunPasses(made->graph_, ObservePasses(), {}));
   made->MakeForms(inputs);
   return made;
@@ -181,10 +187,13 @@ void ObservedGraph::Observe(const BoundPlan& bound, const Place& place) {
   const Shape& shape = place.spec.shape;
   const std::span values(reinterpret_cast<const float*>(bound.At(place)),
                          static_cast<size_t>(place.spec.count()));
-  if (shape.size() < 2)
-    return table_.Observe(place.name, values, 1, std::max<int64_t>(place.spec.count(), 1));
   const bool channels_last = !place.spec.layout.is_row_major();
-  table_.Observe(place.name, values, shape[1], channels_last ? 1 : CountOf(std::span(shape).subspan(2)));
+  ChannelOrder order{.channels = 1, .inner = std::max<int64_t>(place.spec.count(), 1)};
+  if (tokens_.contains(place.name) && !channels_last)
+    order = {.channels = shape.back(), .inner = 1, .axis = ChannelAxis::kLast};
+  else if (shape.size() > 1)
+    order = {.channels = shape[1], .inner = channels_last ? 1 : CountOf(std::span(shape).subspan(2))};
+  table_.Observe(place.name, values, order);
 }
 
 }  // namespace hachi

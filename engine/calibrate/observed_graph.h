@@ -81,6 +81,7 @@ class ObservedGraph {
   std::optional<Dim> rows_;  // the symbol that counts them; nullopt: the graph takes no batches
   CalibrationTable& table_;
   std::set<std::string, std::less<>> observed_;
+  std::set<std::string, std::less<>> tokens_;        // of those, whose last axis matrix products sum over
   std::vector<std::vector<InputOptions>> forms_;     // of each input
   std::vector<std::optional<IntegerRange>> ranges_;  // likewise
   WeightCache weights_;                              // of the graph's constants

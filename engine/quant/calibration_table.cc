@@ -189,11 +189,11 @@ const CalibrationTable::Entry* CalibrationTable::Line(std::string_view tensor) c
   return found == tensors_.end() ? nullptr : &found->second;
 }
 
-void CalibrationTable::Observe(std::string_view tensor, std::span<const float> values, int64_t channels,
-                               int64_t inner) {
+void CalibrationTable::Observe(std::string_view tensor, std::span<const float> values,
+                               const ChannelOrder& order) {
   auto found = tensors_.find(tensor);
   if (found == tensors_.end()) found = tensors_.emplace(tensor, Entry()).first;
-  found->second.stats.Observe(values, channels, inner);
+  found->second.stats.Observe(values, order);
 }
 
 absl::Status CalibrationTable::Merge(const CalibrationTable& other) {

@@ -56,7 +56,7 @@ class CalibrationTable {
   const Entry* Line(std::string_view tensor) const;
 
   // Adds values of a tensor, which gets a line even if there are none. See TensorStats::Observe.
-  void Observe(std::string_view tensor, std::span<const float> values, int64_t channels, int64_t inner);
+  void Observe(std::string_view tensor, std::span<const float> values, const ChannelOrder& order);
   void AddSamples(int64_t samples) { header_.samples += samples; }
 
   // Adds what another run over the same model saw; a line that either has commented out stays so. The

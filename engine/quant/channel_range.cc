@@ -47,7 +47,9 @@ Grid GridFor(const TensorStats& stats, int lowest, int highest, int zero_point) 
 
 std::optional<ActivationQuant> ChooseChannelQuant(const TensorStats& stats, int64_t channels,
                                                   const ActivationQuant& whole, bool signed_activations) {
-  if (stats.channels() != channels || channels < 2 || !stats.quantizable()) return std::nullopt;
+  if (stats.channels() != channels || channels < 2 || stats.channel_axis() != ChannelAxis::kSecond ||
+      !stats.quantizable())
+    return std::nullopt;
   ActivationQuant best;
   Grid grid;
   const auto attempt = [&](DType dtype, int lowest, int highest, int zero_point) {

@@ -119,12 +119,15 @@ void Histogram::Merge(const Histogram& other) {
     if (other.counts_[i] > 0) Add((other.first_ + static_cast<int>(i)) >> shift, other.counts_[i]);
 }
 
-void TensorStats::FitChannels(int64_t channels) {
+void TensorStats::FitChannels(int64_t channels, ChannelAxis axis) {
   if (channels > kMaxChannels) channels = 0;
-  if (count_ == 0)
+  if (count_ == 0) {
     channels_.assign(static_cast<size_t>(channels), {});
-  else if (channels != this->channels())
+    axis_ = axis;
+  } else if (channels != this->channels() || axis != axis_) {
     channels_.clear();
+    axis_ = ChannelAxis::kSecond;
+  }
 }
 
 template <bool kAllFinite>
@@ -161,16 +164,17 @@ void TensorStats::ObserveRanges(std::span<const float> values, size_t channels, 
   for (const Channel& channel : channels_) extend({channel.min, channel.max});
 }
 
-void TensorStats::Observe(std::span<const float> values, int64_t channels, int64_t inner) {
+void TensorStats::Observe(std::span<const float> values, const ChannelOrder& order) {
   if (values.empty()) return;
-  FitChannels(channels);
+  FitChannels(order.channels, order.axis);
+  const auto channels = static_cast<size_t>(order.channels), inner = static_cast<size_t>(order.inner);
   const uint64_t nonfinite = CountNonfinite(values);
   count_ += values.size();
   nonfinite_ += nonfinite;
   if (nonfinite == 0)
-    ObserveRanges<true>(values, static_cast<size_t>(channels), static_cast<size_t>(inner));
+    ObserveRanges<true>(values, channels, inner);
   else
-    ObserveRanges<false>(values, static_cast<size_t>(channels), static_cast<size_t>(inner));
+    ObserveRanges<false>(values, channels, inner);
   min_ += 0.0f;
   max_ += 0.0f;
   if (count_ == nonfinite_) return;
@@ -189,7 +193,7 @@ void TensorStats::Merge(const TensorStats& other) {
     max_ = std::max(max_, other.max_);
     return;
   }
-  FitChannels(other.channels());
+  FitChannels(other.channels(), other.axis_);
   count_ += other.count_;
   nonfinite_ += other.nonfinite_;
   min_ = std::min(min_, other.min_);
@@ -222,8 +226,8 @@ float TensorStats::ChannelMean(int64_t channel) const {
 
 bool TensorStats::SameButForMeans(const TensorStats& other) const {
   const auto same = [](const Channel& a, const Channel& b) { return a.min == b.min && a.max == b.max; };
-  return count_ == other.count_ && nonfinite_ == other.nonfinite_ && min_ == other.min_ &&
-         max_ == other.max_ && histogram_ == other.histogram_ &&
+  return count_ == other.count_ && axis_ == other.axis_ && nonfinite_ == other.nonfinite_ &&
+         min_ == other.min_ && max_ == other.max_ && histogram_ == other.histogram_ &&
          std::equal(channels_.begin(), channels_.end(), other.channels_.begin(), other.channels_.end(), same);
 }
 

@@ -49,21 +49,32 @@ class Histogram {
       std::numeric_limits<float>::min_exponent - 1;  // of the least normal number
 };
 
-// What was seen of one tensor while a model ran: range, histogram, and range and mean of each channel (axis
-// 1). Two that saw the halves of a data set merge to the one that saw it whole; only means may differ by
-// rounding.
+// The axis of a tensor whose indices are its channels.
+enum class ChannelAxis {
+  kSecond,  // axis 1, of images and signals: what convolutions sum over
+  kLast,    // the features of a token: what matrix products sum over
+};
+
+// How values of one tensor lie in memory: [outer, channels, inner].
+struct ChannelOrder {
+  int64_t channels = 1, inner = 1;
+  ChannelAxis axis = ChannelAxis::kSecond;
+};
+
+// What was seen of one tensor while a model ran: range, histogram, and range and mean of each channel. Two
+// that saw the halves of a data set merge to the one that saw it whole; only means may differ by rounding.
 //
 // NaN and infinities are counted apart: they enter neither range nor histogram, and count as 0 in means.
-// Channels are forgotten when their number differs between observations or passes kMaxChannels.
+// Channels are forgotten when their number or axis differs between observations, or they pass kMaxChannels.
 //
 // Thread-compatible.
 class TensorStats {
  public:
   static constexpr int64_t kMaxChannels = 16384;
 
-  // Values of shape [outer, channels, inner]. Tensors without axis 1 have one channel.
-  // REQUIRES: channels × inner divides the number of values, unless that is 0.
-  void Observe(std::span<const float> values, int64_t channels, int64_t inner);
+  // Tensors of rank 1 have one channel. REQUIRES: channels × inner divides the number of values, unless that
+  // is 0.
+  void Observe(std::span<const float> values, const ChannelOrder& order);
 
   // REQUIRES: both have counted their values, or neither has (is_range()).
   void Merge(const TensorStats& other);
@@ -84,6 +95,7 @@ class TensorStats {
   const Histogram& histogram() const { return histogram_; }  // empty where is_range()
 
   int64_t channels() const { return static_cast<int64_t>(channels_.size()); }  // 0: not known
+  ChannelAxis channel_axis() const { return axis_; }
   float ChannelMin(int64_t channel) const { return At(channel).min; }
   float ChannelMax(int64_t channel) const { return At(channel).max; }
   float ChannelAbsmax(int64_t channel) const;
@@ -111,8 +123,8 @@ class TensorStats {
   absl::Status ParseChannels(std::string_view text);
   absl::Status ParseHistogram(std::string_view text);
 
-  // Makes `channels_` fit an observation of so many values in so many channels.
-  void FitChannels(int64_t channels);
+  // Makes `channels_` fit an observation of so many channels.
+  void FitChannels(int64_t channels, ChannelAxis axis);
 
   template <bool kAllFinite>
   void ObserveRanges(std::span<const float> values, size_t channels, size_t inner);
@@ -121,6 +133,7 @@ class TensorStats {
   float min_ = std::numeric_limits<float>::infinity();
   float max_ = -std::numeric_limits<float>::infinity();
   std::vector<Channel> channels_;  // empty although count_ > 0: forgotten
+  ChannelAxis axis_ = ChannelAxis::kSecond;
   Histogram histogram_;
 };
 

@@ -87,8 +87,9 @@ std::string TensorStats::ToText() const {
     AppendVarint(i - first, counts);
   }
   return absl::StrCat("min=", FloatText(min_), " max=", FloatText(max_), " count=", count_,
-                      " nonfinite=", nonfinite_, " channels=", channels(), ":", Base64(records),
-                      " histogram=", Base64(counts));
+                      " nonfinite=", nonfinite_,
+                      axis_ == ChannelAxis::kLast ? " features=" : " channels=", channels(), ":",
+                      Base64(records), " histogram=", Base64(counts));
 }
 
 absl::Status TensorStats::ParseChannels(std::string_view text) {
@@ -173,7 +174,9 @@ absl::StatusOr<TensorStats> TensorStats::Parse(std::string_view text) {
     return absl::DataLossError(
         absl::StrCat("from ", stats.min_, " to ", stats.max_, ", expected ",
                      none ? "inf to -inf where nothing is finite" : "finite min <= max"));
-  ASSIGN_OR_RETURN(const std::string_view channels, TakeField("channels", text));
+  if (text.starts_with("features=")) stats.axis_ = ChannelAxis::kLast;
+  ASSIGN_OR_RETURN(const std::string_view channels,
+                   TakeField(stats.axis_ == ChannelAxis::kLast ? "features" : "channels", text));
   RETURN_IF_ERROR(stats.ParseChannels(channels));
   ASSIGN_OR_RETURN(const std::string_view histogram, TakeField("histogram", text));
   RETURN_IF_ERROR(stats.ParseHistogram(histogram));

@@ -412,7 +412,7 @@ CalibrationTable TableOf(const std::vector<std::string>& names,
     for (int i = -100; i <= 100; ++i)
       values.push_back(std::ranges::count(positive, name) ? std::abs(static_cast<float>(i)) / 100
                                                           : static_cast<float>(i) / 100);
-    table.Observe(name, values, 1, static_cast<int64_t>(values.size()));
+    table.Observe(name, values, {1, static_cast<int64_t>(values.size())});
   }
   return table;
 }
@@ -484,8 +484,8 @@ TEST(QuantizersTest, IntegersRunFromTheInputToTheLastProductAndPoolsKeepTheirSca
 TEST(QuantizersTest, WhatDepthwiseConvolutionsReadHasAScaleForEachChannel) {
   CalibrationTable table({});
   const std::vector<float> unequal{0, 10.2f, 0, 1.02f}, equal{-1, 1, -1, 1};  // of two channels
-  for (const char* name : {"x", "b"}) table.Observe(name, equal, 2, 2);
-  table.Observe("a", unequal, 2, 2);
+  for (const char* name : {"x", "b"}) table.Observe(name, equal, {2, 2});
+  table.Observe("a", unequal, {2, 2});
   PassOptions options{.table = &table};
   EXPECT_EQ(
       RunAll({PlaceQuantizers, FoldQuantizers}, R"(graph g {
@@ -533,8 +533,8 @@ TEST(QuantizersTest, TensorThatTheTableLacksIsAnError) {
 
 TEST(QuantizersTest, TensorWithInfinitiesStaysFp32) {
   CalibrationTable table = TableOf(kTensors, {"a", "b"});
-  table.Observe("e", std::vector{INFINITY}, 1, 1);
-  table.Observe("d", std::vector{INFINITY}, 1, 1);
+  table.Observe("e", std::vector{INFINITY}, {1, 1});
+  table.Observe("d", std::vector{INFINITY}, {1, 1});
   EXPECT_THAT(Quantize(table), HasSubstr("gemm: Gemm(e, m) -> f: f32"));
 }
 

@@ -25,7 +25,7 @@ CalibrationTable TableOf(const std::vector<std::string>& tensors,
                          const std::vector<float>& values = {-1, 0, 0.1f, 3}) {
   CalibrationTable table(
       {.model_sha256 = kModel, .data_tag = "two digits", .samples = 2, .tool_version = "hachi 1"});
-  for (const std::string& tensor : tensors) table.Observe(tensor, values, /*channels=*/2, /*inner=*/1);
+  for (const std::string& tensor : tensors) table.Observe(tensor, values, {.channels = 2});
   return table;
 }
 
@@ -137,8 +137,8 @@ TEST(CalibrationTableTest, TableOfAnotherModelIsRefused) {
 TEST(CalibrationTableTest, MergedTablesEqualTheTableOfTheWhole) {
   CalibrationTable a = TableOf({"x", "y"}, {1, 2}), whole = TableOf({"x", "y"}, {1, 2});
   const CalibrationTable b = TableOf({"x", "y"}, {-300, 0.5f});
-  whole.Observe("x", std::vector<float>{-300, 0.5f}, /*channels=*/2, /*inner=*/1);
-  whole.Observe("y", std::vector<float>{-300, 0.5f}, /*channels=*/2, /*inner=*/1);
+  whole.Observe("x", std::vector<float>{-300, 0.5f}, {.channels = 2});
+  whole.Observe("y", std::vector<float>{-300, 0.5f}, {.channels = 2});
   whole.AddSamples(2);
   ASSERT_OK(a.Merge(b));
   EXPECT_EQ(a.ToText(), whole.ToText());
@@ -199,7 +199,7 @@ TEST(CalibrationTableTest, RandomDamageNeverCrashes) {
   std::vector<float> values(60);
   for (float& value : values) value = std::normal_distribution<float>(0, 1)(random);
   CalibrationTable table = TableOf({"x", "a b"}, values);
-  table.Observe("empty", {}, /*channels=*/1, /*inner=*/1);
+  table.Observe("empty", {}, {});
   const std::string text = table.ToText();
   int refused = 0;
   constexpr int kRounds = 5000;

@@ -21,7 +21,7 @@ TensorStats StatsOf(const std::vector<float>& lows, const std::vector<float>& hi
     for (int i = 0; i <= 100; ++i)
       values.push_back(lows[c] + (highs[c] - lows[c]) * static_cast<float>(i) / 100);
   TensorStats stats;
-  stats.Observe(values, static_cast<int64_t>(lows.size()), 101);
+  stats.Observe(values, {static_cast<int64_t>(lows.size()), 101});
   return stats;
 }
 

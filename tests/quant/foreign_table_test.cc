@@ -130,7 +130,7 @@ TEST(ForeignTableTest, OneNumberATensorIsNoTable) {
 TEST(ForeignTableTest, FilesAreReadAsWhatTheyHold) {
   const TempDir dir;
   CalibrationTable own({.model_sha256 = std::string(64, 'a')});
-  own.Observe("x", std::vector<float>{-1, 2}, /*channels=*/1, /*inner=*/1);
+  own.Observe("x", std::vector<float>{-1, 2}, {});
   ASSERT_OK(own.Write(dir.path() / "own"));
   const auto ours = ReadAnyTable(dir.path() / "own"),
              theirs = ReadAnyTable(dir.Write("trt", "TRT-1\nx: 3c008912\n"));
@@ -146,10 +146,10 @@ TEST(ForeignTableTest, FilesAreReadAsWhatTheyHold) {
 
 TEST(ForeignTableTest, WhatIsWrittenForOnnxRuntimeReadsBack) {
   CalibrationTable table({.model_sha256 = std::string(64, 'a')});
-  table.Observe("x", std::vector<float>{-1, 0.1f}, /*channels=*/1, /*inner=*/1);
-  table.Observe("a \"quoted\" 八", std::vector<float>{0, 6}, /*channels=*/1, /*inner=*/1);
-  table.Observe("infinite", std::vector<float>{0, std::numeric_limits<float>::infinity()}, 1, 1);
-  table.Observe("empty", {}, 1, 1);
+  table.Observe("x", std::vector<float>{-1, 0.1f}, {});
+  table.Observe("a \"quoted\" 八", std::vector<float>{0, 6}, {});
+  table.Observe("infinite", std::vector<float>{0, std::numeric_limits<float>::infinity()}, {});
+  table.Observe("empty", {}, {});
   const auto read = ParseForeignTable(OnnxRuntimeText(table));
   ASSERT_OK(read);
   EXPECT_EQ(read->ranges.size(), 2u);

@@ -18,7 +18,7 @@ constexpr RangeMethod kMethods[] = {RangeMethod::kAuto, RangeMethod::kMinMax, Ra
 
 TensorStats StatsOf(const std::vector<float>& values) {
   TensorStats stats;
-  stats.Observe(values, /*channels=*/1, static_cast<int64_t>(values.size()));
+  stats.Observe(values, {.inner = static_cast<int64_t>(values.size())});
   return stats;
 }
 

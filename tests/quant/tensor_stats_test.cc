@@ -23,7 +23,7 @@ constexpr float kLargest = std::numeric_limits<float>::max();
 
 TensorStats StatsOf(const std::vector<float>& values, int64_t channels = 1, int64_t inner = 1) {
   TensorStats stats;
-  stats.Observe(values, channels, inner);
+  stats.Observe(values, {channels, inner});
   return stats;
 }
 
@@ -76,9 +76,9 @@ TEST(TensorStatsTest, MergedShardsEqualTheWhole) {
       for (int observation = 0; observation < 12; ++observation) {
         std::vector<float> values(random() % 4 * static_cast<size_t>(channels * inner));
         for (float& value : values) value = source.draw(random);
-        whole.Observe(values, channels, inner);
+        whole.Observe(values, {channels, inner});
         TensorStats& shard = shards[random() % shards.size()];
-        shard.Observe(values, channels, inner);
+        shard.Observe(values, {channels, inner});
         if (random() % 3 == 0) {  // as if the shard had been written and read again
           const auto read = TensorStats::Parse(shard.ToText());
           ASSERT_OK(read);
@@ -162,16 +162,24 @@ TEST(TensorStatsTest, NonfiniteValuesAreCountedApart) {
 
 TEST(TensorStatsTest, ChannelsOfChangingNumberAreForgotten) {
   TensorStats stats = StatsOf({1, 2, 3, 4}, /*channels=*/4);
-  stats.Observe({}, /*channels=*/9, /*inner=*/1);
+  stats.Observe({}, {.channels = 9});
   EXPECT_EQ(stats.channels(), 4);
-  stats.Observe(std::vector<float>{1, 2}, /*channels=*/2, /*inner=*/1);
+  stats.Observe(std::vector<float>{1, 2}, {.channels = 2});
   EXPECT_EQ(stats.channels(), 0);
-  stats.Observe(std::vector<float>{9, 2, 3, 4}, /*channels=*/4, /*inner=*/1);
+  stats.Observe(std::vector<float>{9, 2, 3, 4}, {.channels = 4});
   EXPECT_EQ(stats.channels(), 0);
   EXPECT_EQ(stats.max(), 9);
   EXPECT_EQ(
       StatsOf(std::vector<float>(TensorStats::kMaxChannels + 1), TensorStats::kMaxChannels + 1).channels(),
       0);
+}
+
+TEST(TensorStatsTest, ChannelsOfAnotherAxisAreForgottenToo) {
+  TensorStats stats;
+  stats.Observe(std::vector<float>{1, 2}, {.channels = 2, .axis = ChannelAxis::kLast});
+  EXPECT_EQ(TensorStats::Parse(stats.ToText())->channel_axis(), ChannelAxis::kLast);
+  stats.Observe(std::vector<float>{1, 2}, {.channels = 2});
+  EXPECT_EQ(stats.channels(), 0);
 }
 
 TEST(TensorStatsTest, TextReadsBackAsTheSameText) {
