@@ -100,6 +100,19 @@ absl::StatusOr<BatchingConfig> ReadBatching(const YamlNode& node) {
   return batching;
 }
 
+absl::StatusOr<Repairs> ReadRepairs(const YamlNode& node) {
+  Repairs repairs;
+  RETURN_IF_ERROR(ReadYamlMap(node, {Into("equalization", repairs.equalization, YamlBool()),
+                                     Into("bias_correction", repairs.bias_correction, YamlBool())}));
+  return repairs;
+}
+
+YamlType<std::string> RangeType() {
+  std::vector<std::pair<std::string, std::string>> words;
+  for (const char* word : {"auto", "min_max", "percentile", "entropy", "mse"}) words.emplace_back(word, word);
+  return YamlEnum(std::move(words));
+}
+
 absl::Status ReadModelYaml(const YamlNode& root, ModelConfig& config) {
   const auto instances = [&](const YamlNode& node) -> absl::Status {
     ASSIGN_OR_RETURN(config.instances, CountType()(node));
@@ -130,7 +143,9 @@ absl::Status ReadModelYaml(const YamlNode& root, ModelConfig& config) {
                             Into("batching", config.batching, YamlType<BatchingConfig>(ReadBatching)),
                             Into("plan_bytes", config.plan_bytes, YamlBytes(1 << 20, int64_t{1} << 50)),
                             {"instances", instances},
-                            {"layers", layers}});
+                            {"layers", layers},
+                            Into("range", config.range, RangeType()),
+                            Into("repairs", config.repairs, YamlType<Repairs>(ReadRepairs))});
 }
 
 absl::StatusOr<VersionFiles> ReadVersion(int64_t version, const fs::path& dir) {

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/base/precision.h"
+#include "engine/base/repair_report.h"
 
 namespace hachi::server {
 
@@ -59,7 +60,9 @@ struct ModelConfig {
   int64_t plan_bytes = int64_t{1} << 30;    // of the plans for free shapes, their working memory included
   std::optional<int> instances;             // nullopt: auto, as many as there are workers
   std::map<std::string, Precision> layers;  // pins, by node name or pattern
-  std::vector<VersionFiles> versions;       // ascending, at least one
+  std::string range = "auto";               // as LoadOptions::range_method
+  Repairs repairs;
+  std::vector<VersionFiles> versions;  // ascending, at least one
 };
 
 // Reads `dir`: model.yaml (optional when there is only a model.onnx) and its versions. Errors name file, line

@@ -143,14 +143,14 @@ absl::Status ReadServerSection(const YamlNode& node, const fs::path& base, Serve
                 Into("connections", config.connections, YamlInteger(1, 1 << 20)),
                 Into("connections_per_address", config.connections_per_address, YamlInteger(1, 1 << 20))});
   };
-  RETURN_IF_ERROR(ReadYamlMap(
-      node, {Into("grpc", config.grpc_address, YamlType<std::string>(Address)),
-             Into("metrics", config.metrics_address, YamlType<std::string>(Address)),
-             Into("reflection", config.reflection, YamlEnum<bool>({{"true", true}, {"false", false}})),
-             Into("tls", config.tls,
-                  YamlType<TlsConfig>([&](const YamlNode& value) { return ReadTls(value, base); })),
-             {"drain", drain},
-             {"limits", limits}}));
+  RETURN_IF_ERROR(ReadYamlMap(node, {Into("grpc", config.grpc_address, YamlType<std::string>(Address)),
+                                     Into("metrics", config.metrics_address, YamlType<std::string>(Address)),
+                                     Into("reflection", config.reflection, YamlBool()),
+                                     Into("tls", config.tls, YamlType<TlsConfig>([&](const YamlNode& value) {
+                                            return ReadTls(value, base);
+                                          })),
+                                     {"drain", drain},
+                                     {"limits", limits}}));
   return CheckAddressesDiffer(node, config);
 }
 

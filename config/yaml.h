@@ -69,6 +69,9 @@ YamlType<T> YamlEnum(std::vector<std::pair<std::string, T>> words) {
   };
 }
 
+// true | false.
+inline YamlType<bool> YamlBool() { return YamlEnum<bool>({{"true", true}, {"false", false}}); }
+
 // A list, possibly empty, of one kind of value.
 template <typename T>
 YamlType<std::vector<T>> YamlList(YamlType<T> type) {

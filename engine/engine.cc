@@ -139,6 +139,8 @@ class Compiler {
     ASSIGN_OR_RETURN(given_, Decisions::Parse(options_.decisions));
     pass_options_.given = &given_;
     pass_options_.decided = &decided_;
+    pass_options_.repairs = options_.repairs;
+    pass_options_.repaired = &compiled_.info.repairs;
     return absl::OkStatus();
   }
 

@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "engine/base/pass_report.h"
 #include "engine/base/precision.h"
+#include "engine/base/repair_report.h"
 #include "engine/base/table_report.h"
 #include "engine/tensor/dtype.h"
 #include "engine/tensor/input_options.h"
@@ -35,6 +36,7 @@ struct LoadOptions {
   std::map<std::string, Precision> layers;     // pins: node name or pattern with '*' -> precision
   std::string decisions;                       // ModelInfo::decisions, edited: overrule all else; empty: none
   std::string range_method = "auto";           // auto | min_max | percentile | entropy | mse
+  Repairs repairs;                             // of what a table quantizes
   int64_t max_batch_rows = 1;                  // plans are made for batches up to this
   int64_t plan_bytes = int64_t{1} << 30;  // of all plans of a model whose shapes are free, arenas included
   int threads = 1;                        // of the team that will run it
@@ -114,11 +116,12 @@ struct ModelInfo {
   int64_t weights_copies = 0;  // packed copies beyond one a weight
   int64_t arena_bytes = 0;     // of the largest plan, one for each worker
   std::map<std::string, int64_t> layers_by_precision;
-  int64_t macs_per_row = 0;   // multiply-adds
-  double int8_mac_ratio = 0;  // share of multiply-adds in INT8 steps
-  double vnni_mac_ratio = 0;  // share of multiply-adds in steps on a VNNI kernel
-  std::string decisions;      // with a table: a line a node, see engine/decide/decisions.h
-  TableReport table;          // of a table that another tool wrote
+  int64_t macs_per_row = 0;           // multiply-adds
+  double int8_mac_ratio = 0;          // share of multiply-adds in INT8 steps
+  double vnni_mac_ratio = 0;          // share of multiply-adds in steps on a VNNI kernel
+  std::string decisions;              // with a table: a line a node, see engine/decide/decisions.h
+  TableReport table;                  // of a table that another tool wrote
+  std::vector<RepairReport> repairs;  // that were made
   std::map<std::string, std::string> reference_steps;  // that run plain loops, and why no kernel takes them
 };
 

@@ -18,8 +18,10 @@ namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Elements times their factors; null: one.
 template <typename Q>
-void QuantizeRun(const float* in, size_t count, float scale, int32_t zero_point, Q* out) {
+void QuantizeRun(const float* in, const float* factors, size_t count, float scale, int32_t zero_point,
+                 Q* out) {
   const hn::ScalableTag<float> d;
   const hn::Rebind<Q, decltype(d)> dq;
   const size_t lanes = hn::Lanes(d);
@@ -28,19 +30,23 @@ void QuantizeRun(const float* in, size_t count, float scale, int32_t zero_point,
   // Bounds are whole numbers, so clamping before the rounding changes no result and keeps it within 32 bits.
   const auto lowest = hn::Set(d, static_cast<float>(std::numeric_limits<Q>::lowest() - zero_point));
   const auto highest = hn::Set(d, static_cast<float>(std::numeric_limits<Q>::max() - zero_point));
-  const auto step = [&](const float* from, Q* to) HWY_ATTR {
-    auto x = hn::Div(hn::LoadU(d, from), divisor);
+  const auto step = [&](const float* from, const float* factor, Q* to) HWY_ATTR {
+    auto x = hn::LoadU(d, from);
+    if (factor != nullptr) x = hn::Mul(x, hn::LoadU(d, factor));
+    x = hn::Div(x, divisor);
     x = hn::IfThenElseZero(hn::Eq(x, x), x);
     const auto q = hn::NearestInt(hn::Min(hn::Max(x, lowest), highest));
     hn::StoreU(hn::DemoteTo(dq, hn::Add(q, zero)), dq, to);
   };
   size_t i = 0;
-  for (; i + lanes <= count; i += lanes) step(in + i, out + i);
+  for (; i + lanes <= count; i += lanes) step(in + i, factors == nullptr ? nullptr : factors + i, out + i);
   if (i == count) return;
-  alignas(64) float last_in[HWY_MAX_BYTES / sizeof(float)] = {};
+  alignas(64) float last_in[HWY_MAX_BYTES / sizeof(float)] = {},
+                                            last_factors[HWY_MAX_BYTES / sizeof(float)] = {};
   alignas(64) Q last_out[HWY_MAX_BYTES / sizeof(float)];
   std::copy(in + i, in + count, last_in);
-  step(last_in, last_out);
+  if (factors != nullptr) std::copy(factors + i, factors + count, last_factors);
+  step(last_in, factors == nullptr ? nullptr : last_factors, last_out);
   std::copy(last_out, last_out + (count - i), out + i);
 }
 
@@ -60,11 +66,13 @@ void DequantizeRun(const Q* in, size_t count, float scale, int32_t zero_point, f
   for (; i < count; ++i) out[i] = static_cast<float>(in[i] - zero_point) * scale;
 }
 
-void QuantizeU8(const float* in, size_t n, float scale, int32_t zero_point, uint8_t* out) {
-  QuantizeRun(in, n, scale, zero_point, out);
+void QuantizeU8(const float* in, const float* factors, size_t n, float scale, int32_t zero_point,
+                uint8_t* out) {
+  QuantizeRun(in, factors, n, scale, zero_point, out);
 }
-void QuantizeS8(const float* in, size_t n, float scale, int32_t zero_point, int8_t* out) {
-  QuantizeRun(in, n, scale, zero_point, out);
+void QuantizeS8(const float* in, const float* factors, size_t n, float scale, int32_t zero_point,
+                int8_t* out) {
+  QuantizeRun(in, factors, n, scale, zero_point, out);
 }
 void DequantizeU8(const uint8_t* in, size_t n, float scale, int32_t zero_point, float* out) {
   DequantizeRun(in, n, scale, zero_point, out);
@@ -97,13 +105,38 @@ void InParallel(std::span<const In> in, std::span<Out> out, float scale, int32_t
   });
 }
 
+template <typename Q, typename Kernel>
+void RowsInParallel(std::span<const float> in, std::span<const float> factors, float scale,
+                    int32_t zero_point, std::span<Q> out, Kernel kernel) {
+  if (factors.empty()) return;
+  const auto length = static_cast<int64_t>(factors.size());
+  ParallelFor(static_cast<int64_t>(in.size()) / length, kGrain / length + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin * length; at < end * length; at += length)
+      kernel(in.data() + at, factors.data(), factors.size(), scale, zero_point, out.data() + at);
+  });
+}
+
 }  // namespace
 
 void Quantize(std::span<const float> in, float scale, int32_t zero_point, std::span<uint8_t> out) {
-  InParallel(in, out, scale, zero_point, HACHI_DISPATCH(QuantizeU8));
+  InParallel(in, out, scale, zero_point,
+             [kernel = HACHI_DISPATCH(QuantizeU8)](const float* from, auto... rest) {
+               kernel(from, nullptr, rest...);
+             });
 }
 void Quantize(std::span<const float> in, float scale, int32_t zero_point, std::span<int8_t> out) {
-  InParallel(in, out, scale, zero_point, HACHI_DISPATCH(QuantizeS8));
+  InParallel(in, out, scale, zero_point,
+             [kernel = HACHI_DISPATCH(QuantizeS8)](const float* from, auto... rest) {
+               kernel(from, nullptr, rest...);
+             });
+}
+void QuantizeRows(std::span<const float> in, std::span<const float> factors, float scale, int32_t zero_point,
+                  std::span<uint8_t> out) {
+  RowsInParallel(in, factors, scale, zero_point, out, HACHI_DISPATCH(QuantizeU8));
+}
+void QuantizeRows(std::span<const float> in, std::span<const float> factors, float scale, int32_t zero_point,
+                  std::span<int8_t> out) {
+  RowsInParallel(in, factors, scale, zero_point, out, HACHI_DISPATCH(QuantizeS8));
 }
 void Dequantize(std::span<const uint8_t> in, float scale, int32_t zero_point, std::span<float> out) {
   InParallel(in, out, scale, zero_point, HACHI_DISPATCH(DequantizeU8));

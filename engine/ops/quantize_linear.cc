@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/kernels/quantize.h"
+#include "engine/ops/function_step.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/quantized.h"
 #include "engine/ops/quantizers.h"
@@ -33,7 +34,13 @@ absl::StatusOr<DType> TypeOf(const Node& node) {
 }
 
 absl::Status Infer(Node& node) {
-  RETURN_IF_ERROR(CheckInputCount(node, 2, 3));
+  RETURN_IF_ERROR(CheckInputCount(node, 2, 4));
+  if (const Value* factors = node.input(3); factors != nullptr) {
+    RETURN_IF_ERROR(CheckInputType(node, 3, {DType::kF32}));
+    if (*factors->dims != SymbolicShape{node.inputs[0]->dims->back()})
+      return absl::InvalidArgumentError(absl::StrCat("factors have shape ", ShapeText(*factors->dims),
+                                                     ", expected one for each index of the last axis"));
+  }
   RETURN_IF_ERROR(CheckReal(node, 0));
   ASSIGN_OR_RETURN(const DType dtype, TypeOf(node));
   RETURN_IF_ERROR(SetOutput(node, dtype, *node.inputs[0]->dims));
@@ -48,8 +55,11 @@ absl::Status Infer(Node& node) {
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
   const TensorView& x = inputs[0];
   ASSIGN_OR_RETURN(const ElementQuants quants, ElementQuants::Of(node, inputs));
-  for (int64_t i = 0; i < x.count(); ++i)
-    StoreReal(outputs[0], i, RealAt(x, i, node.inputs[0]->quant), quants.scale(i), quants.zero_point(i));
+  for (int64_t i = 0; i < x.count(); ++i) {
+    const float real = RealAt(x, i, node.inputs[0]->quant);
+    const float factor = node.input(3) == nullptr ? 1.0f : inputs[3].As<float>()[i % x.shape.back()];
+    StoreReal(outputs[0], i, real * factor, quants.scale(i), quants.zero_point(i));
+  }
   return absl::OkStatus();
 }
 
@@ -76,6 +86,32 @@ class QuantizeStep final : public KernelStep {
   const QuantParams quant_;
 };
 
+absl::Status CheckOneScale(const TensorSpec& spec) {
+  if (spec.quant && spec.quant->per_tensor()) return absl::OkStatus();
+  return absl::UnimplementedError("output has computed scales or scales by channel, expected a constant one");
+}
+
+// Rows whose elements are multiplied by factors first.
+absl::StatusOr<StepMaker> TakeFactors(const LowerContext& context) {
+  const Node& node = context.node;
+  const TensorSpec src = context.Input(0), dst = context.Output();
+  if (node.input(3) == nullptr) return absl::UnimplementedError("there are no factors, expected some");
+  RETURN_IF_ERROR(CheckOneScale(dst));
+  for (const Value* value : {node.inputs[0], node.outputs[0]}) RETURN_IF_ERROR(CheckRowMajor(context, value));
+  if (src.quant || SizeOf(dst.dtype) != 1 || !node.inputs[3]->is_constant())
+    return absl::UnimplementedError("not f32 to bytes with constant factors, expected that");
+  return MakeStep([count = static_cast<size_t>(src.count()), to = dst.dtype, quant = *dst.quant,
+                   factors = node.inputs[3]->constant](const StepBuffers& buffers) {
+    const std::span in(reinterpret_cast<const float*>(buffers.inputs[0]), count);
+    if (to == DType::kU8)
+      QuantizeRows(in, factors->As<float>(), quant.scale(), quant.zero_point(),
+                   {reinterpret_cast<uint8_t*>(buffers.outputs[0]), count});
+    else
+      QuantizeRows(in, factors->As<float>(), quant.scale(), quant.zero_point(),
+                   {reinterpret_cast<int8_t*>(buffers.outputs[0]), count});
+  });
+}
+
 // To integers of 16 bits.
 template <typename T>
 class WideQuantizeStep final : public KernelStep {
@@ -96,17 +132,19 @@ class WideQuantizeStep final : public KernelStep {
   const QuantParams quant_;
 };
 
-absl::Status CheckOneScale(const TensorSpec& spec) {
-  if (spec.quant && spec.quant->per_tensor()) return absl::OkStatus();
-  return absl::UnimplementedError("output has computed scales or scales by channel, expected a constant one");
+absl::Status CheckNoFactors(const Node& node) {
+  if (node.input(3) == nullptr) return absl::OkStatus();
+  return absl::UnimplementedError("there are factors, expected none");
 }
 
 absl::StatusOr<StepMaker> TakeInTable(const LowerContext& context) {
+  RETURN_IF_ERROR(CheckNoFactors(context.node));
   RETURN_IF_ERROR(CheckOneScale(context.Output()));
   return TakeTable(context, [](float x) { return x; });
 }
 
 absl::StatusOr<StepMaker> TakeReals(const LowerContext& context) {
+  RETURN_IF_ERROR(CheckNoFactors(context.node));
   const TensorSpec src = context.Input(0), dst = context.Output();
   RETURN_IF_ERROR(CheckOneScale(dst));
   RETURN_IF_ERROR(CheckOneLayout(src, dst));
@@ -125,7 +163,8 @@ std::span<const OpDef> quantize_linear_ops() {
                                 .infer = Infer,
                                 .rows = RowsOfElements,
                                 .reference = Reference,
-                                .offers = {{.name = "hachi_table", .take = TakeInTable},
+                                .offers = {{.name = "hachi_quantize_rows", .take = TakeFactors},
+                                           {.name = "hachi_table", .take = TakeInTable},
                                            {.name = "hachi_quantize", .take = TakeReals}},
                                 .layout_agnostic = true}};
   return defs;

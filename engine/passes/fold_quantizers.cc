@@ -77,6 +77,23 @@ class Folder {
     }
   }
 
+  // Numbers along the last axis that real numbers are multiplied by, to be quantized.
+  void TakeFactors() {
+    for (Node* node : graph_.NodeList()) {
+      Node* mul = node->op == "QuantizeLinear" ? MakerOf(node->inputs[0], "Mul") : nullptr;
+      if (mul == nullptr || node->inputs.size() > 3 || node->inputs[0]->users.size() != 1 ||
+          graph_.IsOutput(node->inputs[0]))
+        continue;
+      Value *x = mul->inputs[0], *factors = mul->inputs[1];
+      if (x->is_constant() || !factors->is_constant() || factors->dtype != DType::kF32 || x->rank() == 0 ||
+          *factors->dims != SymbolicShape{x->dims->back()} || MakerOf(x, "DequantizeLinear") != nullptr)
+        continue;
+      graph_.SetInput(node, 0, x);
+      graph_.SetInput(node, 3, factors);
+      graph_.RemoveNode(mul);
+    }
+  }
+
   // What is dequantized to be quantized again. Another scale is made of integers: to rescale bytes is less
   // than to round real numbers.
   void JoinPairs() {
@@ -198,6 +215,7 @@ class Folder {
 absl::Status FoldQuantizers(Graph& graph, const PassOptions& options) {
   Folder folder(graph, options);
   for (Value* input : graph.inputs()) folder.FoldInput(*input);
+  folder.TakeFactors();
   folder.SinkDequantizers();
   folder.JoinPairs();
   // Folding removes quantizers, so the list is of what stays.

@@ -6,9 +6,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "engine/base/pass_report.h"
+#include "engine/base/repair_report.h"
 #include "engine/decide/decisions.h"
 #include "engine/graph/graph.h"
 #include "engine/quant/calibration_table.h"
@@ -27,7 +29,9 @@ struct PassOptions {
   const Decisions* given = nullptr;       // as Rules::given
   bool is_part = false;                   // as Rules::is_part
   bool dynamic = false;  // products quantize what they read by row, by what a run finds; there is no table
-  Decisions* decided = nullptr;  // set to what was decided, with a table; null: nobody asks
+  Repairs repairs;
+  std::vector<RepairReport>* repaired = nullptr;  // what was repaired goes here; null: nobody asks
+  Decisions* decided = nullptr;                   // set to what was decided, with a table; null: nobody asks
 
   std::set<std::string, std::less<>> skip;         // passes that do not run
   bool report_changes = false;                     // PassReport::changes: costs the graph's text twice a pass

@@ -7,6 +7,7 @@
 #include "engine/ops/op.h"
 #include "engine/passes/match.h"
 #include "engine/passes/passes.h"
+#include "engine/passes/repair.h"
 #include "engine/quant/weights.h"
 
 namespace hachi {
@@ -19,9 +20,11 @@ class Placer {
       : graph_(graph),
         options_(options),
         decisions_(decisions),
-        ranges_(*options.table, options.signed_activations) {}
+        ranges_(*options.table, options.signed_activations),
+        repairer_(graph, options, decisions, ranges_) {}
 
   absl::Status Run() {
+    RETURN_IF_ERROR(repairer_.Equalize());
     for (Node* node : graph_.NodeList())
       if (IsInt8(*node)) RETURN_IF_ERROR(Place(*node, decisions_.Find(node->name)->range));
     return absl::OkStatus();
@@ -29,7 +32,9 @@ class Placer {
 
  private:
   absl::Status Place(Node& node, RangeMethod range) {
+    const Value& x = *node.inputs[0];
     for (const size_t i : Activations(node)) {
+      if (repairer_.StaysReal(node, i)) continue;
       ASSIGN_OR_RETURN(Value * stored, Stored(node.inputs[i], range));
       graph_.SetInput(&node, i, stored);
     }
@@ -44,7 +49,15 @@ class Placer {
     own->integers =
         std::make_shared<const ConstantIntegers>(std::move(quantized->values), std::move(quantized->params));
     graph_.SetInput(&node, 1, own);
-    return absl::OkStatus();
+    return repairer_.CorrectBias(node, RealsBehind(x), range);
+  }
+
+  // What went into the pair of quantizers that makes `value`; itself where none does.
+  static const Value& RealsBehind(const Value& value) {
+    const Node* reals = value.producer;
+    if (reals == nullptr || reals->op != "DequantizeLinear") return value;
+    const Node* integers = reals->inputs[0]->producer;
+    return integers != nullptr && integers->op == "QuantizeLinear" ? *integers->inputs[0] : value;
   }
 
   // The first node that reads `value`. REQUIRES: one does.
@@ -73,7 +86,14 @@ class Placer {
     return decision != nullptr && decision->precision == Precision::kInt8;
   }
 
-  // `value` through a pair of quantizers, which all its readers among nodes share. REQUIRES: there are some.
+  // Whether a reader keeps the real numbers of a value that is stored as integers for others: they are there
+  // anyhow, and it has no use for integers.
+  bool KeepsReal(const Value& value, const Node& reader, size_t i) const {
+    if (value.producer == nullptr || IsInt8(*value.producer)) return false;
+    return !IsInt8(reader) || repairer_.StaysReal(reader, i);
+  }
+
+  // `value` through a pair of quantizers, which its readers among nodes share. REQUIRES: there are some.
   absl::StatusOr<Value*> Stored(Value* value, RangeMethod range) {
     if (value->producer != nullptr && value->producer->op == "DequantizeLinear") return value;
     ASSIGN_OR_RETURN(auto quant, ranges_.Of(*value, range, /*overrule=*/true));
@@ -107,7 +127,7 @@ class Placer {
     ranges_.Note(reals, *quant);  // for what passes these integers on
     for (Node* reader : readers)
       for (size_t i = 0; i < reader->inputs.size(); ++i)
-        if (reader->inputs[i] == value) graph_.SetInput(reader, i, reals);
+        if (reader->inputs[i] == value && !KeepsReal(*value, *reader, i)) graph_.SetInput(reader, i, reals);
     return reals;
   }
 
@@ -128,6 +148,7 @@ class Placer {
   const PassOptions& options_;
   const Decisions& decisions_;
   ActivationRanges ranges_;
+  Repairer repairer_;
 };
 
 // Recurrent nodes whose weights outgrow the second cache multiply integers: reading weights is what their

@@ -138,8 +138,17 @@ void PrintModel(const std::string& name, const ModelInfo& info) {
     for (const std::string& tensor : info.table.unmatched) std::cout << "unmatched: " << tensor << "\n";
     for (const std::string& tensor : info.table.missing) std::cout << "missing: " << tensor << "\n";
   }
+  for (const RepairReport& repair : info.repairs)
+    std::cout << absl::StrFormat("%s: %s: %.1f dB less noise\n", repair.repair, repair.name, repair.gain);
   for (const auto& [step, why] : info.reference_steps)
     std::cout << absl::StrFormat("reference: %s: %s\n", step, why);
+}
+
+nlohmann::json RepairsJson(const std::vector<RepairReport>& repairs) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const RepairReport& repair : repairs)
+    rows.push_back({{"repair", repair.repair}, {"name", repair.name}, {"gain_db", repair.gain}});
+  return rows;
 }
 
 // null: the table is our own, or there is none.
@@ -165,6 +174,7 @@ void PrintJson(const std::string& name, const ModelInfo& info, const std::vector
                               {"vnni_mac_ratio", info.vnni_mac_ratio},
                               {"reference_steps", info.reference_steps},
                               {"table", TableJson(info.table)},
+                              {"repairs", RepairsJson(info.repairs)},
                               {"steps", ToJson(steps)},
                               {"plan", plan}}
                    .dump()

@@ -18,6 +18,8 @@ LoadOptions LoadOptionsOf(const ModelConfig& config, const VersionFiles& files, 
   }
   options.plan_bytes = config.plan_bytes;
   options.layers = config.layers;
+  options.range_method = config.range;
+  options.repairs = config.repairs;
   options.max_batch_rows = config.batching.max_batch_rows;
   options.threads = threads;
   return options;

@@ -69,6 +69,8 @@ batching: {max_batch: 8, max_delay: 500us, max_queue: 16, weight: 3}
 plan_bytes: 64MiB
 instances: 2
 layers: {conv1: fp32, "block*": bf16}
+range: entropy
+repairs: {bias_correction: false}
 )");
   const auto config = ReadModelDirectory(temp.path() / "m");
   ASSERT_OK(config);
@@ -93,6 +95,9 @@ layers: {conv1: fp32, "block*": bf16}
   EXPECT_EQ(config->instances, 2);
   EXPECT_EQ(config->layers.at("conv1"), Precision::kFp32);
   EXPECT_EQ(config->layers.at("block*"), Precision::kBf16);
+  EXPECT_EQ(config->range, "entropy");
+  EXPECT_TRUE(config->repairs.equalization);
+  EXPECT_FALSE(config->repairs.bias_correction);
 }
 
 // A wrong model.yaml and the message after its path.
@@ -116,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{
             "nmae: x\n",
             ":1: nmae: unknown key, expected one of name, precision, inputs, outputs, batching, plan_bytes, "
-            "instances, layers"},
+            "instances, layers, range, repairs"},
         Refused{"[]\n", ":1: a list, expected a map"},
         Refused{"name: a/b\n", ":1: name: 'a/b', expected up to 128 letters, digits or any of . _ -"},
         Refused{"name: [a]\n", ":1: name: a list, expected up to 128 letters, digits or any of . _ -"},

@@ -33,6 +33,21 @@ TEST(QuantizeTest, AgreesWithTheDefinitionForEveryKindOfValue) {
   }
 }
 
+TEST(QuantizeTest, RowsAreMultipliedByTheirFactorsFirst) {
+  OnEveryTarget([&] {
+    for (const size_t length : {1, 5, 16, 70}) {
+      const std::vector<float> in = TrickyFloats(length * 9, 0.1f);
+      std::vector<float> factors;
+      for (size_t i = 0; i < length; ++i) factors.push_back(0.25f + 0.37f * static_cast<float>(i));
+      std::vector<uint8_t> expected, out(in.size());
+      for (size_t i = 0; i < in.size(); ++i)
+        expected.push_back(QuantizeValue<uint8_t>(in[i] * factors[i % length], 0.1f, 100));
+      QuantizeRows(in, factors, 0.1f, 100, std::span<uint8_t>(out));
+      ExpectSame<uint8_t>(out, expected);
+    }
+  });
+}
+
 template <typename Q>
 void ExpectDequantizeIsExact(float scale, int32_t zero_point) {
   OnEveryTarget([&] {

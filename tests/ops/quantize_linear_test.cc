@@ -104,5 +104,16 @@ TEST(QuantizeLinearTest, ContradictionsAreRefused) {
               StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("output_dtype")));
 }
 
+TEST(QuantizeLinearTest, FactorsOfTheLastAxisComeFirst) {
+  for (const char* type : {"u8", "s8"})
+    EXPECT_OK(RunOpCase(
+        {.graph = absl::StrCat(
+             "graph g { input x: f32[2,5,19] const s: f32[] = 0.02 const z: ", type,
+             "[] = 7 const f: f32[19] = random 1 0.1 3\n n: QuantizeLinear(x, s, z, f) -> y: ", type,
+             "[?] }"),
+         .kernel = "hachi_quantize_rows",
+         .threads = 2}));
+}
+
 }  // namespace
 }  // namespace hachi

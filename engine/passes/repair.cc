@@ -1,0 +1,213 @@
+#include "engine/passes/repair.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/ops/op.h"
+#include "engine/passes/integers.h"
+#include "engine/passes/match.h"
+
+namespace hachi {
+namespace {
+
+bool IsProduct(const Node& node) { return FindOp(node.op)->quantize == QuantRule::kWeighted; }
+
+// The weights of a product or convolution as sums.
+ProductWeights WeightsOf(const Node& node) {
+  ProductWeights weights{.values = node.inputs[1]->constant->view(),
+                         .output_axis = FindOp(node.op)->channel_axis(node)};
+  if (node.op == "Conv") weights.groups = node.Int("group", 1).value_or(1);
+  return weights;
+}
+
+// The axis of what the node reads that it sums over; of what it makes, that of its outputs' channels.
+size_t SummedAxis(const Node& node) {
+  return node.op == "Conv" || node.op == "ConvTranspose" ? 1 : node.inputs[0]->rank() - 1;
+}
+
+// Whether the operation does to a multiple of a number what it does to the number, times that.
+bool IsHomogeneous(const PostOp& post_op) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  return post_op.kind == PostOp::Kind::kLeakyRelu ||
+         (post_op.kind == PostOp::Kind::kClip && post_op.alpha == 0.0f && post_op.beta == kInfinity);
+}
+
+bool IsRealConstant(const Value* value) {
+  return value != nullptr && value->is_constant() && value->dtype == DType::kF32;
+}
+
+std::vector<double> Doubles(const std::vector<float>& factors, double power) {
+  std::vector<double> doubles;
+  for (const float factor : factors) doubles.push_back(std::pow(static_cast<double>(factor), power));
+  return doubles;
+}
+
+}  // namespace
+
+bool Repairer::IsInt8(const Node& node) const {
+  const Decision* decision = decisions_.Find(node.name);
+  return decision != nullptr && decision->precision == Precision::kInt8;
+}
+
+void Repairer::Report(const char* repair, const std::string& name, double gain) {
+  if (options_.repaired != nullptr) options_.repaired->push_back({repair, name, gain});
+}
+
+bool Repairer::StaysReal(const Node& node, size_t i) const {
+  const auto adds = [&](const PostOp& post_op) {
+    return post_op.kind == PostOp::Kind::kAdd && static_cast<size_t>(post_op.operand) == i;
+  };
+  if (std::ranges::none_of(node.post_ops, adds)) return false;
+  const Node* maker = node.inputs[i]->producer;
+  if (maker == nullptr || IsInt8(*maker)) return false;
+  return std::ranges::none_of(node.output()->users, [&](const Node* user) { return IsInt8(*user); });
+}
+
+// Whether the value is one whose channels only INT8 sums meet, as far as integers go.
+bool Repairer::Collect(Value& value, Candidate& candidate) const {
+  candidate.value = &value;
+  if (value.producer == nullptr || value.rank() < 2 || value.dtype != DType::kF32) return false;
+  if (FindOp(value.producer->op)->quantize == QuantRule::kKeepScale) return false;
+  for (Node* user : value.users) {
+    if (!IsInt8(*user)) continue;
+    const auto reads = [&](size_t i) { return user->inputs[i] == &value && !StaysReal(*user, i); };
+    const std::vector<size_t> operands = Activations(*user);
+    if (std::ranges::none_of(operands, reads)) continue;
+    if (!IsProduct(*user) || user->inputs[0] != &value || std::ranges::count(user->inputs, &value) != 1)
+      return false;
+    const ProductWeights weights = WeightsOf(*user);
+    const bool turned = user->op == "Gemm" && user->Int("transA", 0).value_or(1) != 0;
+    if (weights.groups != 1 || turned || !IsRealConstant(user->inputs[1])) return false;
+    candidate.axis = SummedAxis(*user);
+    if (!candidate.readers.empty() && SummedAxis(*candidate.readers.front()) != candidate.axis) return false;
+    candidate.readers.push_back(user);
+  }
+  return !candidate.readers.empty();
+}
+
+// Whether what makes the value can scale its channels: nobody else may read them then.
+bool Repairer::CanTakeFactors(const Candidate& candidate) const {
+  const Value& value = *candidate.value;
+  const Node& maker = *value.producer;
+  if (value.users.size() != candidate.readers.size() || graph_.IsOutput(&value)) return false;
+  if (!std::ranges::all_of(maker.post_ops, IsHomogeneous)) return false;
+  const Value* bias = maker.input(2);
+  if (bias != nullptr && !IsRealConstant(bias)) return false;
+  if (maker.op == "LayerNormalization") {
+    const auto axis = maker.Int("axis", -1);
+    const auto last = static_cast<int64_t>(value.rank()) - 1;
+    return axis.ok() && (*axis == -1 || *axis == last) && candidate.axis == value.rank() - 1 &&
+           IsRealConstant(maker.inputs[1]) && maker.inputs[1]->rank() == 1 &&
+           (bias == nullptr || bias->rank() == 1);
+  }
+  if (!IsProduct(maker) || !HasIntegerKernels(maker) || !IsRealConstant(maker.inputs[1])) return false;
+  const bool convolution = maker.op == "Conv" || maker.op == "ConvTranspose";
+  return candidate.axis == (convolution ? 1 : value.rank() - 1) && (bias == nullptr || bias->rank() == 1);
+}
+
+void Repairer::GiveFactors(Node& maker, const std::vector<float>& factors) {
+  const size_t axis = IsProduct(maker) ? FindOp(maker.op)->channel_axis(maker) : 0;
+  const std::vector<double> numbers = Doubles(factors, 1);
+  for (const size_t i : {1, 2})
+    if (const Value* constant = maker.input(i); constant != nullptr)
+      graph_.SetInput(&maker, i,
+                      AddScaled(graph_, *constant, absl::StrCat(constant->name, "_equalized"), numbers,
+                                i == 1 ? axis : 0));
+}
+
+// The value times the factors, which lie along its last axis.
+absl::StatusOr<Value*> Repairer::Multiply(const Candidate& candidate, const std::vector<float>& factors) {
+  const std::string& name = candidate.value->name;
+  const Shape shape{static_cast<int64_t>(factors.size())};
+  Value* constant = graph_.AddConstant(
+      graph_.UniqueValueName(absl::StrCat(name, "_factors")),
+      std::make_shared<const Tensor>(Tensor::Of<float>(shape, std::span<const float>(factors))));
+  const auto reads = [&](const auto& node) { return std::ranges::count(candidate.readers, node.get()) > 0; };
+  Node* first = std::ranges::find_if(graph_.nodes(), reads)->get();
+  ASSIGN_OR_RETURN(Value * made, InsertBefore(graph_, first, "Mul", {candidate.value, constant}));
+  made->layout = candidate.value->layout;
+  for (Node* reader : candidate.readers) graph_.SetInput(reader, 0, made);
+  return made;
+}
+
+absl::Status Repairer::Equalize(const Candidate& candidate) {
+  Value* value = candidate.value;
+  const CalibrationTable::Entry* line = options_.table->Line(value->name);
+  const Decision& decision = *decisions_.Find(candidate.readers.front()->name);
+  ASSIGN_OR_RETURN(const auto whole, ranges_.Of(*value, decision.range, /*overrule=*/true));
+  if (line == nullptr || !whole) return absl::OkStatus();
+  const bool last = candidate.axis == value->rank() - 1;
+  const ChannelAxis known = value->rank() == 2 || !last ? ChannelAxis::kSecond : ChannelAxis::kLast;
+  if (line->stats.channel_axis() != known) return absl::OkStatus();
+  const bool takes_factors = CanTakeFactors(candidate);
+  // What writes integers anyhow would have to write real numbers for a Mul.
+  if (!takes_factors && (!last || IsInt8(*value->producer))) return absl::OkStatus();
+
+  std::vector<ProductWeights> weights;
+  for (const Node* reader : candidate.readers) weights.push_back(WeightsOf(*reader));
+  auto found = ChooseEqualization(line->stats, *whole, weights, options_.signed_activations);
+  if (!found) return absl::OkStatus();
+  Report("equalization", value->name, found->gain);
+  for (Node* reader : candidate.readers)
+    graph_.SetInput(reader, 1,
+                    AddScaled(graph_, *reader->inputs[1], absl::StrCat(reader->inputs[1]->name, "_equalized"),
+                              Doubles(found->factors, -1), 1 - FindOp(reader->op)->channel_axis(*reader)));
+  const std::string name = value->name;
+  if (takes_factors) {
+    GiveFactors(*value->producer, found->factors);
+  } else {
+    ASSIGN_OR_RETURN(value, Multiply(candidate, found->factors));
+  }
+  ranges_.Note(value, found->quant);
+  scaled_[value] = {name, std::move(found->factors)};
+  return absl::OkStatus();
+}
+
+absl::Status Repairer::Equalize() {
+  if (!options_.repairs.equalization) return absl::OkStatus();
+  std::set<const Value*> seen;
+  for (Node* node : graph_.NodeList()) {
+    if (!IsInt8(*node) || !IsProduct(*node) || !seen.insert(node->inputs[0]).second) continue;
+    if (Candidate candidate; Collect(*node->inputs[0], candidate)) RETURN_IF_ERROR(Equalize(candidate));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Repairer::CorrectBias(Node& node, const Value& x, RangeMethod range) {
+  if (!options_.repairs.bias_correction) return absl::OkStatus();
+  const auto scaled = scaled_.find(&x);
+  const CalibrationTable::Entry* line =
+      options_.table->Line(scaled == scaled_.end() ? x.name : scaled->second.name);
+  const ProductWeights weights = WeightsOf(node);
+  const bool last = SummedAxis(node) == x.rank() - 1 && x.rank() > 2;
+  if (line == nullptr || line->stats.channels() != weights.inputs() || !line->stats.quantizable() ||
+      line->stats.channel_axis() != (last ? ChannelAxis::kLast : ChannelAxis::kSecond))
+    return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto quant, ranges_.Of(x, range, /*overrule=*/true));
+  if (!quant) return absl::OkStatus();
+  const ConstantIntegers& integers = *node.inputs[1]->integers;
+  const ChannelMoments moments(line->stats,
+                               scaled == scaled_.end() ? std::vector<float>() : scaled->second.factors);
+  MeanError found =
+      FindMeanError(weights, integers.values.view(), integers.params.scales, moments, quant->mse);
+  constexpr double kWorthwhileGain = 0.05;  // decibels: less is not worth a bias
+  if (found.gain < kWorthwhileGain) return absl::OkStatus();
+  Report("bias_correction", node.name, found.gain);
+  const Shape shape{weights.outputs()};
+  auto bias = std::make_shared<Tensor>(DType::kF32, shape);
+  for (size_t c = 0; c < found.errors.size(); ++c) {
+    const Value* old = node.input(2);
+    bias->As<float>()[c] = (old == nullptr ? 0.0f : old->constant->As<float>()[c]) - found.errors[c];
+  }
+  graph_.SetInput(&node, 2,
+                  graph_.AddConstant(graph_.UniqueValueName(absl::StrCat(node.name, "_corrected_bias")),
+                                     std::move(bias)));
+  return absl::OkStatus();
+}
+
+}  // namespace hachi
