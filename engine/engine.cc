@@ -118,8 +118,12 @@ class Compiler {
     pass_options_.weight_bits = HasVnni(compiled_.plan_options.isa) ? 8 : 7;
     // Kernels without VNNI shift s8 sources and halve weights to make room; u8 is exact.
     pass_options_.signed_activations = HasVnni(compiled_.plan_options.isa);
-    if (precision == Precision::kBf16)
-      return absl::UnimplementedError("precision bf16 is not supported, expected int8 or fp32");
+    if (precision == Precision::kBf16) {
+      NoteBf16();
+      pass_options_.bf16 = HasBf16();
+      if (HasBf16()) return ReadPins();
+      precision = compiled_.info.precision = Precision::kFp32;
+    }
     if (precision == Precision::kInt8Dynamic) {
       pass_options_.dynamic = true;
       return ReadPins();
@@ -146,12 +150,16 @@ class Compiler {
 
   absl::Status ReadPins() {
     for (const auto& [pattern, pin] : options_.layers) {
-      if (pin != Precision::kInt8 && pin != Precision::kFp32)
-        return absl::UnimplementedError(absl::StrCat("layers: '", pattern, "': ", std::string(NameOf(pin)),
-                                                     " is not supported, expected int8 or fp32"));
-      pass_options_.pins[pattern] = pin;
+      pass_options_.pins[pattern] = pin == Precision::kBf16 && !HasBf16() ? Precision::kFp32 : pin;
+      if (pin == Precision::kBf16) NoteBf16();
     }
     return absl::OkStatus();
+  }
+
+  // Says it where BF16 is asked for and the CPU has none.
+  void NoteBf16() {
+    if (!HasBf16())
+      compiled_.info.why_not_bf16 = "the CPU has no avx512_bf16: what is to run in bf16 runs in fp32";
   }
 
   absl::Status ReadTable(const std::string& sha256) {

@@ -119,6 +119,7 @@ struct ModelInfo {
   int64_t macs_per_row = 0;           // multiply-adds
   double int8_mac_ratio = 0;          // share of multiply-adds in INT8 steps
   double vnni_mac_ratio = 0;          // share of multiply-adds in steps on a VNNI kernel
+  std::string why_not_bf16;           // what was asked to run in BF16, but does not; empty: nothing
   std::string decisions;              // with a table: a line a node, see engine/decide/decisions.h
   TableReport table;                  // of a table that another tool wrote
   std::vector<RepairReport> repairs;  // that were made

@@ -21,7 +21,8 @@ absl::Status SetField(std::string_view key, const std::string& value, Decision& 
   };
   if (key == "precision") {
     const auto precision = ParsePrecision(value);
-    if (precision != Precision::kInt8 && precision != Precision::kFp32) return unexpected("int8 or fp32");
+    if (precision != Precision::kInt8 && precision != Precision::kBf16 && precision != Precision::kFp32)
+      return unexpected("int8, bf16 or fp32");
     decision.precision = *precision;
   } else if (key == "range") {
     ASSIGN_OR_RETURN(decision.range, ParseRangeMethod(value));

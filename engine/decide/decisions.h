@@ -21,7 +21,7 @@ std::string_view NameOf(Origin origin);
 
 // What was decided of one node.
 struct Decision {
-  Precision precision = Precision::kFp32;  // kInt8 or kFp32
+  Precision precision = Precision::kFp32;  // kInt8, kBf16 or kFp32
   RangeMethod range = RangeMethod::kAuto;  // of what it reads, where it is INT8
   std::string kernel;                      // the offer to use, "ref" for none; empty: the first that takes it
   Origin origin = Origin::kDefault;

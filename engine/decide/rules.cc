@@ -50,10 +50,11 @@ class Decider {
       const Decision* decision = decisions_.Find(node->name);
       if (decision == nullptr) continue;
       Decision made = *decision;
-      made.precision = chosen_.contains(node) ? Precision::kInt8 : Precision::kFp32;
+      made.precision = chosen_.contains(node) ? Precision::kInt8 : RealPrecision(*node, decision->precision);
       if (const Decision* given = Given(*node); given != nullptr && given->precision != made.precision)
-        return absl::InvalidArgumentError(
-            absl::StrCat("decisions: node '", node->name, "' cannot run in int8, expected fp32"));
+        return absl::InvalidArgumentError(absl::StrCat("decisions: node '", node->name, "' cannot run in ",
+                                                       std::string(NameOf(given->precision)), ", expected ",
+                                                       std::string(NameOf(made.precision))));
       decisions_.Set(node->name, std::move(made));
     }
     return std::move(decisions_);
@@ -91,6 +92,11 @@ class Decider {
       decision.origin = Origin::kPin;
     }
     return decision;
+  }
+
+  // Of a node that does not run in INT8.
+  static Precision RealPrecision(const Node& node, Precision wanted) {
+    return wanted == Precision::kBf16 && IsWeighted(node) ? Precision::kBf16 : Precision::kFp32;
   }
 
   // Whether the node could run in INT8: its form, its operands, its ranges and what was decided allow it.

@@ -6,6 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/team.h"
+#include "engine/kernels/bf16.h"
+#include "engine/ops/function_step.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 #include "engine/ops/take.h"
@@ -148,6 +150,22 @@ class CastStep final : public KernelStep {
   const DType from_, to_;
 };
 
+absl::StatusOr<StepMaker> TakeBf16(const LowerContext& context) {
+  const TensorSpec src = context.Input(0), dst = context.Output();
+  RETURN_IF_ERROR(CheckOneLayout(src, dst));
+  const bool narrows = src.dtype == DType::kF32 && dst.dtype == DType::kBF16;
+  if (!narrows && (src.dtype != DType::kBF16 || dst.dtype != DType::kF32))
+    return absl::UnimplementedError("not between f32 and bf16, expected that");
+  return MakeStep([narrows, count = static_cast<size_t>(src.count())](const StepBuffers& buffers) {
+    const std::byte* in = buffers.inputs[0];
+    std::byte* out = buffers.outputs[0];
+    if (narrows)
+      ToBf16({reinterpret_cast<const float*>(in), count}, {reinterpret_cast<uint16_t*>(out), count});
+    else
+      FromBf16({reinterpret_cast<const uint16_t*>(in), count}, {reinterpret_cast<float*>(out), count});
+  });
+}
+
 absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   const TensorSpec src = context.Input(0), dst = context.Output();
   RETURN_IF_ERROR(CheckOneLayout(src, dst));
@@ -165,7 +183,7 @@ std::span<const OpDef> cast_ops() {
                  .rows = [](const RowQuery& query) -> absl::StatusOr<RowAxis> { return query.inputs[0]; },
                  .passes_integers = true,
                  .reference = Reference,
-                 .offers = {{.name = "hachi_cast", .take = Take}},
+                 .offers = {{.name = "hachi_bf16", .take = TakeBf16}, {.name = "hachi_cast", .take = Take}},
                  .layout_agnostic = true};
   };
   static const OpDef defs[] = {member("Cast"), member("CastLike")};

@@ -32,8 +32,8 @@ absl::StatusOr<Window> WindowOf(const Node& node) {
 
 absl::Status Infer(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 2, 4));
-  RETURN_IF_ERROR(CheckReal(node, 0));
-  RETURN_IF_ERROR(CheckReal(node, 1));
+  RETURN_IF_ERROR(CheckOperand(node, 0));
+  RETURN_IF_ERROR(CheckOperand(node, 1));
   if (node.inputs[0]->quant.has_value() != node.inputs[1]->quant.has_value())
     return absl::UnimplementedError("one of input and weights is quantized, expected both or none");
   if (node.inputs[1]->quant) RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kS8}));
@@ -58,7 +58,7 @@ absl::Status Infer(Node& node) {
         absl::StrCat("bias has shape ", ShapeText(*bias->dims), ", expected [", weights[0], "]"));
   ASSIGN_OR_RETURN(SymbolicShape dims, window.OutputDims(std::span<const Dim>(input).subspan(2)));
   dims.insert(dims.begin(), {input[0], Dim(weights[0])});
-  return SetOutput(node, node.outputs[0]->quant ? node.outputs[0]->dtype : DType::kF32, std::move(dims));
+  return SetOutput(node, ProductType(node), std::move(dims));
 }
 
 float ScaleOf(const QuantParams& quant, int64_t channel) {
@@ -105,8 +105,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
                     if (x_quant) {
                       integer_sum += (IntegerAt(x, xi) - x_quant->zero_points[0]) * IntegerAt(w, wi);
                     } else {
-                      real_sum +=
-                          static_cast<double>(x.As<float>()[xi]) * static_cast<double>(w.As<float>()[wi]);
+                      real_sum += static_cast<double>(PlainAt(x, xi)) * static_cast<double>(PlainAt(w, wi));
                     }
                   }
             if (x_quant)

@@ -72,8 +72,8 @@ int64_t FrontPad(const Geometry& geometry, size_t axis, int64_t in, int64_t out)
 
 absl::Status Infer(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 2, 3));
-  RETURN_IF_ERROR(CheckReal(node, 0));
-  RETURN_IF_ERROR(CheckReal(node, 1));
+  RETURN_IF_ERROR(CheckOperand(node, 0));
+  RETURN_IF_ERROR(CheckOperand(node, 1));
   if (node.inputs[0]->quant.has_value() != node.inputs[1]->quant.has_value())
     return absl::UnimplementedError("one of input and weights is quantized, expected both or none");
   if (node.inputs[1]->quant) RETURN_IF_ERROR(CheckInputType(node, 1, {DType::kS8}));
@@ -101,7 +101,7 @@ absl::Status Infer(Node& node) {
       return absl::InvalidArgumentError(
           absl::StrCat("pads leave ", *number, " elements of spatial axis ", axis));
   }
-  return SetOutput(node, node.outputs[0]->quant ? node.outputs[0]->dtype : DType::kF32, std::move(dims));
+  return SetOutput(node, ProductType(node), std::move(dims));
 }
 
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
@@ -127,7 +127,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   };
   const auto term = [&](int64_t xi, int64_t wi) {
     if (x_quant) return static_cast<double>((IntegerAt(x, xi) - x_quant->zero_point()) * IntegerAt(w, wi));
-    return static_cast<double>(x.As<float>()[xi]) * static_cast<double>(w.As<float>()[wi]);
+    return static_cast<double>(PlainAt(x, xi)) * static_cast<double>(PlainAt(w, wi));
   };
   int64_t at = 0;
   for (int64_t n = 0; n < y.shape()[0]; ++n)

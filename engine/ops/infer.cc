@@ -108,6 +108,19 @@ absl::Status InferLikeInput(Node& node) {
 
 DType RealType(const Value& output) { return output.quant ? output.dtype : DType::kF32; }
 
+DType ProductType(const Node& node) {
+  const bool bf16 = node.inputs[0]->dtype == DType::kBF16 && node.outputs[0]->dtype == DType::kBF16;
+  return bf16 ? DType::kBF16 : RealType(*node.outputs[0]);
+}
+
+absl::Status CheckOperand(const Node& node, size_t i) {
+  const Value& input = *node.inputs[i];
+  if (input.quant) return CheckInputType(node, i, {DType::kU8, DType::kS8});
+  const DType other = node.inputs[1 - i]->dtype;
+  if (input.dtype == DType::kBF16 && other == DType::kBF16) return absl::OkStatus();
+  return CheckInputType(node, i, {DType::kF32});
+}
+
 bool IsReal(const Value& value) { return value.dtype == DType::kF32 || value.quant.has_value(); }
 
 std::optional<SymbolicShape> ContentOf(const Value& value) {

@@ -49,6 +49,12 @@ absl::Status InferLikeInput(Node& node);
 // The type of a result that stands for real numbers: the output's own where it is quantized, else f32.
 DType RealType(const Value& output);
 
+// That of what a product or convolution makes, whose operands are quantized, f32 or bf16.
+DType ProductType(const Node& node);
+
+// Input `i` of a product or convolution is quantized, f32 or bf16, and both operands alike.
+absl::Status CheckOperand(const Node& node, size_t i);
+
 // Whether the value's elements are real numbers: f32, or quantized.
 bool IsReal(const Value& value);
 

@@ -10,13 +10,13 @@
 namespace hachi {
 
 absl::Status InferProduct(Node& node, SymbolicShape dims) {
-  RETURN_IF_ERROR(CheckReal(node, 0));
-  RETURN_IF_ERROR(CheckReal(node, 1));
+  RETURN_IF_ERROR(CheckOperand(node, 0));
+  RETURN_IF_ERROR(CheckOperand(node, 1));
   if (const Value* residual = node.input(3); residual != nullptr && residual->dims != dims)
     return absl::InvalidArgumentError(absl::StrCat("residual '", residual->name, "' has shape ",
                                                    ShapeText(*residual->dims), ", expected ",
                                                    ShapeText(dims)));
-  return SetOutput(node, RealType(*node.outputs[0]), std::move(dims));
+  return SetOutput(node, ProductType(node), std::move(dims));
 }
 
 double Dot(const Lane& a, const Lane& b, int64_t depth, int64_t channel) {

@@ -1,5 +1,7 @@
 #include "engine/ops/quantized.h"
 
+#include "engine/tensor/half.h"
+
 namespace hachi {
 
 int64_t IntegerAt(const TensorView& tensor, int64_t i) {
@@ -12,6 +14,7 @@ int64_t IntegerAt(const TensorView& tensor, int64_t i) {
 
 float RealAt(const TensorView& tensor, int64_t i, const std::optional<QuantParams>& quant) {
   if (quant) return static_cast<float>(IntegerAt(tensor, i) - quant->zero_point()) * quant->scale();
+  if (tensor.dtype == DType::kBF16) return FloatOfBf16(reinterpret_cast<const uint16_t*>(tensor.bytes)[i]);
   float real = 0.0f;
   VisitDType(tensor.dtype, [&](auto zero) {
     real = static_cast<float>(tensor.As<decltype(zero)>()[static_cast<size_t>(i)]);
@@ -24,6 +27,10 @@ void StoreReal(Tensor& tensor, int64_t i, float value, const std::optional<Quant
 }
 
 void StoreReal(Tensor& tensor, int64_t i, float value, float scale, int32_t zero_point) {
+  if (tensor.dtype() == DType::kBF16) {
+    reinterpret_cast<uint16_t*>(tensor.bytes().data())[i] = Bf16OfFloat(value);
+    return;
+  }
   VisitDType(tensor.dtype(), [&](auto zero) {
     using T = decltype(zero);
     T& element = tensor.As<T>()[static_cast<size_t>(i)];

@@ -13,6 +13,12 @@ int64_t IntegerAt(const TensorView& tensor, int64_t i);
 // itself.
 float RealAt(const TensorView& tensor, int64_t i, const std::optional<QuantParams>& quant);
 
+// Element `i` of a tensor of f32 or bf16.
+inline float PlainAt(const TensorView& tensor, int64_t i) {
+  return tensor.dtype == DType::kF32 ? tensor.As<float>()[static_cast<size_t>(i)]
+                                     : RealAt(tensor, i, std::nullopt);
+}
+
 // Stores a real number as element `i`: rounded half to even and saturated where `quant` is set or the type is
 // an integer.
 void StoreReal(Tensor& tensor, int64_t i, float value, const std::optional<QuantParams>& quant);

@@ -155,7 +155,8 @@ class Folder {
     if (options_.given != nullptr)
       if (const Decision* given = options_.given->Find(node.name))
         return given->precision == Precision::kInt8;
-    return PinOf(options_.pins, node.name).value_or(Precision::kInt8) == Precision::kInt8;
+    const Precision otherwise = options_.bf16 ? Precision::kBf16 : Precision::kInt8;
+    return PinOf(options_.pins, node.name).value_or(otherwise) == Precision::kInt8;
   }
 
   // Whether kernels take these integers for input 0 and weights: without VNNI what could saturate runs on

@@ -59,7 +59,7 @@ class Fuser {
   // Those that the model has.
   absl::Status FuseOwn() {
     for (Node* node : graph_.NodeList()) {
-      if (node->op != "MatMul" || node->inputs.size() != 2 || IsPinnedToFp32(*node)) continue;
+      if (node->op != "MatMul" || node->inputs.size() != 2 || StaysReal(*node)) continue;
       if (const auto product = Match(*node)) RETURN_IF_ERROR(Rewrite(*product));
     }
     graph_.RemoveDead();
@@ -70,7 +70,7 @@ class Fuser {
   absl::Status QuantizeAll() {
     std::map<Value*, Node*> quantizers;  // by what they quantize
     for (Node* node : graph_.NodeList()) {
-      if (!IsFp32Product(*node) || IsPinnedToFp32(*node)) continue;
+      if (!IsFp32Product(*node) || StaysReal(*node)) continue;
       ASSIGN_OR_RETURN(Value * weights, QuantizedColumns(*node));
       Node*& quantizer = quantizers[node->inputs[0]];
       if (quantizer == nullptr) {
@@ -88,7 +88,11 @@ class Fuser {
   }
 
  private:
-  bool IsPinnedToFp32(const Node& node) const { return PinOf(options_.pins, node.name) == Precision::kFp32; }
+  bool StaysReal(const Node& node) const {
+    const Precision otherwise = options_.bf16 ? Precision::kBf16 : Precision::kInt8;
+    const Precision wanted = PinOf(options_.pins, node.name).value_or(otherwise);
+    return wanted == Precision::kFp32 || wanted == Precision::kBf16;
+  }
 
   static bool IsFp32Product(const Node& node) {
     if ((node.op != "MatMul" && node.op != "Gemm") || !node.post_ops.empty()) return false;

@@ -69,4 +69,9 @@ absl::Status PlaceQuantizers(Graph& graph, const PassOptions& options);
 // input. What can't be folded stays, and runs as written.
 absl::Status FoldQuantizers(Graph& graph, const PassOptions& options);
 
+// Products and convolutions of real numbers that are pinned to BF16, or with PassOptions::bf16 not pinned,
+// read BF16 and sum in FP32; what one makes for another is BF16, too. Cast nodes stand between them and the
+// others.
+absl::Status PlaceBf16(Graph& graph, const PassOptions& options);
+
 }  // namespace hachi

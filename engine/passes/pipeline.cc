@@ -48,6 +48,8 @@ constexpr Pass kOptimize[] = {
     {"assign_layouts", AssignLayouts},
     {"place_quantizers", PlaceQuantizers},
     {"fold_quantizers", FoldQuantizers},
+    // Of what integers left.
+    {"place_bf16", PlaceBf16},
 };
 
 // The graph's text; nothing where nobody asks for changes.

@@ -115,13 +115,14 @@ class PlanBuilder {
       return absl::UnimplementedError(absl::StrCat("node '", node.name, "' (", node.op,
                                                    "): no fast kernel for its ", planned.macs,
                                                    " multiply-adds, expected one: ", info.why_reference));
-    bool bytes = false;
+    bool bytes = false, bf16 = false;
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       Place place;
       if (const Value* input = node.inputs[i]; input != nullptr) {
         place.spec = context.Spec(input);
         planned.bytes += place.spec.bytes();
         bytes |= place.spec.is_quantized_byte();
+        bf16 |= place.spec.dtype == DType::kBF16;
         if (planned.step->Reads(i)) {
           place.name = input->name;
           place.constant = input->constant;
@@ -136,7 +137,8 @@ class PlanBuilder {
       planned.outputs.push_back(std::move(place));
     }
     if (info.view) planned.bytes = 0;
-    planned.precision = bytes ? "int8" : std::string(NameOf(planned.outputs[0].spec.dtype));
+    planned.precision =
+        std::string(bytes ? "int8" : NameOf(bf16 ? DType::kBF16 : planned.outputs[0].spec.dtype));
     plan_->steps_.push_back(std::move(planned));
     nodes_.push_back(&node);
     return absl::OkStatus();

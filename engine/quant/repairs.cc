@@ -7,7 +7,7 @@ namespace hachi {
 namespace {
 
 constexpr double kWorthwhileGain = 2;  // decibels: estimates are that good
-constexpr double kLeast = 1e-4;          // of the largest magnitude: what is less counts as that
+constexpr double kLeast = 1e-4;        // of the largest magnitude: what is less counts as that
 constexpr double kStrengths[] = {0.3, 0.5, 0.7, 0.85, 1.0};  // of the migration
 
 // What noise needs to know of one reader's weights.

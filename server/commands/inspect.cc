@@ -138,6 +138,7 @@ void PrintModel(const std::string& name, const ModelInfo& info) {
     for (const std::string& tensor : info.table.unmatched) std::cout << "unmatched: " << tensor << "\n";
     for (const std::string& tensor : info.table.missing) std::cout << "missing: " << tensor << "\n";
   }
+  if (!info.why_not_bf16.empty()) std::cout << info.why_not_bf16 << "\n";
   for (const RepairReport& repair : info.repairs)
     std::cout << absl::StrFormat("%s: %s: %.1f dB less noise\n", repair.repair, repair.name, repair.gain);
   for (const auto& [step, why] : info.reference_steps)

@@ -78,6 +78,7 @@ void ModelRegistry::Load(ModelVersion& version) {
     LogInfo(absl::StrFormat("%s: loaded, precision %s, isa %s, %.3f s", what, NameOf(info.precision),
                             info.isa, absl::ToDoubleSeconds(load_time)));
     LogInfo(absl::StrFormat("%s: passes:%s", what, passes));
+    if (!info.why_not_bf16.empty()) LogWarning(absl::StrFormat("%s: %s", what, info.why_not_bf16));
     if (const Signature& signature = version.model().signature(); !signature.batched)
       LogInfo(absl::StrFormat("%s: requests run by themselves: %s", what, signature.why_not_batched));
     if (!info.table.tool.empty()) {

@@ -29,7 +29,8 @@ TEST(DecisionsTest, PrintedTextParsesToTheSameText) {
 
 TEST(DecisionsTest, WhatIsNotWrittenSoNamesItsLine) {
   for (const auto& [text, message] :
-       {std::pair{"a precision=int8\nb precision=int4\n", "line 2: precision: 'int4', expected int8 or fp32"},
+       {std::pair{"a precision=int8\nb precision=int4\n",
+                  "line 2: precision: 'int4', expected int8, bf16 or fp32"},
         {"a colour=red\n", "line 1: 'colour', expected precision, range, kernel or origin"},
         {"a range=all\n", "'all', expected auto, min_max"},
         {"a origin=whim\n", "expected pin, table_comment or default"},

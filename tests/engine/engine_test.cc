@@ -324,8 +324,6 @@ TEST(EngineTest, OptionsThatContradictTheModelAreRefused) {
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("input 'image'")));
   EXPECT_THAT(refused([](LoadOptions& o) { o.layers["nowhere"] = Precision::kFp32; }),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("'nowhere' matches no node")));
-  EXPECT_THAT(refused([](LoadOptions& o) { o.precision = Precision::kBf16; }),
-              StatusIs(StatusCode::kUnimplemented));
   EXPECT_THAT(refused([](LoadOptions& o) { o.range_method = "guess"; }),
               StatusIs(StatusCode::kInvalidArgument));
   EXPECT_THAT(refused([](LoadOptions& o) { o.model = "nowhere.onnx"; }), StatusIs(StatusCode::kNotFound));

@@ -101,6 +101,7 @@ ModelBuilder Build(const Form& form) {
 struct Result {
   std::vector<float> y;
   double int8_mac_ratio;
+  std::string why_not_bf16;
 };
 
 absl::StatusOr<Result> Answer(const ModelBuilder& builder, Precision precision) {
@@ -113,7 +114,8 @@ absl::StatusOr<Result> Answer(const ModelBuilder& builder, Precision precision) 
   std::mt19937 random(2);
   for (float& element : x) element = static_cast<float>(random() % 1000) * 0.007f - 3.5f;
   Result result{.y = std::vector<float>(signature.outputs[0].row_bytes() / sizeof(float)),
-                .int8_mac_ratio = model->info().int8_mac_ratio};
+                .int8_mac_ratio = model->info().int8_mac_ratio,
+                .why_not_bf16 = model->info().why_not_bf16};
   const Rows request{.count = 1,
                      .inputs = {{std::as_bytes(std::span(x))}},
                      .outputs = {std::as_writable_bytes(std::span(result.y))}};
@@ -239,6 +241,40 @@ TEST(DynamicInt8Test, OnnxRuntimesFormRunsOnItsIntegers) {
       sum += (q - zero) * static_cast<float>(weights[k * 16 + i % 16]);
     }
     EXPECT_NEAR(answer->y[i], sum * scale * 0.02f + 0.5f, 1e-4f);
+  }
+}
+
+// A convolution whose input is its residual, twice, then a pooling: what BF16 makes of types in between.
+ModelBuilder ResidualNetwork() {
+  ModelBuilder builder;
+  builder.Input("x", {"2", "8", "6", "6"});
+  std::vector<float> weights(8 * 8 * 9);
+  std::mt19937 random(5);
+  for (float& w : weights) w = static_cast<float>(random() % 100) * 0.004f - 0.2f;
+  builder.Floats("w", {8, 8, 3, 3}, weights);
+  for (const char* block : {"a", "b"}) {
+    const std::string name(block), input = name == "a" ? "x" : "a_out";
+    SetInts(builder.Node("Conv", {input, "w"}, {name + "_conv"}), "pads", {1, 1, 1, 1});
+    builder.Node("Add", {name + "_conv", input}, {name + "_sum"});
+    builder.Node("Relu", {name + "_sum"}, {name + "_out"});
+  }
+  builder.Node("GlobalAveragePool", {"b_out"}, {"y"});
+  builder.Output("y");
+  return builder;
+}
+
+TEST(Bf16Test, AnswersAreThoseOfRealNumbersToThreeDigits) {
+  for (const ModelBuilder& builder : {TwoProducts(), ResidualNetwork()}) {
+    const auto bf16 = Answer(builder, Precision::kBf16), reals = Answer(builder, Precision::kFp32);
+    ASSERT_OK(bf16.status());
+    ASSERT_OK(reals.status());
+    EXPECT_EQ(bf16->why_not_bf16.empty(), HasBf16());
+    float largest = 0;
+    for (const float y : reals->y) largest = std::max(largest, std::abs(y));
+    for (size_t i = 0; i < reals->y.size(); ++i) EXPECT_NEAR(bf16->y[i], reals->y[i], 0.01f * largest);
+    if (HasBf16()) {
+      EXPECT_NE(bf16->y, reals->y);
+    }
   }
 }
 
