@@ -112,6 +112,7 @@ absl::Status Daemon::Open() {
                        workers_.threads_per_worker, " threads, ", cpus.empty() ? "not pinned" : "pinned"));
   registry_->Start();
   return absl::OkStatus();
+                                            .connection_age = config.connection_age,
 }
 
 Daemon::~Daemon() {
