@@ -19,6 +19,7 @@
 #include "server/net/exposer.h"
 #include "server/rpc/access.h"
 #include "server/rpc/server.h"
+#include "server/net/tls_contexts.h"
 
 namespace hachi::server {
 
@@ -78,6 +79,9 @@ class Daemon {
   void OnModelChange(const ModelVersion& version);
 
   const Options options_;
+
+  // What the metrics page's TLS needs; null: it is in the clear.
+  absl::StatusOr<std::unique_ptr<TlsContexts>> PageTls();
   WorkerCounts workers_{};
   mutable Mutex mutex_;
   mutable CondVar changed_;
