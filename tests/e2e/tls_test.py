@@ -111,6 +111,16 @@ class TlsTest(unittest.TestCase):
         self.addCleanup(client.close)
         self.assertTrue(client.is_model_ready("digits"))
 
+    def test_our_own_client_connects(self):
+        daemon = self.start()
+        ours = ["--tls-ca", self.ours.path("pem")]
+        images = str(ROOT / "tests/demo/test_images.npy")
+        for more, exit_code in (([*ours, "--tls-certificate", self.ours.path("pem", "scorer"),
+                                  "--tls-key", self.ours.path("key", "scorer")], 0), (ours, 1), ([], 1)):
+            done = subprocess.run([os.environ["HACHI"], "infer", "--address", daemon.grpc_address, "--model", "digits",
+                                   "--input", f"image={images}", "--timeout", "5", *more], capture_output=True)
+            self.assertEqual(done.returncode, exit_code, done.stderr)
+
     def test_clients_use_the_models_that_they_are_configured_for(self):
         auth = "auth: {clients: [{name: scorer, models: [digits]}, {name: 'spiffe://prod/batch', models: ['*']}]}"
         daemon = self.start(auth=auth)
