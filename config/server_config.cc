@@ -92,6 +92,15 @@ absl::StatusOr<TlsConfig> ReadTls(const YamlNode& node, const fs::path& base) {
   return tls;
 }
 
+absl::StatusOr<TrialConfig> ReadTrial(const YamlNode& node, const fs::path& base) {
+  TrialConfig trial;
+  RETURN_IF_ERROR(ReadYamlMap(
+      node, {Into("enabled", trial.enabled, YamlBool()),
+             Into("memory", trial.memory_bytes, YamlBytes(int64_t{1} << 20, int64_t{1} << 50)),
+             Into("time", trial.time, YamlDuration()), Into("cache", trial.cache, PathType(base))}));
+  return trial;
+}
+
 absl::StatusOr<ClientConfig> ReadClient(const YamlNode& node) {
   ClientConfig client;
   RETURN_IF_ERROR(ReadYamlMap(node, {Into("name", client.name, YamlString()),
@@ -139,18 +148,22 @@ absl::Status ReadServerSection(const YamlNode& node, const fs::path& base, Serve
         value, {Into("inflight_bytes", config.inflight_bytes, YamlBytes(kLeastInflight, kMostInflight)),
                 Into("received_bytes", config.received_bytes, YamlBytes(kLeastReceived, kMostInflight)),
                 Into("answer_time", config.answer_time, YamlDuration()),
+                Into("connection_age", config.connection_age, YamlDuration()),
                 Into("streams_per_connection", config.streams_per_connection, YamlInteger(1, 65535)),
                 Into("connections", config.connections, YamlInteger(1, 1 << 20)),
                 Into("connections_per_address", config.connections_per_address, YamlInteger(1, 1 << 20))});
   };
-  RETURN_IF_ERROR(ReadYamlMap(node, {Into("grpc", config.grpc_address, YamlType<std::string>(Address)),
-                                     Into("metrics", config.metrics_address, YamlType<std::string>(Address)),
-                                     Into("reflection", config.reflection, YamlBool()),
-                                     Into("tls", config.tls, YamlType<TlsConfig>([&](const YamlNode& value) {
-                                            return ReadTls(value, base);
-                                          })),
-                                     {"drain", drain},
-                                     {"limits", limits}}));
+  const YamlType<TlsConfig> tls = [&](const YamlNode& value) { return ReadTls(value, base); };
+  RETURN_IF_ERROR(ReadYamlMap(
+      node, {Into("grpc", config.grpc_address, YamlType<std::string>(Address)),
+             Into("metrics", config.metrics_address, YamlType<std::string>(Address)),
+             Into("reflection", config.reflection, YamlBool()),
+             Into("trial", config.trial,
+                  YamlType<TrialConfig>([&](const YamlNode& value) { return ReadTrial(value, base); })),
+             Into("tls", config.tls, tls),
+             Into("metrics_tls", config.metrics_tls, tls),
+             {"drain", drain},
+             {"limits", limits}}));
   return CheckAddressesDiffer(node, config);
 }
 

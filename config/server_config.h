@@ -12,7 +12,7 @@
 
 namespace hachi::server {
 
-// Certificates of the gRPC address, PEM files; read again when they change.
+// Certificates of an address, PEM files; read again when they change.
 struct TlsConfig {
   enum class ClientCertificates { kRequire, kOptional, kNone };
   std::filesystem::path certificate, key;
@@ -31,6 +31,14 @@ struct AuthConfig {
   std::filesystem::path tokens;       // lines "NAME TOKEN"; empty: certificates alone say who a client is
 };
 
+// A load of files that are not known yet, in a process of its own.
+struct TrialConfig {
+  bool enabled = true;
+  std::optional<int64_t> memory_bytes;  // nullopt: what the server itself may use
+  absl::Duration time = absl::Minutes(10);
+  std::filesystem::path cache;  // folder that remembers files which went well; empty: none does
+};
+
 struct ServerConfig {
   std::string grpc_address = "0.0.0.0:8001";          // host:port (port 0: any free one) or unix:/path
   std::string metrics_address = "127.0.0.1:8002";     // likewise
@@ -41,9 +49,12 @@ struct ServerConfig {
   int64_t received_bytes = int64_t{512} << 20;     // of requests that are still coming, at the least
   absl::Duration answer_time = absl::Seconds(20);  // until a client has to have taken its answer
   int streams_per_connection = 256;
-  int connections = 1024;                 // at once, to the gRPC address
-  int connections_per_address = 512;      // of one IPv4 address or IPv6 /64
+  int connections = 1024;             // at once, to the gRPC address
+  int connections_per_address = 512;  // of one IPv4 address or IPv6 /64
+  absl::Duration connection_age;      // then clients are asked to connect anew; zero: never
+  TrialConfig trial;
   std::optional<TlsConfig> tls;           // nullopt: none, clients and server talk in the clear
+  std::optional<TlsConfig> metrics_tls;   // likewise, of the metrics page
   std::optional<AuthConfig> auth;         // nullopt: whoever may connect may use every model
   std::optional<int> workers;             // nullopt: auto
   std::optional<int> threads_per_worker;  // nullopt: auto

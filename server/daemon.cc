@@ -54,7 +54,8 @@ absl::Status Daemon::Open() {
   const int budget = CpuBudget();
   ASSIGN_OR_RETURN(workers_, CountWorkers(config, budget));
   metrics_.server().cpu_budget.Set(budget);
-  ASSIGN_OR_RETURN(exposer_, Exposer::Create(config.metrics_address, metrics_));
+  ASSIGN_OR_RETURN(auto page_tls, PageTls());
+  ASSIGN_OR_RETURN(exposer_, Exposer::Create(config.metrics_address, metrics_, std::move(page_tls)));
   scheduler_ = std::make_unique<BatchScheduler>(BatchScheduler::Options{
       .inflight_bytes = config.inflight_bytes,
       .workers = workers_.workers,
@@ -84,7 +85,7 @@ absl::Status Daemon::Open() {
   };
   executor_ = std::make_unique<Executor>(executor);
   if (config.tls) {
-    ASSIGN_OR_RETURN(certificates_, Certificates::Read(*config.tls, &metrics_.server().certificate));
+    ASSIGN_OR_RETURN(certificates_, Certificates::Read(*config.tls, &metrics_.server().grpc_certificate));
   }
   if (config.auth) {
     ASSIGN_OR_RETURN(access_, Access::Create(*config.auth));
@@ -112,6 +113,14 @@ absl::Status Daemon::Open() {
                        workers_.threads_per_worker, " threads, ", cpus.empty() ? "not pinned" : "pinned"));
   registry_->Start();
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<TlsContexts>> Daemon::PageTls() {
+  const std::optional<TlsConfig>& config = options_.config.metrics_tls;
+  if (!config) return nullptr;
+  auto certificates = Certificates::Read(*config, &metrics_.server().page_certificate);
+  RETURN_IF_ERROR(WithContext(certificates.status(), "metrics page"));
+  return TlsContexts::Create(*std::move(certificates), config->client_certificates);
 }
 
 Daemon::~Daemon() {

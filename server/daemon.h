@@ -17,6 +17,7 @@
 #include "server/models/plan_maker.h"
 #include "server/net/certificates.h"
 #include "server/net/exposer.h"
+#include "server/net/tls_contexts.h"
 #include "server/rpc/access.h"
 #include "server/rpc/server.h"
 
@@ -78,6 +79,9 @@ class Daemon {
   void OnModelChange(const ModelVersion& version);
 
   const Options options_;
+
+  // What the metrics page's TLS needs; null: it is in the clear.
+  absl::StatusOr<std::unique_ptr<TlsContexts>> PageTls();
   WorkerCounts workers_{};
   mutable Mutex mutex_;
   mutable CondVar changed_;

@@ -152,19 +152,36 @@ absl::Status BatchScheduler::Admit(Request& request, const Queue& queue, absl::T
                                         model.name(), queue.line->rows, rows, max_queue_rows),
                         pushback);
   }
-  if (!budget_->TryAcquire(request.bytes)) {
-    why = Refusal::kInflightBytes;
+  why = Refusal::kInflightBytes;
+  return Hold(request, request.bytes - request.held_bytes, now, pushback);
+}
+
+absl::Status BatchScheduler::Hold(Request& request, int64_t bytes, absl::Time now, absl::Duration pushback) {
+  if (!budget_->TryAcquire(bytes)) {
     // Not the model holds the bytes, but whoever does not take its answers: it may be as long again as it
     // was.
     if (full_since_ == absl::InfiniteFuture()) full_since_ = now;
     const absl::Duration full = now - full_since_;
     return WithPushback(absl::StrFormat("server: %d bytes are in flight and %d came, expected at most %d",
-                                        budget_->used_bytes(), request.bytes, budget_->limit_bytes()),
+                                        budget_->used_bytes(), bytes, budget_->limit_bytes()),
                         std::max(pushback, full));
   }
   full_since_ = absl::InfiniteFuture();
   request.budget = budget_;
+  request.held_bytes += bytes;
   return absl::OkStatus();
+}
+
+absl::Status BatchScheduler::Reserve(Request& request, int64_t bytes) {
+  MutexLock lock(mutex_);
+  const absl::Status held = Hold(request, bytes, clock_.Now(), kFirstPushback);
+  if (held.ok())
+    request.bytes += bytes;
+  else
+    request.model->metrics()
+        .rows_refused_total(Refusal::kInflightBytes)
+        .Increment(static_cast<double>(request.rows.count));
+  return held;
 }
 
 void BatchScheduler::Cancel(const std::shared_ptr<Request>& request) {

@@ -67,6 +67,11 @@ class BatchScheduler {
   // Ends what still waits: UNAVAILABLE.
   ~BatchScheduler();
 
+  // Takes so many of the server's bytes for memory that a request needs before it can be pushed, and adds
+  // them to request.bytes. RESOURCE_EXHAUSTED when there are not as many; the request is not to be pushed
+  // then. REQUIRES: request.model and rows.count are set.
+  absl::Status Reserve(Request& request, int64_t bytes);
+
   // REQUIRES: a filled request (see there) that was not pushed before.
   void Push(std::shared_ptr<Request> request);
 
@@ -129,6 +134,11 @@ class BatchScheduler {
     std::shared_ptr<const PlanSet> plans;
     int64_t rows;
   };
+
+  // OK, and the request holds so many bytes more; or RESOURCE_EXHAUSTED, telling the client to wait for
+  // `pushback` at the least.
+  absl::Status Hold(Request& request, int64_t bytes, absl::Time now, absl::Duration pushback)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // OK, and the request's bytes are taken; or the refusal that `why` then names.
   absl::Status Admit(Request& request, const Queue& queue, absl::Time now, Refusal& why)

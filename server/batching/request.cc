@@ -17,7 +17,7 @@ void ByteBudget::Release(int64_t bytes) {
 }
 
 Request::~Request() {
-  if (budget != nullptr) budget->Release(bytes);
+  if (budget != nullptr) budget->Release(held_bytes);
 }
 
 void Request::AllocateOutputs(const std::vector<bool>& wanted) {

@@ -52,7 +52,8 @@ struct Request {
   Rows rows;                               // fits the model's signature, shapes set: the maker has checked
   std::shared_ptr<const PlanSet> plans;    // those of rows.shapes; stays while a worker has the rows
   std::shared_ptr<const void> keep_alive;  // owns what rows.inputs point at
-  int64_t bytes = 0;  // counted against the server's limit from Push until the request is destroyed
+  int64_t bytes = 0;  // counted against the server's limit from Push until the request is destroyed, and
+                      // what BatchScheduler::Reserve took of them before
   absl::Time deadline = absl::InfiniteFuture();
 
   // Called exactly once, by whichever thread ends the request (Push's caller too), without locks held. OK:
@@ -63,7 +64,8 @@ struct Request {
   // Set by BatchScheduler.
   absl::Time enqueued;
   std::atomic<bool> cancelled = false;  // set by any thread; read whenever the request moves on
-  std::shared_ptr<ByteBudget> budget;   // holds `bytes` of it; null: refused
+  std::shared_ptr<ByteBudget> budget;   // holds `held_bytes` of it; null: none
+  int64_t held_bytes = 0;               // of `bytes`
 
  private:
   std::unique_ptr<std::byte[]> output_bytes_;

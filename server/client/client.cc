@@ -107,9 +107,12 @@ class GrpcClient final : public Client {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own for each channel
+    const auto credentials = options.tls ? grpc::SslCredentials({.pem_root_certs = options.tls->ca,
+                                                                 .pem_private_key = options.tls->key,
+                                                                 .pem_cert_chain = options.tls->certificate})
+                                         : grpc::InsecureChannelCredentials();
     for (int i = 0; i < options.connections; ++i) {
-      channels_.push_back(
-          grpc::CreateCustomChannel(options.address, grpc::InsecureChannelCredentials(), arguments));
+      channels_.push_back(grpc::CreateCustomChannel(options.address, credentials, arguments));
       stubs_.push_back(std::make_unique<grpc::GenericStub>(channels_.back()));
     }
   }

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -73,9 +74,15 @@ struct ModelDescription {
 // Thread-safe.
 class Client {
  public:
+  // As PEM.
+  struct Tls {
+    std::string ca;                // who signs the server's certificate
+    std::string certificate, key;  // of the client; empty: it has none
+  };
   struct Options {
-    std::string address;  // host:port or unix:/path
-    int connections = 1;  // calls take turns; a server bounds the calls in flight on each
+    std::string address;          // host:port or unix:/path
+    int connections = 1;          // calls take turns; a server bounds the calls in flight on each
+    std::optional<Tls> tls = {};  // nullopt: in the clear
   };
   using Done = std::function<void(absl::StatusOr<InferAnswer>)>;
 

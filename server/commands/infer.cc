@@ -15,6 +15,7 @@
 #include "server/client/client.h"
 #include "server/commands/commands.h"
 #include "server/commands/rows.h"
+#include "server/commands/server_address.h"
 
 namespace hachi::server {
 namespace {
@@ -24,7 +25,8 @@ constexpr size_t kShownValues = 16;  // of each row
 constexpr size_t kShownRows = 10;
 
 struct Arguments {
-  std::string address, model, version;
+  ServerAddress server;
+  std::string model, version;
   std::vector<std::string> inputs, outputs, save, labels;
   int64_t batch = 0;
   double timeout_seconds = 60;
@@ -129,7 +131,8 @@ absl::StatusOr<int64_t> CountCorrect(const std::string& name, const Tensor& tens
 }
 
 absl::Status Run(const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const auto client, Client::Create({.address = arguments.address}));
+  ASSIGN_OR_RETURN(Client::Options client_options, ClientOptionsOf(arguments.server));
+  ASSIGN_OR_RETURN(const auto client, Client::Create(std::move(client_options)));
   ASSIGN_OR_RETURN(const ModelDescription model, client->Describe(arguments.model, arguments.version,
                                                                   absl::Seconds(arguments.timeout_seconds)));
   ASSIGN_OR_RETURN(const auto input_files, ParseNamedFiles(arguments.inputs));
@@ -183,7 +186,7 @@ absl::Status Run(const Arguments& arguments) {
 
 std::function<absl::Status()> Add(CLI::App& app) {
   const auto arguments = std::make_shared<Arguments>();
-  app.add_option("--address", arguments->address, "The server's host:port or unix:/path")->required();
+  AddServerAddress(app, arguments->server);
   app.add_option("--model", arguments->model, "Name of the model")->required();
   app.add_option("--version", arguments->version, "Version of the model (default: the server's choice)");
   app.add_option("--input", arguments->inputs,

@@ -15,6 +15,7 @@
 #include "server/client/load_loop.h"
 #include "server/commands/commands.h"
 #include "server/commands/rows.h"
+#include "server/commands/server_address.h"
 #include "server/commands/shapes.h"
 
 namespace hachi::server {
@@ -27,7 +28,8 @@ constexpr std::pair<const char*, double> kPercentiles[] = {
     {"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}, {"max", 1}};
 
 struct Arguments {
-  std::string address, model, version;
+  ServerAddress server;
+  std::string model, version;
   std::vector<std::string> inputs, expected, shapes;
   int64_t concurrency = 0;
   double rate = 0;
@@ -143,8 +145,9 @@ absl::Status Run(Arguments arguments) {
       arguments.rate > 0
           ? 4
           : std::clamp<int64_t>((arguments.concurrency - 1) / kCallsPerConnection + 1, 1, kMaxConnections);
-  ASSIGN_OR_RETURN(const auto client, Client::Create({.address = arguments.address,
-                                                      .connections = static_cast<int>(connections)}));
+  ASSIGN_OR_RETURN(Client::Options client_options, ClientOptionsOf(arguments.server));
+  client_options.connections = static_cast<int>(connections);
+  ASSIGN_OR_RETURN(const auto client, Client::Create(std::move(client_options)));
   const absl::Duration timeout = absl::Seconds(arguments.timeout_seconds);
   ASSIGN_OR_RETURN(ModelDescription model, client->Describe(arguments.model, arguments.version, timeout));
   RETURN_IF_ERROR(SetShapes(arguments.shapes, model));
@@ -181,7 +184,7 @@ absl::Status Run(Arguments arguments) {
 
 std::function<absl::Status()> Add(CLI::App& app) {
   const auto arguments = std::make_shared<Arguments>();
-  app.add_option("--address", arguments->address, "The server's host:port or unix:/path")->required();
+  AddServerAddress(app, arguments->server);
   app.add_option("--model", arguments->model, "Name of the model")->required();
   app.add_option("--version", arguments->version, "Version of the model (default: the server's choice)");
   const auto concurrency =

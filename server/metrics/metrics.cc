@@ -224,11 +224,13 @@ AnswerMetrics::AnswerMetrics(Registry& registry)
       cut_total(CounterOf(registry, "hachi_answers_cut_total",
                           "Answers cancelled because their clients did not take them.", {})) {}
 
-CertificateMetrics::CertificateMetrics(Registry& registry)
+CertificateMetrics::CertificateMetrics(Registry& registry, const std::string& surface)
     : expiry_seconds(GaugeOf(registry, "hachi_certificate_expiry_timestamp_seconds",
-                             "When the server's certificate expires, Unix time; 0: it has none.", {})),
+                             "When the server's certificate expires, Unix time; 0: it has none.",
+                             {{"surface", surface}})),
       reload_failures_total(CounterOf(registry, "hachi_certificate_reload_failures_total",
-                                      "Changed certificate files that were not taken.", {})) {}
+                                      "Changed certificate files that were not taken.",
+                                      {{"surface", surface}})) {}
 
 ServerMetrics::ServerMetrics(Registry& registry)
     : cpu_budget(GaugeOf(registry, "hachi_cpu_budget", "Cores that all workers together may use.", {})),
@@ -240,7 +242,8 @@ ServerMetrics::ServerMetrics(Registry& registry)
                                         "Log lines that whoever reads standard error was too slow for.", {})),
       requests_without_model_total(registry, "", ""),
       connections(registry),
-      certificate(registry),
+      grpc_certificate(registry, "grpc"),
+      page_certificate(registry, "metrics"),
       answers(registry) {
   GaugeOf(registry, "hachi_build_info", "1, labelled with the version that runs.",
           {{"version", HACHI_VERSION}})

@@ -133,11 +133,11 @@ struct AnswerMetrics {
   prometheus::Counter& cut_total;
 };
 
-// What the server's own certificate reports; zero without one.
+// What a certificate of the server's own reports; zero without one. `surface` is what it is shown at.
 //
 // Thread-safe.
 struct CertificateMetrics {
-  explicit CertificateMetrics(prometheus::Registry& registry);
+  CertificateMetrics(prometheus::Registry& registry, const std::string& surface);
 
   prometheus::Gauge& expiry_seconds;
   prometheus::Counter& reload_failures_total;
@@ -155,7 +155,7 @@ struct ServerMetrics {
   prometheus::Counter& log_lines_dropped_total;
   const RequestCounters requests_without_model_total;  // model and version are empty: none was found
   ConnectionMetrics connections;
-  CertificateMetrics certificate;
+  CertificateMetrics grpc_certificate, page_certificate;
   AnswerMetrics answers;
 };
 

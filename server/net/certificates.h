@@ -30,7 +30,7 @@ struct CertificateFiles {
 class Certificates {
  public:
   // INVALID_ARGUMENT for what is no certificate, for a key of another one, and for a certificate that has
-  // expired. A key that others than its owner and group may read is warned of.
+  // expired. A key that others than its owner may read is warned of.
   static absl::StatusOr<std::unique_ptr<Certificates>> Read(const TlsConfig& config,
                                                             CertificateMetrics* metrics);
 

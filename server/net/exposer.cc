@@ -1,6 +1,7 @@
 #include "server/net/exposer.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "engine/base/clock.h"
+#include "server/net/socket_stream.h"
 
 namespace hachi::server {
 namespace {
@@ -76,14 +78,13 @@ std::string Answer(std::string_view request, Page& page) {
 // Confined to the exposer's thread.
 class HttpClient {
  public:
-  HttpClient(int descriptor, absl::Time now) : descriptor_(descriptor), until_(now + kTimeToAsk) {}
-  ~HttpClient() { close(descriptor_); }
-  HttpClient(const HttpClient&) = delete;
+  HttpClient(int descriptor, SSL_CTX* tls, absl::Time now)
+      : stream_(descriptor, tls), until_(now + kTimeToAsk) {}
 
-  int descriptor() const { return descriptor_; }
+  int descriptor() const { return stream_.descriptor(); }
   bool has_asked() const { return !answer_.empty(); }
   absl::Time until() const { return until_; }
-  short awaited() const { return has_asked() ? POLLOUT : POLLIN; }
+  short awaited() const { return stream_.awaited(); }
 
   // Goes on; false when there is no more to do.
   bool Continue(absl::Time now, Page& page) {
@@ -102,29 +103,34 @@ class HttpClient {
   }
 
  private:
-  // False at the end of the connection.
+  // False at the end of the connection. Takes all that is there: within TLS, poll(2) knows nothing of what
+  // was decrypted already.
   bool ReadOn() {
     std::array<char, 2048> block;
-    const ssize_t got = recv(descriptor_, block.data(), block.size(), MSG_DONTWAIT);
-    if (got < 0) return errno == EAGAIN || errno == EINTR;
-    request_.append(block.data(), static_cast<size_t>(got));
-    return got > 0;
+    while (request_.size() < kMaxRequestBytes) {
+      const std::optional<size_t> got = stream_.Read(block);
+      if (!got) return true;
+      if (*got == 0) return false;
+      request_.append(block.data(), *got);
+    }
+    return true;
   }
 
   // False once all is written, and at the end of the connection.
   bool WriteOn() {
-    const ssize_t sent =
-        send(descriptor_, answer_.data() + written_, answer_.size() - written_, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0) return errno == EAGAIN || errno == EINTR;
-    written_ += static_cast<size_t>(sent);
-    if (written_ < answer_.size()) return true;
+    while (written_ < answer_.size()) {
+      const std::optional<size_t> sent = stream_.Write(std::string_view(answer_).substr(written_));
+      if (!sent) return true;
+      if (*sent == 0) return false;
+      written_ += *sent;
+    }
+    stream_.EndWriting();
     // Closing on bytes that were not read would take the answer back.
-    shutdown(descriptor_, SHUT_WR);
     ReadOn();
     return false;
   }
 
-  const int descriptor_;
+  SocketStream stream_;
   absl::Time until_;
   std::string request_, answer_;
   size_t written_ = 0;
@@ -135,8 +141,9 @@ class HttpClient {
 // Confined to the exposer's thread.
 class HttpClients {
  public:
-  HttpClients(const Listener& listener, int wake, const Metrics& metrics)
-      : listener_(listener), wake_(wake), metrics_(metrics) {}
+  // `tls` may be null.
+  HttpClients(const Listener& listener, int wake, TlsContexts* tls, const Metrics& metrics)
+      : listener_(listener), wake_(wake), tls_(tls), metrics_(metrics) {}
 
   void ServeUntilWoken() {
     while (Wait()) {
@@ -184,12 +191,13 @@ class HttpClients {
         const auto silent = std::ranges::find_if_not(clients_, &HttpClient::has_asked);
         clients_.erase(silent != clients_.end() ? silent : clients_.begin());
       }
-      clients_.emplace_back(descriptor, now);
+      clients_.emplace_back(descriptor, tls_ != nullptr ? tls_->Current() : nullptr, now);
     }
   }
 
   const Listener& listener_;
   const int wake_;
+  TlsContexts* const tls_;
   const Metrics& metrics_;
   absl::Time accept_from_ = absl::InfinitePast();
   std::list<HttpClient> clients_;  // in the order in which they came
@@ -197,25 +205,36 @@ class HttpClients {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Exposer>> Exposer::Create(const std::string& address, const Metrics& metrics) {
+absl::StatusOr<std::unique_ptr<Exposer>> Exposer::Create(const std::string& address, const Metrics& metrics,
+                                                         std::unique_ptr<TlsContexts> tls) {
   absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Open(address);
   if (!listener.ok())
     return absl::UnavailableError(absl::StrCat("metrics address '", address,
                                                "': cannot listen there: ", listener.status().message(),
                                                ", expected a free host:port of this machine or unix:/path"));
-  return std::unique_ptr<Exposer>(new Exposer(*std::move(listener), metrics));
+  return std::unique_ptr<Exposer>(new Exposer(*std::move(listener), std::move(tls), metrics));
 }
 
-Exposer::Exposer(std::unique_ptr<Listener> listener, const Metrics& metrics)
+Exposer::Exposer(std::unique_ptr<Listener> listener, std::unique_ptr<TlsContexts> tls, const Metrics& metrics)
     : listener_(std::move(listener)),
+      tls_(std::move(tls)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      thread_([this, &metrics] { HttpClients(*listener_, wake_, metrics).ServeUntilWoken(); }) {}
+      thread_([this, &metrics] { Serve(metrics); }) {}
 
 Exposer::~Exposer() {
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = write(wake_, &one, sizeof(one));
   thread_.join();
   close(wake_);
+}
+
+void Exposer::Serve(const Metrics& metrics) {
+  // OpenSSL writes without a flag that would spare this thread the signal.
+  sigset_t pipe;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
+  HttpClients(*listener_, wake_, tls_.get(), metrics).ServeUntilWoken();
 }
 
 }  // namespace hachi::server

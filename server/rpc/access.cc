@@ -15,6 +15,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/text.h"
+#include "server/net/secret_file.h"
 
 namespace hachi::server {
 namespace {
@@ -93,9 +94,7 @@ absl::Status Access::ReadTokens() const {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(tokens_file_, kMaxTokensBytes));
   const auto tokens = ParseTokens(text);
   RETURN_IF_ERROR(WithContext(tokens.status(), absl::StrCat("auth.tokens: '", tokens_file_.string(), "'")));
-  if ((about.st_mode & S_IROTH) != 0)
-    LogWarning(absl::StrCat("auth: tokens '", tokens_file_.string(),
-                            "' may be read by everybody, expected their owner alone"));
+  WarnOfReaders("auth: tokens", tokens_file_);
   owner_by_digest_.clear();
   for (const auto& [token, name] : *tokens) owner_by_digest_[DigestOf(token)] = name;
   return absl::OkStatus();

@@ -9,12 +9,11 @@
 #include <array>
 #include <climits>
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
 
 namespace hachi::server {
 namespace {
@@ -27,94 +26,145 @@ using Message = inference::ModelInferRequest;
 
 constexpr int kMaxEntries = 1024;  // no model comes near; a guess
 
-// In memory each takes some hundred bytes, on the wire as few as two.
-constexpr int kMaxNestedEntries = 65536;
+// A byte of it may take a hundred in memory (an empty entry, a dimension): together less than a slice of
+// gRPC's own. Names, shapes and parameters of hundreds of tensors come to less.
+constexpr size_t kMaxHeadBytes = 65536;
 
-constexpr uint32_t kRawTag =
-    WireFormatLite::MakeTag(Message::kRawInputContentsFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr uint32_t TagOfBytes(int field) {
+  return WireFormatLite::MakeTag(field, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+}
+constexpr uint32_t kInputTag = TagOfBytes(Message::kInputsFieldNumber);
+constexpr uint32_t kRawTag = TagOfBytes(Message::kRawInputContentsFieldNumber);
+constexpr uint32_t kContentsTag = TagOfBytes(Message::InferInputTensor::kContentsFieldNumber);
 
-// Consecutive slices as protobuf reads them, in place.
-//
-// Confined to one thread.
-class SliceStream final : public google::protobuf::io::ZeroCopyInputStream {
- public:
-  explicit SliceStream(const std::vector<grpc::Slice>& slices) : slices_(slices) {}
+absl::Status Malformed(const char* what) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("request: its bytes are malformed (", what, "), expected a ModelInferRequest"));
+}
 
-  bool Next(const void** data, int* size) override {
-    while (index_ < slices_.size() && offset_ == slices_[index_].size()) {
-      ++index_;
-      offset_ = 0;
-    }
-    if (index_ == slices_.size()) return false;
-    *data = slices_[index_].begin() + offset_;
-    *size = static_cast<int>(slices_[index_].size() - offset_);
-    offset_ = slices_[index_].size();
-    read_ += *size;
-    return true;
-  }
+absl::Status TooMany(const std::string& field) {
+  return absl::InvalidArgumentError(absl::StrCat("request: has more than ", kMaxEntries, " entries in '",
+                                                 field, "', expected at most that"));
+}
 
-  void BackUp(int count) override {
-    offset_ -= static_cast<size_t>(count);
-    read_ -= count;
-  }
+// The next field's tag, 0 at the end of the message. Only wire types that protobuf 3 has: no groups.
+absl::StatusOr<uint32_t> NextTag(CodedInputStream& in) {
+  const uint32_t tag = in.ReadTag();
+  if (tag == 0 && in.ConsumedEntireMessage()) return tag;
+  if (WireFormatLite::GetTagFieldNumber(tag) == 0) return Malformed("bad tag");
+  const auto type = WireFormatLite::GetTagWireType(tag);
+  if (type == WireFormatLite::WIRETYPE_START_GROUP || type == WireFormatLite::WIRETYPE_END_GROUP ||
+      type > WireFormatLite::WIRETYPE_FIXED32)
+    return Malformed("bad wire type");
+  return tag;
+}
 
-  bool Skip(int count) override {
-    const void* data = nullptr;
-    int size = 0;
-    for (; count > 0; count -= size)
-      if (!Next(&data, &size)) return false;
-    BackUp(-count);
-    return true;
-  }
-
-  int64_t ByteCount() const override { return read_; }
-
- private:
-  const std::vector<grpc::Slice>& slices_;
-  size_t index_ = 0;   // of the slice with the next byte
-  size_t offset_ = 0;  // of that byte in it
-  int64_t read_ = 0;
-};
-
-// The bytes of a length-delimited field where they lie; nullopt: they are not all there.
-std::optional<Chunks> ReadInPlace(CodedInputStream& in) {
+// The length of what comes, all of which is there.
+absl::StatusOr<int> ReadLength(CodedInputStream& in) {
   int length = 0;
-  if (!in.ReadVarintSizeAsInt(&length) || length > in.BytesUntilLimit()) return std::nullopt;
-  Chunks chunks;
+  if (!in.ReadVarintSizeAsInt(&length) || length > in.BytesUntilLimit()) return Malformed("truncated field");
+  return length;
+}
+
+// Adds the bytes of a length-delimited field, where they lie.
+absl::Status ReadInPlace(CodedInputStream& in, Chunks& chunks) {
+  ASSIGN_OR_RETURN(int length, ReadLength(in));
   const void* data = nullptr;
   for (int size = 0; length > 0 && in.GetDirectBufferPointer(&data, &size); length -= size) {
     size = std::min(size, length);
     chunks.emplace_back(static_cast<const std::byte*>(data), size);
     in.Skip(size);
   }
-  return chunks;
+  return absl::OkStatus();
 }
 
-// Adds the fields of a message and of those in it to `count`, until it is beyond kMaxNestedEntries; false:
-// the bytes end in the middle of one. What is no message (a packed list, a string) is one field.
-bool CountEntries(std::string_view bytes, const google::protobuf::Descriptor& type, int& count) {
-  CodedInputStream in(reinterpret_cast<const uint8_t*>(bytes.data()), static_cast<int>(bytes.size()));
-  for (uint32_t tag = in.ReadTag(); tag != 0 && ++count <= kMaxNestedEntries; tag = in.ReadTag()) {
-    const auto* const field = type.FindFieldByNumber(WireFormatLite::GetTagFieldNumber(tag));
-    const bool is_message = field != nullptr && field->message_type() != nullptr &&
-                            WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
-    if (!is_message) {
-      if (!WireFormatLite::SkipField(&in, tag)) return false;
-      continue;
+// The request's bytes, and those of its inputs, without the elements of tensors.
+//
+// Confined to one thread.
+class Head {
+ public:
+  // Copies a field, whose tag was read.
+  absl::Status Copy(CodedInputStream& in, uint32_t tag) {
+    if (WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+      ASSIGN_OR_RETURN(const int length, ReadLength(in));
+      RETURN_IF_ERROR(CheckRoom(static_cast<size_t>(length)));
+      std::string value;
+      in.ReadString(&value, length);
+      return Add(tag, value);
     }
-    int length = 0;
-    if (!in.ReadVarintSizeAsInt(&length)) return false;
-    const auto begin = static_cast<size_t>(in.CurrentPosition());
-    if (!in.Skip(length) || begin + static_cast<size_t>(length) > bytes.size()) return false;
-    if (!CountEntries(bytes.substr(begin, static_cast<size_t>(length)), *field->message_type(), count))
-      return false;
+    StringOutputStream stream(&bytes_);
+    CodedOutputStream out(&stream);
+    if (!WireFormatLite::SkipField(&in, tag, &out)) return Malformed("truncated field");
+    return CheckRoom(0);
   }
-  return true;
+
+  // Adds a length-delimited field.
+  absl::Status Add(uint32_t tag, const std::string& value) {
+    RETURN_IF_ERROR(CheckRoom(value.size()));
+    StringOutputStream stream(&bytes_);
+    CodedOutputStream out(&stream);
+    out.WriteTag(tag);
+    out.WriteVarint32(static_cast<uint32_t>(value.size()));
+    out.WriteString(value);
+    return absl::OkStatus();
+  }
+
+  const std::string& bytes() const { return bytes_; }
+
+ private:
+  absl::Status CheckRoom(size_t more) const {
+    if (bytes_.size() + more <= kMaxHeadBytes) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("request: has more than ", kMaxHeadBytes,
+                                                   " bytes beside its tensors' elements, expected at most "
+                                                   "that"));
+  }
+
+  std::string bytes_;
+};
+
+// Reads an input; all but its contents go to `head`.
+absl::StatusOr<std::optional<Chunks>> ReadInput(CodedInputStream& in, Head& head) {
+  ASSIGN_OR_RETURN(const int length, ReadLength(in));
+  const CodedInputStream::Limit limit = in.PushLimit(length);
+  std::optional<Chunks> contents;
+  Head own;
+  int entries = 0;
+  for (uint32_t tag = 1; tag != 0;) {
+    ASSIGN_OR_RETURN(tag, NextTag(in));
+    if (tag == kContentsTag) {
+      // Several are read as if they stood behind one another, as protobuf does.
+      if (++entries > kMaxEntries) return TooMany("contents");
+      if (!contents) contents.emplace();
+      RETURN_IF_ERROR(ReadInPlace(in, *contents));
+    } else if (tag != 0) {
+      RETURN_IF_ERROR(own.Copy(in, tag));
+    }
+  }
+  in.PopLimit(limit);
+  RETURN_IF_ERROR(head.Add(kInputTag, own.bytes()));
+  return contents;
 }
 
-absl::Status Malformed(const char* what) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("request: its bytes are malformed (", what, "), expected a ModelInferRequest"));
+// Splits a message of so many bytes into its head and what stays in place.
+absl::Status Split(CodedInputStream& in, Head& head, WireInfer& wire) {
+  std::array<int, 8> entries{};
+  while (true) {
+    ASSIGN_OR_RETURN(const uint32_t tag, NextTag(in));
+    if (tag == 0) return absl::OkStatus();
+    const int field = WireFormatLite::GetTagFieldNumber(tag);
+    const bool known = field < static_cast<int>(entries.size());
+    if (known && field >= Message::kParametersFieldNumber && ++entries[field] > kMaxEntries)
+      return TooMany(Message::descriptor()->FindFieldByNumber(field)->name());
+    if (tag == kRawTag) {
+      RETURN_IF_ERROR(ReadInPlace(in, wire.raw.emplace_back()));
+    } else if (tag == kInputTag) {
+      ASSIGN_OR_RETURN(wire.contents.emplace_back(), ReadInput(in, head));
+    } else if (known) {
+      RETURN_IF_ERROR(head.Copy(in, tag));
+    } else if (!WireFormatLite::SkipField(&in, tag)) {
+      return Malformed("truncated field");
+    }
+  }
 }
 
 }  // namespace
@@ -125,46 +175,17 @@ absl::StatusOr<WireInfer> DecodeInfer(const grpc::ByteBuffer& bytes) {
   if (bytes.Valid() && !bytes.Dump(slices.get()).ok()) return Malformed("unreadable buffer");
   WireInfer wire;
   wire.slices = slices;
-  size_t size = 0;
-  for (const grpc::Slice& slice : *slices) size += slice.size();
+  Chunks chunks;
+  for (const grpc::Slice& slice : *slices)
+    chunks.emplace_back(reinterpret_cast<const std::byte*>(slice.begin()), slice.size());
+  const size_t size = SizeOfChunks(chunks);
   if (size > INT_MAX) return Malformed("2 GiB or more");
-  SliceStream stream(*slices);
+  ChunkStream stream(chunks);
   CodedInputStream in(&stream);
   in.PushLimit(static_cast<int>(size));  // no field reserves more than what is there
-
-  std::string head;  // the message without its raw entries and unknown fields
-  StringOutputStream head_stream(&head);
-  CodedOutputStream out(&head_stream);
-  std::array<int, 8> entries{};
-  for (uint32_t tag = in.ReadTag(); tag != 0 || !in.ConsumedEntireMessage(); tag = in.ReadTag()) {
-    const int field = WireFormatLite::GetTagFieldNumber(tag);
-    if (field == 0) return Malformed("bad tag");
-    const bool known = field < static_cast<int>(entries.size());
-    if (known && field >= Message::kParametersFieldNumber && ++entries[field] > kMaxEntries)
-      return absl::InvalidArgumentError(absl::StrCat("request: has more than ", kMaxEntries, " entries in '",
-                                                     Message::descriptor()->FindFieldByNumber(field)->name(),
-                                                     "', expected at most that"));
-    // The wire types that protobuf 3 has: no groups.
-    const auto type = WireFormatLite::GetTagWireType(tag);
-    if (type == WireFormatLite::WIRETYPE_START_GROUP || type == WireFormatLite::WIRETYPE_END_GROUP ||
-        type > WireFormatLite::WIRETYPE_FIXED32)
-      return Malformed("bad wire type");
-    if (tag == kRawTag) {
-      std::optional<Chunks> chunks = ReadInPlace(in);
-      if (!chunks) return Malformed("truncated field");
-      wire.raw.push_back(*std::move(chunks));
-    } else if (!(known ? WireFormatLite::SkipField(&in, tag, &out) : WireFormatLite::SkipField(&in, tag))) {
-      return Malformed("truncated field");
-    }
-  }
-  out.Trim();
-  int nested = 0;
-  if (!CountEntries(head, *Message::descriptor(), nested)) return Malformed("truncated field");
-  if (nested > kMaxNestedEntries)
-    return absl::InvalidArgumentError(absl::StrCat(
-        "request: has more than ", kMaxNestedEntries,
-        " entries beside its tensors' bytes, expected at most that; send tensors raw or packed"));
-  if (!wire.head.ParseFromString(head)) return Malformed("bad field");
+  Head head;
+  RETURN_IF_ERROR(Split(in, head, wire));
+  if (!wire.head.ParseFromString(head.bytes())) return Malformed("bad field");
   return wire;
 }
 

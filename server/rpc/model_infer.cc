@@ -120,11 +120,15 @@ class InferReactor final : public grpc::ServerUnaryReactor {
     RETURN_IF_ERROR(WithContext(version.status(), subject));
     ASSIGN_OR_RETURN(model_, environment_.registry->Find(wire.head.model_name(), *version));
     const Signature& signature = model_->model().signature();
-    auto valid = ValidateInfer(std::move(wire), model_->model(), model_->max_batch_rows());
-    RETURN_IF_ERROR(WithContext(valid.status(), subject));
-
     auto request = std::make_shared<Request>();
     request->model = model_;
+    const auto reserve = [&](int64_t rows, int64_t needed) {
+      request->rows.count = rows;
+      return environment_.scheduler->Reserve(*request, needed);
+    };
+    auto valid = ValidateInfer(std::move(wire), model_->model(), model_->max_batch_rows(), reserve);
+    RETURN_IF_ERROR(WithContext(valid.status(), subject));
+
     request->rows = std::move(valid->rows);
     request->plans = request->rows.shapes->plans;
     request->keep_alive = std::move(valid->keep_alive);
@@ -136,7 +140,7 @@ class InferReactor final : public grpc::ServerUnaryReactor {
     std::vector<bool> wanted(signature.outputs.size());
     for (const size_t output : outputs_) wanted[output] = true;
     request->AllocateOutputs(wanted);
-    request->bytes = static_cast<int64_t>(bytes.Length());
+    request->bytes += static_cast<int64_t>(bytes.Length());
     for (const auto& output : request->rows.outputs) request->bytes += static_cast<int64_t>(output.size());
     request_ = std::move(request);
     return absl::OkStatus();

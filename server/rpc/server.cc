@@ -30,14 +30,21 @@ namespace {
 
 constexpr char kLiveness[] = "liveness";
 
-// Half-open connections are found within 40 s; clients may ask as often. gRPC's own 2 h would keep their
-// memory for as long.
+// Half-open connections are found within 40 s. gRPC's own 2 h would keep their memory for as long.
 constexpr int kKeepaliveMs = 30'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
-constexpr int kShortestPingIntervalMs = 10'000;
+
+// Clients may ping as often as they like. gRPC 1.51 would close a connection that does so too often, but
+// while an answer of it is still being written it remembers each ping too many in one error, copied for each:
+// a few thousand in one read keep its threads for minutes. Answering costs no more than reading does;
+// connections that do nothing else are server/net's to cut.
+constexpr int kPingStrikes = 0;
 
 // Who connects and says nothing is gone after so long; gRPC's own 2 min would keep their memory.
 constexpr int kHandshakeTimeoutMs = 10'000;
+
+// How long calls may go on over a connection that is to end.
+constexpr int kConnectionAgeGraceMs = 60'000;
 
 // While a server shuts down: how long no inference has to be open until those left are taken for watchers.
 // Long enough for a request that was on its way to arrive and count. And how often it looks.
@@ -122,9 +129,14 @@ absl::Status RpcServer::Listen() {
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options_.streams_per_connection);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  if (options_.connection_age > absl::ZeroDuration()) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                               static_cast<int>(absl::ToInt64Milliseconds(options_.connection_age)));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kConnectionAgeGraceMs);
+  }
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kShortestPingIntervalMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, kPingStrikes);
   server_ = builder.BuildAndStart();
   if (!server_) return absl::InternalError("gRPC: its server does not start");
   SetServing(false);

@@ -51,9 +51,11 @@ class RpcServer {
     int streams_per_connection = 256;                // a client queues its calls beyond that
     int connections = 1024;                          // at once
     int connections_per_address = 512;               // of an IPv4 address or an IPv6 /64
-    std::shared_ptr<Certificates> certificates;      // null: no TLS
-    bool require_client_certificates = true;         // with a client_ca
-    const Access* access = nullptr;                  // null: whoever may connect may use every model
+    absl::Duration
+        connection_age;  // then a connection is asked to end; zero: never. About: a tenth more or less
+    std::shared_ptr<Certificates> certificates;  // null: no TLS
+    bool require_client_certificates = true;     // with a client_ca
+    const Access* access = nullptr;              // null: whoever may connect may use every model
     bool reflection = true;
     bool access_log = false;  // a line in the log for each inference
   };

@@ -112,16 +112,11 @@ absl::StatusOr<int64_t> CheckInput(const InputTensor& input, const TensorSignatu
   return batched ? shape[0] : 1;
 }
 
-size_t SizeOfChunks(const Chunks& chunks) {
-  return std::transform_reduce(chunks.begin(), chunks.end(), size_t{0}, std::plus<>(),
-                               [](const auto& chunk) { return chunk.size(); });
-}
-
 absl::Status CheckRawAgainstTyped(const WireInfer& wire) {
   if (wire.raw.empty()) return absl::OkStatus();
-  for (const InputTensor& input : wire.head.inputs())
-    if (input.has_contents())
-      return Invalid("input '", input.name(),
+  for (int i = 0; i < wire.head.inputs_size(); ++i)
+    if (wire.contents[static_cast<size_t>(i)])
+      return Invalid("input '", wire.head.inputs(i).name(),
                      "': has contents beside raw_input_contents, expected one of the two");
   if (wire.raw.size() != static_cast<size_t>(wire.head.inputs_size()))
     return Invalid("raw_input_contents has ", wire.raw.size(), " entries, expected ", wire.head.inputs_size(),
@@ -178,7 +173,8 @@ absl::StatusOr<std::optional<int64_t>> ParseVersion(std::string_view text) {
   return version;
 }
 
-absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Model& model, int64_t max_batch_rows) {
+absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Model& model, int64_t max_batch_rows,
+                                         const Reserve& reserve) {
   const Signature& signature = model.signature();
   ValidInfer valid;
   ASSIGN_OR_RETURN(valid.parameters, ReadParameters(wire.head.parameters()));
@@ -215,9 +211,10 @@ absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Model& model, int
         return Invalid("input '", input.name(), "': has ", found, " bytes, expected ", expected_bytes,
                        " for shape ",
                        ShapeText({input.shape().data(), static_cast<size_t>(input.shape_size())}));
-    } else if (input.has_contents()) {
-      auto dense = DenseBytes(input.contents(), expected.dtype,
-                              static_cast<int64_t>(expected_bytes / SizeOf(expected.dtype)));
+    } else if (const auto& contents = wire.contents[static_cast<size_t>(i)]) {
+      auto dense =
+          DenseBytes(*contents, expected.dtype, static_cast<int64_t>(expected_bytes / SizeOf(expected.dtype)),
+                     [&](int64_t needed) { return reserve(rows, needed); });
       RETURN_IF_ERROR(WithContext(dense.status(), absl::StrCat("input '", input.name(), "'")));
       chunks = {bytes->typed.emplace_back(*std::move(dense))};
     } else if (expected_bytes > 0) {

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,7 +36,10 @@ absl::StatusOr<std::optional<int64_t>> ParseVersion(std::string_view text);
 // Holds `wire` against the model's signature, whose batches have at most `max_batch_rows` rows.
 // INVALID_ARGUMENT for whatever does not fit, UNIMPLEMENTED for extensions that are not offered,
 // RESOURCE_EXHAUSTED for shapes that could not run (Model::ShapesOf); the message names the tensor, what was
-// found and what was expected.
-absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Model& model, int64_t max_batch_rows);
+// found and what was expected. `reserve` is asked before elements of typed contents take so many bytes, on
+// behalf of a request of so many rows; its error ends it too.
+using Reserve = std::function<absl::Status(int64_t rows, int64_t bytes)>;
+absl::StatusOr<ValidInfer> ValidateInfer(WireInfer wire, const Model& model, int64_t max_batch_rows,
+                                         const Reserve& reserve);
 
 }  // namespace hachi::server

@@ -297,6 +297,27 @@ TEST(BatchSchedulerTest, BytesInFlightAreBoundedUntilTheRequestIsGone) {
   EXPECT_EQ(third.ends(), 0);
 }
 
+TEST(BatchSchedulerTest, BytesReservedBeforeThePushAreHeldAndCountOnce) {
+  TestScheduler scheduler({.inflight_bytes = 100});
+  const ServedModel model = scheduler.Serve();
+  Call first(model, {.bytes = 20}), second(model, {.bytes = 20});
+  EXPECT_OK(scheduler->Reserve(*first.request(), 50));
+  EXPECT_EQ(scheduler.metrics().server().inflight_bytes.Value(), 50);
+  EXPECT_THAT(
+      scheduler->Reserve(*second.request(), 51),
+      StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("50 bytes are in flight and 51 came")));
+  EXPECT_EQ(model.refused_rows(Refusal::kInflightBytes), 1);
+  scheduler->Push(first.request());
+  EXPECT_EQ(scheduler.metrics().server().inflight_bytes.Value(), 70);
+  RunOne(scheduler, kMs);
+  first.Release();
+  EXPECT_EQ(scheduler.metrics().server().inflight_bytes.Value(), 0);
+  // Nor are they lost when the request never comes.
+  EXPECT_OK(scheduler->Reserve(*second.request(), 80));
+  second.Release();
+  EXPECT_EQ(scheduler.metrics().server().inflight_bytes.Value(), 0);
+}
+
 TEST(BatchSchedulerTest, DeadlineThatHasPassedIsNotQueued) {
   TestScheduler scheduler;
   const ServedModel model = scheduler.Serve();

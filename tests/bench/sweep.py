@@ -3,7 +3,7 @@
 usage: sweep.py HACHI FOLDER [MODEL ...] [--settings S ...] [--in-flight N ...] [--shares P ...] [--rounds N]
                 [--seconds S] [--json FILE] [--plot FILE]
 MODEL is a model directory below FOLDER, or a path. A setting is `defaults`, or WORKERSxTHREADS,MAX_BATCH,MAX_DELAY as
-in 2x1,8,2ms; BINARY@SETTING serves it with another build of hachi. Every setting has a server of its own, all the time;
+in 2x1,8,2ms; tls:SETTING serves it through TLS to clients with certificates, BINARY@SETTING with another build of hachi. Every setting has a server of its own, all the time;
 they take turns within each round, so that noise meets them all. Clients share the cores with the servers.
 
 Closed loop: N requests in flight. Open loop: Poisson arrivals at shares of the capacity, which is the most that the first
@@ -38,10 +38,24 @@ def model_directory(source, target, batching):
     (target / "model.yaml").write_text("\n".join(lines) + "\n")
 
 
+def sign_certificates(folder):
+    """Keys and certificates of an authority, a server at 127.0.0.1 and a client."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    openssl = lambda *arguments: subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+    openssl("req", "-x509", *key, "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem")
+    for name in ("server", "client"):
+        openssl("req", "-new", *key, "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1",
+                "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "1",
+                "-copy_extensions", "copyall", "-out", f"{name}.pem")
+
+
 class Server:
     def __init__(self, hachi, setting, source, work, names):
         binary, _, what = setting.rpartition("@")
         self.hachi = binary or hachi
+        tls = what.startswith("tls:")
+        what = what.removeprefix("tls:")
         cpu, batching = "", ""
         if what != "defaults":
             team, max_batch, max_delay = what.split(",")
@@ -51,8 +65,13 @@ class Server:
         work.mkdir()
         for name in names:
             model_directory(source, work / name, batching)
+        self.through = []
+        if tls:
+            self.through = ["--tls-ca", work / "ca.pem", "--tls-certificate", work / "client.pem", "--tls-key", work / "client.key"]
+            sign_certificates(work)
         config = work / "server.yaml"
-        config.write_text('server: {grpc: "127.0.0.1:0", metrics: "127.0.0.1:0", drain: {delay: 0s}}\n'
+        config.write_text('server: {grpc: "127.0.0.1:0", metrics: "127.0.0.1:0", drain: {delay: 0s}'
+                          f"{', tls: {certificate: server.pem, key: server.key, client_ca: ca.pem}' if tls else ''}}}\n"
                           f"{cpu}models: [{', '.join('{dir: ' + name + '}' for name in names)}]\n")
         self.process = subprocess.Popen([self.hachi, "serve", "--config", config], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
@@ -64,7 +83,7 @@ class Server:
         self.address = self.process.stdout.readline().split()[-1]
 
     def load_command(self, load_binary, model, seconds, *load):
-        return [load_binary, "load", "--address", self.address, "--model", model, "--seconds", str(seconds), "--json",
+        return [load_binary, "load", "--address", self.address, *self.through, "--model", model, "--seconds", str(seconds), "--json",
                 *map(str, load)]
 
     def close(self):

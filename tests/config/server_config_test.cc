@@ -28,6 +28,11 @@ TEST(ReadServerConfigTest, AModelAloneLeavesEveryDefault) {
   EXPECT_TRUE(config->reflection);
   EXPECT_EQ(config->connections, 1024);
   EXPECT_EQ(config->connections_per_address, 512);
+  EXPECT_EQ(config->connection_age, absl::ZeroDuration());
+  EXPECT_TRUE(config->trial.enabled);
+  EXPECT_EQ(config->trial.memory_bytes, std::nullopt);
+  EXPECT_EQ(config->trial.time, absl::Minutes(10));
+  EXPECT_TRUE(config->trial.cache.empty());
   EXPECT_EQ(config->workers, std::nullopt);
   EXPECT_EQ(config->threads_per_worker, std::nullopt);
   ASSERT_EQ(config->models.size(), 1u);
@@ -43,7 +48,9 @@ server:
   metrics: localhost:0
   reflection: false
   drain: {delay: 0s, deadline: 1m}
-  limits: {inflight_bytes: 1MiB, received_bytes: 1GiB, answer_time: 1s, streams_per_connection: 8, connections: 2, connections_per_address: 1}
+  limits: {inflight_bytes: 1MiB, received_bytes: 1GiB, answer_time: 1s, streams_per_connection: 8, connections: 2, connections_per_address: 1,
+           connection_age: 30m}
+  trial: {enabled: false, memory: 2GiB, time: 30s, cache: known}
 cpu: {workers: 2, threads_per_worker: auto}
 models:
   - {dir: digits}
@@ -58,6 +65,11 @@ models:
   EXPECT_EQ(config->received_bytes, 1 << 30);
   EXPECT_EQ(config->answer_time, absl::Seconds(1));
   EXPECT_EQ(config->streams_per_connection, 8);
+  EXPECT_EQ(config->connection_age, absl::Minutes(30));
+  EXPECT_FALSE(config->trial.enabled);
+  EXPECT_EQ(config->trial.memory_bytes, int64_t{2} << 30);
+  EXPECT_EQ(config->trial.time, absl::Seconds(30));
+  EXPECT_EQ(config->trial.cache, temp.path() / "known");
   EXPECT_FALSE(config->reflection);
   EXPECT_EQ(config->connections, 2);
   EXPECT_EQ(config->connections_per_address, 1);
@@ -76,6 +88,7 @@ TEST(ReadServerConfigTest, ReadsWhoMayConnectAndUseWhat) {
   const auto config = ReadServerConfig(temp.Write("server.yaml", R"(
 server:
   tls: {certificate: tls/server.pem, key: /run/key.pem, client_ca: ca.pem, client_certificates: optional}
+  metrics_tls: {certificate: page.pem, key: page.key, client_certificates: none}
 auth:
   clients:
     - {name: batch, models: [digits]}
@@ -89,6 +102,9 @@ models: [{dir: digits}]
   EXPECT_EQ(config->tls->key, "/run/key.pem");
   EXPECT_EQ(config->tls->client_ca, temp.path() / "ca.pem");
   EXPECT_EQ(config->tls->client_certificates, TlsConfig::ClientCertificates::kOptional);
+  ASSERT_TRUE(config->metrics_tls);
+  EXPECT_EQ(config->metrics_tls->certificate, temp.path() / "page.pem");
+  EXPECT_EQ(config->metrics_tls->client_certificates, TlsConfig::ClientCertificates::kNone);
   ASSERT_TRUE(config->auth);
   ASSERT_EQ(config->auth->clients.size(), 2u);
   EXPECT_EQ(config->auth->clients[0].name, "batch");
@@ -169,9 +185,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"models: []\n", ":1: models: a list, expected a list of at least one model"},
         Refused{"models:\n", ":1: models: nothing, expected a list of at least one model"},
         Refused{"modles: []\n", ":1: modles: unknown key, expected one of server, cpu, auth, models"},
-        Refused{
-            "server: {port: 1}\n",
-            ":1: server.port: unknown key, expected one of grpc, metrics, reflection, tls, drain, limits"},
+        Refused{"server: {port: 1}\n",
+                ":1: server.port: unknown key, expected one of grpc, metrics, reflection, trial, tls, "
+                "metrics_tls, drain, limits"},
         Refused{"server: {grpc: 8001}\n", ":1: server.grpc: '8001'" + std::string(kAddressRule)},
         Refused{"server: {grpc: '0.0.0.0:65536'}\n",
                 ":1: server.grpc: \"0.0.0.0:65536\"" + std::string(kAddressRule)},
@@ -195,7 +211,8 @@ INSTANTIATE_TEST_SUITE_P(
                 ":1: server.limits.streams_per_connection: '0', expected a whole number from 1 to 65535"},
         Refused{"server: {limits: {streams: 1}}\n",
                 ":1: server.limits.streams: unknown key, expected one of inflight_bytes, "
-                "received_bytes, answer_time, streams_per_connection, connections, connections_per_address"},
+                "received_bytes, answer_time, connection_age, streams_per_connection, connections, "
+                "connections_per_address"},
         Refused{"server: {limits: {connections: 0}}\n",
                 ":1: server.limits.connections: '0', expected a whole number from 1 to 1048576"},
         Refused{"server: {tls: {certificate: a, client_ca: c}}\n",

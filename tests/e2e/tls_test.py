@@ -1,11 +1,16 @@
 """TLS, client certificates and tokens, with stock clients."""
 
+import contextlib
+import os
 import pathlib
+import socket
+import ssl
 import subprocess
 import tempfile
 import threading
 import time
 import unittest
+import urllib.request
 
 import grpc
 import tritonclient.grpc as triton
@@ -13,7 +18,7 @@ from grpc import StatusCode
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bad_request_test import good_request
-from daemon import DIGITS, Daemon
+from daemon import DIGITS, ROOT, Daemon
 
 
 class Authority:
@@ -106,6 +111,16 @@ class TlsTest(unittest.TestCase):
         self.addCleanup(client.close)
         self.assertTrue(client.is_model_ready("digits"))
 
+    def test_our_own_client_connects(self):
+        daemon = self.start()
+        ours = ["--tls-ca", self.ours.path("pem")]
+        images = str(ROOT / "tests/demo/test_images.npy")
+        for more, exit_code in (([*ours, "--tls-certificate", self.ours.path("pem", "scorer"),
+                                  "--tls-key", self.ours.path("key", "scorer")], 0), (ours, 1), ([], 1)):
+            done = subprocess.run([os.environ["HACHI"], "infer", "--address", daemon.grpc_address, "--model", "digits",
+                                   "--input", f"image={images}", "--timeout", "5", *more], capture_output=True)
+            self.assertEqual(done.returncode, exit_code, done.stderr)
+
     def test_clients_use_the_models_that_they_are_configured_for(self):
         auth = "auth: {clients: [{name: scorer, models: [digits]}, {name: 'spiffe://prod/batch', models: ['*']}]}"
         daemon = self.start(auth=auth)
@@ -157,7 +172,7 @@ class TlsTest(unittest.TestCase):
         self.ours.sign("fresh", "IP:127.0.0.1")
         new = {ending: read(self.ours.path(ending, "fresh")) for ending in ("pem", "key")}
         self.replace("localhost.pem", new["pem"])
-        daemon.wait_until(lambda: "hachi_certificate_reload_failures_total 1" in daemon.metrics_page())
+        daemon.wait_until(lambda: 'hachi_certificate_reload_failures_total{surface="grpc"} 1' in daemon.metrics_page())
         self.assertEqual(self.served_certificate(daemon), before)
         self.replace("localhost.key", new["key"])
         daemon.wait_until(lambda: self.served_certificate(daemon) == new["pem"].decode().strip())
@@ -165,6 +180,59 @@ class TlsTest(unittest.TestCase):
         stop.set()
         caller.join()
         self.assertEqual(codes, {StatusCode.OK})
+
+    def start_with_page_tls(self, more):
+        """A daemon whose metrics page has TLS, while gRPC is in the clear."""
+        daemon = Daemon(server=f"metrics_tls: {{certificate: {self.folder}/localhost.pem, key: {self.folder}/localhost.key, {more}}}")
+        self.addCleanup(daemon.stop)
+        return daemon.wait_until_ready()
+
+    def page(self, daemon, name=None):
+        context = ssl.create_default_context(cafile=self.ours.path("pem"))
+        if name:
+            authority = self.theirs if name == "stranger" else self.ours
+            context.load_cert_chain(authority.path("pem", name), authority.path("key", name))
+        with urllib.request.urlopen(f"https://{daemon.metrics_address}/metrics", timeout=10, context=context) as response:
+            return response.read().decode()
+
+    def test_the_metrics_page_asks_for_certificates_too(self):
+        daemon = self.start_with_page_tls(f"client_ca: {self.folder}/ours.pem")
+        self.assertIn("hachi_build_info", self.page(daemon, "scorer"))
+        for name in (None, "stranger"):
+            with self.assertRaises(OSError):
+                self.page(daemon, name)
+        with self.assertRaises(OSError):
+            daemon.metrics_page()  # in the clear
+
+    def test_slow_handshakes_keep_nobody_from_the_metrics_page(self):
+        daemon = self.start_with_page_tls("client_certificates: none")
+        host, port = daemon.metrics_address.split(":")
+        with contextlib.ExitStack() as sockets:
+            for i in range(60):
+                client = sockets.enter_context(socket.create_connection((host, int(port)), timeout=10))
+                client.sendall(b"\x16\x03\x01"[:i % 4])
+            started = time.monotonic()
+            self.assertIn("hachi_build_info", self.page(daemon))
+            self.assertLess(time.monotonic() - started, 2)
+
+    def test_changed_certificates_of_the_metrics_page_are_used(self):
+        daemon = self.start_with_page_tls("client_certificates: none")
+        self.ours.sign("fresh", "IP:127.0.0.1")
+        for ending in ("pem", "key"):
+            self.replace(f"localhost.{ending}", read(self.ours.path(ending, "fresh")))
+        fresh = read(self.ours.path("pem", "fresh")).decode().strip()
+        host, port = daemon.metrics_address.split(":")
+        daemon.wait_until(lambda: ssl.get_server_certificate((host, int(port))).strip() == fresh)
+        self.assertIn("hachi_certificate_expiry_timestamp_seconds{surface=\"metrics\"}", self.page(daemon))
+
+    def test_keys_that_others_may_read_are_warned_of(self):
+        for mode, readers in ((0o600, None), (0o640, "its group"), (0o644, "everybody")):
+            (self.folder / "localhost.key").chmod(mode)
+            log = self.start_with_page_tls("client_certificates: none").log()
+            if readers:
+                self.assertIn(f"localhost.key' may be read by {readers}", log)
+            else:
+                self.assertNotIn("may be read by", log)
 
     def test_files_that_do_not_fit_are_an_error_at_the_start(self):
         self.ours.sign("mismatch")

@@ -239,8 +239,10 @@ const std::vector<BadRequest>& BadRequests() {
          AskLookup(r, {-10, 0}, /*typed=*/true);
        },
        grpc::INVALID_ARGUMENT, "input 'ids': has an element -10, expected -9 to 8"},
-      {"LongModelName", [](Request& r) { r.set_model_name(std::string(1 << 20, 'n')); }, grpc::NOT_FOUND,
+      {"LongModelName", [](Request& r) { r.set_model_name(std::string(60'000, 'n')); }, grpc::NOT_FOUND,
        "nnn ..."},
+      {"HugeModelName", [](Request& r) { r.set_model_name(std::string(1 << 20, 'n')); },
+       grpc::INVALID_ARGUMENT, "more than 65536 bytes beside its tensors' elements"},
   };
   return cases;
 }

@@ -525,6 +525,61 @@ TEST(ModelInferTest, CancelledBeforeItsMessageCountsAsCancelled) {
               HasSubstr("hachi_requests_total{code=\"INVALID_ARGUMENT\",model=\"\",version=\"\"} 0"));
 }
 
+TEST(ModelInferTest, PingsInGreatNumbersKeepNobodyFromAnswers) {
+  TestServer server({{.name = "small", .signature = Small()}});
+  const std::string ping = Frame(/*PING*/ 6, 0, 0, std::string(8, 'x'));
+  std::string pings;
+  for (int i = 0; i < 60'000; ++i) pings += ping;
+  std::vector<ClientSocket> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back(server.server().address());
+    clients.back().Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(/*SETTINGS*/ 4, 0, 0, "") + pings);
+  }
+  inference::ModelInferResponse answer;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  const inference::ModelInferRequest request = SmallRequest();
+  const grpc::Status status = server.stub().ModelInfer(&context, request, &answer);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
+TEST(RpcServerTest, ConnectionOfAgeIsReplacedAndNoCallFails) {
+  TestServer server({{.name = "small", .signature = Small()}}, {.connection_age = absl::Milliseconds(50)});
+  const auto connections_came = [&](int count) {
+    return server.metrics_text().find(absl::StrCat("hachi_connections_accepted_total ", count)) !=
+           std::string::npos;
+  };
+  while (!connections_came(3)) {
+    inference::ModelInferResponse answer;
+    const grpc::Status status = server.Infer(SmallRequest(), &answer);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+  }
+}
+
+TEST(ModelInferTest, TypedElementsCountAsTheBytesThatTheyBecome) {
+  const Signature tokens = {.inputs = {{"x", DType::kS64, {50'000}}}, .outputs = {{"y", DType::kU8, {1}}}};
+  TestServer server({{.name = "tokens", .signature = tokens}}, {.inflight_bytes = 1'000'000});
+  const auto ask = [&](int rows) {
+    inference::ModelInferRequest request;
+    request.set_model_name("tokens");
+    auto* input = request.add_inputs();
+    input->set_name("x");
+    input->set_datatype("INT64");
+    input->add_shape(rows);
+    input->add_shape(50'000);
+    input->mutable_contents()->mutable_int64_contents()->Resize(rows * 50'000, 1);
+    EXPECT_LT(request.ByteSizeLong(), 200'000u);
+    inference::ModelInferResponse answer;
+    return server.Infer(request, &answer);
+  };
+  EXPECT_TRUE(ask(2).ok());
+  const grpc::Status status = ask(3);
+  EXPECT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("1200000 came, expected at most 1000000"));
+  WaitForMetric(server, "hachi_inflight_bytes 0\n");
+  EXPECT_TRUE(ask(2).ok());
+}
+
 TEST(ModelInferTest, FullQueueIsRefusedWithAPushback) {
   TestServer server({{.name = "small", .signature = Small()}});
   FakeModel& model = server.model("small");

@@ -37,7 +37,7 @@ class TestServer {
  public:
   explicit TestServer(std::vector<TestModel> models, RpcServer::Options options = {})
       : registry_(RegistryOptions(std::move(models))),
-        scheduler_({.metrics = &metrics_.server()}),
+        scheduler_({.inflight_bytes = options.inflight_bytes, .metrics = &metrics_.server()}),
         executor_(std::make_unique<Executor>(Executor::Options{
             .scheduler = &scheduler_, .new_context = [] { return std::make_unique<FakeRunContext>(); }})) {
     registry_.LoadAll();

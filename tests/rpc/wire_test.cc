@@ -1,7 +1,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -108,19 +111,66 @@ TEST(DecodeInferTest, MalformedBytesSayWhat) {
   EXPECT_THAT(error("\x08"), is("truncated field"));
 }
 
-TEST(DecodeInferTest, EntriesInsideOfTensorsAreBounded) {
+TEST(DecodeInferTest, ContentsStayInTheirSlices) {
   inference::ModelInferRequest request = Sample();
-  auto* contents = request.mutable_inputs(0)->mutable_contents();
-  // A packed list is one entry.
-  for (int i = 0; i < 100'000; ++i) contents->add_fp32_contents(1);
-  EXPECT_OK(DecodeInfer(Sliced(request.SerializeAsString(), 10'000)));
-  const auto add = [&](int count) {
-    for (int i = 0; i < count; ++i) contents->add_bytes_contents("");
+  request.add_inputs();
+  inference::InferTensorContents contents;
+  for (int i = 0; i < 1000; ++i) contents.add_int64_contents(i << 10);
+  *request.mutable_inputs(0)->mutable_contents() = contents;
+  const auto wire = DecodeInfer(Sliced(request.SerializeAsString(), 100));
+  ASSERT_OK(wire);
+  ASSERT_EQ(wire->contents.size(), 2u);
+  ASSERT_TRUE(wire->contents[0].has_value());
+  EXPECT_GT(wire->contents[0]->size(), 10u);
+  EXPECT_EQ(Join(*wire->contents[0]), contents.SerializeAsString());
+  EXPECT_FALSE(wire->contents[1].has_value());
+  EXPECT_FALSE(wire->head.inputs(0).has_contents());
+  EXPECT_EQ(wire->head.inputs(0).name(), "x");
+  EXPECT_EQ(wire->head.inputs(0).shape_size(), 2);
+}
+
+TEST(DecodeInferTest, ContentsInPiecesAreOne) {
+  // An input with the contents [1], a name and the contents [2].
+  const std::string input = std::string("\x2A\x03\x1A\x01\x01") + "\x0A\x01x" + "\x2A\x03\x1A\x01\x02";
+  const auto wire = DecodeInfer(Sliced("\x2A\x0D" + input, 4));
+  ASSERT_OK(wire);
+  inference::InferTensorContents contents;
+  ASSERT_TRUE(contents.ParseFromString(Join(*wire->contents[0])));
+  EXPECT_THAT(contents.int64_contents(), ElementsAre(1, 2));
+  EXPECT_EQ(wire->head.inputs(0).name(), "x");
+}
+
+TEST(DecodeInferTest, WhatIsNoElementIsBounded) {
+  const auto error = [](const inference::ModelInferRequest& request) {
     return DecodeInfer(Sliced(request.SerializeAsString(), 10'000)).status();
   };
-  EXPECT_OK(add(65'000));
-  EXPECT_THAT(add(1'000), StatusIs(absl::StatusCode::kInvalidArgument,
-                                   HasSubstr("has more than 65536 entries beside its tensors' bytes")));
+  const auto too_long = StatusIs(absl::StatusCode::kInvalidArgument,
+                                 HasSubstr("has more than 65536 bytes beside its tensors' elements"));
+  inference::ModelInferRequest request = Sample();
+  for (int i = 0; i < 100'000; ++i) request.mutable_inputs(0)->mutable_contents()->add_fp32_contents(1);
+  request.add_raw_input_contents(std::string(100'000, 'x'));
+  EXPECT_OK(error(request));
+  const auto with = [&](const std::function<void(inference::ModelInferRequest&)>& change) {
+    inference::ModelInferRequest changed = request;
+    change(changed);
+    return error(changed);
+  };
+  EXPECT_OK(with([](auto& r) { r.set_id(std::string(65'000, 'x')); }));
+  EXPECT_THAT(with([](auto& r) { r.set_id(std::string(66'000, 'x')); }), too_long);
+  EXPECT_THAT(with([](auto& r) { r.mutable_inputs(0)->mutable_shape()->Resize(66'000, 1); }), too_long);
+  EXPECT_THAT(with([](auto& r) {
+                for (int i = 0; i < 8; ++i) r.add_inputs()->set_name(std::string(10'000, 'x'));
+              }),
+              too_long);
+}
+
+TEST(DecodeInferTest, PiecesOfContentsAreBounded) {
+  std::string input;
+  for (int i = 0; i < 1024; ++i) input += "\x2A\x03\x1A\x01\x01";
+  EXPECT_OK(DecodeInfer(Sliced("\x2A\x80\x28" + input, 1000)));
+  EXPECT_THAT(
+      DecodeInfer(Sliced("\x2A\x85\x28" + input + "\x2A\x03\x1A\x01\x01", 1000)),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("more than 1024 entries in 'contents'")));
 }
 
 TEST(DecodeInferTest, UnknownFieldsAreSkipped) {
@@ -144,54 +194,103 @@ std::vector<T> Elements(const absl::StatusOr<std::vector<std::byte>>& bytes) {
   return elements;
 }
 
+// A message, as its bytes came in slices of five.
+absl::StatusOr<std::vector<std::byte>> Dense(const std::string& bytes, DType dtype, int64_t count) {
+  Chunks chunks;
+  for (size_t i = 0; i < bytes.size(); i += 5)
+    chunks.push_back(std::as_bytes(std::span(bytes).subspan(i, std::min<size_t>(5, bytes.size() - i))));
+  return DenseBytes(chunks, dtype, count, [](int64_t) { return absl::OkStatus(); });
+}
+absl::StatusOr<std::vector<std::byte>> Dense(const inference::InferTensorContents& contents, DType dtype,
+                                             int64_t count) {
+  return Dense(contents.SerializeAsString(), dtype, count);
+}
+
 TEST(DenseBytesTest, EveryDatatypeHasItsField) {
   inference::InferTensorContents contents;
   contents.add_bool_contents(true);
   contents.add_bool_contents(false);
-  EXPECT_THAT(Elements<uint8_t>(DenseBytes(contents, DType::kBool, 2)), ElementsAre(1, 0));
+  EXPECT_THAT(Elements<uint8_t>(Dense(contents, DType::kBool, 2)), ElementsAre(1, 0));
   contents.Clear();
   contents.add_int_contents(-128);
-  EXPECT_THAT(Elements<int8_t>(DenseBytes(contents, DType::kS8, 1)), ElementsAre(-128));
-  EXPECT_THAT(Elements<int16_t>(DenseBytes(contents, DType::kS16, 1)), ElementsAre(-128));
-  EXPECT_THAT(Elements<int32_t>(DenseBytes(contents, DType::kS32, 1)), ElementsAre(-128));
+  EXPECT_THAT(Elements<int8_t>(Dense(contents, DType::kS8, 1)), ElementsAre(-128));
+  EXPECT_THAT(Elements<int16_t>(Dense(contents, DType::kS16, 1)), ElementsAre(-128));
+  EXPECT_THAT(Elements<int32_t>(Dense(contents, DType::kS32, 1)), ElementsAre(-128));
   contents.Clear();
   contents.add_int64_contents(int64_t{-1} << 62);
-  EXPECT_THAT(Elements<int64_t>(DenseBytes(contents, DType::kS64, 1)), ElementsAre(int64_t{-1} << 62));
+  EXPECT_THAT(Elements<int64_t>(Dense(contents, DType::kS64, 1)), ElementsAre(int64_t{-1} << 62));
   contents.Clear();
   contents.add_uint_contents(255);
-  EXPECT_THAT(Elements<uint8_t>(DenseBytes(contents, DType::kU8, 1)), ElementsAre(255));
-  EXPECT_THAT(Elements<uint16_t>(DenseBytes(contents, DType::kU16, 1)), ElementsAre(255));
-  EXPECT_THAT(Elements<uint32_t>(DenseBytes(contents, DType::kU32, 1)), ElementsAre(255));
+  EXPECT_THAT(Elements<uint8_t>(Dense(contents, DType::kU8, 1)), ElementsAre(255));
+  EXPECT_THAT(Elements<uint16_t>(Dense(contents, DType::kU16, 1)), ElementsAre(255));
+  EXPECT_THAT(Elements<uint32_t>(Dense(contents, DType::kU32, 1)), ElementsAre(255));
   contents.Clear();
   contents.add_uint64_contents(uint64_t{1} << 63);
-  EXPECT_THAT(Elements<uint64_t>(DenseBytes(contents, DType::kU64, 1)), ElementsAre(uint64_t{1} << 63));
+  EXPECT_THAT(Elements<uint64_t>(Dense(contents, DType::kU64, 1)), ElementsAre(uint64_t{1} << 63));
   contents.Clear();
   contents.add_fp32_contents(-1.5f);
-  EXPECT_THAT(Elements<float>(DenseBytes(contents, DType::kF32, 1)), ElementsAre(-1.5f));
+  EXPECT_THAT(Elements<float>(Dense(contents, DType::kF32, 1)), ElementsAre(-1.5f));
   contents.Clear();
   contents.add_fp64_contents(1e300);
-  EXPECT_THAT(Elements<double>(DenseBytes(contents, DType::kF64, 1)), ElementsAre(1e300));
+  EXPECT_THAT(Elements<double>(Dense(contents, DType::kF64, 1)), ElementsAre(1e300));
+}
+
+TEST(DenseBytesTest, ElementsMayBePackedOrNot) {
+  const std::string packed = "\x1A\x03\x01\xAC\x02", single("\x18\x05");
+  EXPECT_THAT(Elements<int64_t>(Dense(packed + single + packed, DType::kS64, 5)),
+              ElementsAre(1, 300, 5, 1, 300));
+  const std::string real("\x35\0\0\x80\x3F", 5);
+  EXPECT_THAT(Elements<float>(Dense(real + real, DType::kF32, 2)), ElementsAre(1, 1));
+}
+
+TEST(DenseBytesTest, DamagedBytesAreRefused) {
+  const auto is_malformed = StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("bytes are malformed"));
+  for (const std::string& bytes :
+       {std::string("\x1A\x03\x01"), std::string("\x1A\x01\x80"), std::string("\x32\x03\0\0\0", 5),
+        std::string("\x18"), std::string(1, '\0'), std::string("\x1C")})
+    EXPECT_THAT(Dense(bytes, DType::kS64, 1), is_malformed);
+  // What protobuf takes for unknown is no element.
+  EXPECT_THAT(Dense("\x1D\x01\x01\x01\x01\x50\x01", DType::kS64, 1),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("int64_contents has 0 elements")));
+}
+
+TEST(DenseBytesTest, MemoryIsAskedForBeforeItIsTaken) {
+  inference::InferTensorContents contents;
+  for (int i = 0; i < 1000; ++i) contents.add_int64_contents(1);
+  const std::string bytes = contents.SerializeAsString();
+  const Chunks chunks = {std::as_bytes(std::span(bytes))};
+  int64_t asked = 0;
+  const auto refuse = [&](int64_t needed) {
+    asked = needed;
+    return absl::ResourceExhaustedError("full");
+  };
+  EXPECT_THAT(DenseBytes(chunks, DType::kS64, 1000, refuse),
+              StatusIs(absl::StatusCode::kResourceExhausted, "full"));
+  EXPECT_EQ(asked, 8000);
+  // Not for elements that are not there.
+  asked = 0;
+  EXPECT_THAT(DenseBytes(chunks, DType::kS64, int64_t{1} << 40, refuse),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(asked, 0);
 }
 
 TEST(DenseBytesTest, HalfPrecisionHasNoField) {
   inference::InferTensorContents contents;
   contents.add_fp32_contents(1);
   for (const DType dtype : {DType::kF16, DType::kBF16})
-    EXPECT_THAT(DenseBytes(contents, dtype, 1),
+    EXPECT_THAT(Dense(contents, dtype, 1),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("expected raw_input_contents")));
 }
 
 TEST(DenseBytesTest, ValuesOutOfRangeAreRefused) {
   inference::InferTensorContents contents;
   contents.add_int_contents(-129);
-  EXPECT_THAT(
-      DenseBytes(contents, DType::kS8, 1),
-      StatusIs(absl::StatusCode::kInvalidArgument, "int_contents[0] is -129, expected a value of INT8"));
+  EXPECT_THAT(Dense(contents, DType::kS8, 1), StatusIs(absl::StatusCode::kInvalidArgument,
+                                                       "int_contents[0] is -129, expected a value of INT8"));
   contents.Clear();
   contents.add_uint_contents(65536);
-  EXPECT_THAT(
-      DenseBytes(contents, DType::kU16, 1),
-      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("is 65536, expected a value of UINT16")));
+  EXPECT_THAT(Dense(contents, DType::kU16, 1), StatusIs(absl::StatusCode::kInvalidArgument,
+                                                        HasSubstr("is 65536, expected a value of UINT16")));
 }
 
 TEST(WireNameTest, NamesAndTypesAreOneToOne) {
