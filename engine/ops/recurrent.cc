@@ -420,9 +420,10 @@ class RecurrentStep final : public KernelStep {
  public:
   RecurrentStep(const Cell& cell, const Rule& rule, const Sizes& sizes, PackedGates taken,
                 PackedGates recalled)
-      : KernelStep({.scratch_bytes = ScratchFloats(cell, rule, sizes) * sizeof(float) +
-                                     std::max(taken.ScratchOf(sizes.steps * sizes.batch),
-                                              recalled.ScratchOf(sizes.batch))}),
+      : KernelStep({.scratch_bytes =
+                        ScratchFloats(cell, rule, sizes) * sizeof(float) +
+                        std::max(taken.ScratchOf(sizes.steps * sizes.batch), recalled.ScratchOf(sizes.batch)),
+                    .int8 = rule.int8}),
         cell_(cell),
         rule_(rule),
         sizes_(sizes),

@@ -28,6 +28,7 @@ struct StepInfo {
   std::string why_reference;  // what the operator's kernels said of the node; empty: the step is no reference
   size_t scratch_bytes = 0;
   int in_place_input = -1;  // this input must lie where output 0 does: the step updates it
+  bool int8 = false;        // sums products of integers, whatever its tensors are
   bool view = false;        // in_place_input is output 0 already: there is nothing to run
 };
 

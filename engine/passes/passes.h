@@ -54,6 +54,10 @@ absl::Status FoldScales(Graph& graph, const PassOptions& options);
 // their input, where nobody else reads that. Of two makers of an addition the later one takes it.
 absl::Status FusePostOps(Graph& graph, const PassOptions& options);
 
+// Heads of attention in models of INT8: products, mask, softmax and the transposes around them ->
+// FusedAttention. A pin of any of them to FP32 leaves them as they are.
+absl::Status FuseAttention(Graph& graph, const PassOptions& options);
+
 // Sets the layout of every value: channels-last around the operators that want it, row-major elsewhere, with
 // Reorder nodes between. Graph inputs come in the layout of their first reader.
 absl::Status AssignLayouts(Graph& graph, const PassOptions& options);

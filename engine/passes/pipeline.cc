@@ -44,6 +44,8 @@ constexpr Pass kOptimize[] = {
     {"fold_scales", FoldScales},
     // What is left behind a convolution or product is computed on its accumulators.
     {"fuse_post_ops", FusePostOps},
+    // With the scales and masks of scores where they are left.
+    {"fuse_attention", FuseAttention},
     // Quantizers copy the layouts of what they quantize.
     {"assign_layouts", AssignLayouts},
     {"place_quantizers", PlaceQuantizers},
