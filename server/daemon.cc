@@ -10,6 +10,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/budget.h"
+#include "engine/cpu/isa.h"
 #include "engine/cpu/team.h"
 #include "server/net/descriptors.h"
 
@@ -67,9 +68,18 @@ absl::Status Daemon::Open() {
       [this](const std::shared_ptr<const PlanSet>& plans, const absl::Status& status) {
         scheduler_->PlansMade(plans, status);
       });
+  if (config.trial.enabled && !options_.trial_command.empty())
+    trial_ = std::make_unique<Trial>(
+        Trial::Options{.command = options_.trial_command,
+                       .memory_bytes = config.trial.memory_bytes.value_or(MemoryBudget()),
+                       .time = config.trial.time,
+                       .cache = config.trial.cache,
+                       .circumstances = absl::StrCat(HACHI_VERSION, " ", std::string(NameOf(DetectIsa())),
+                                                     " ", workers_.threads_per_worker)});
   registry_ = std::make_unique<ModelRegistry>(
       ModelRegistry::Options{.models = config.models,
                              .loader = options_.loader,
+                             .trial = trial_.get(),
                              .threads = workers_.threads_per_worker,
                              .metrics = &metrics_,
                              .on_change = [this](const ModelVersion& version) { OnModelChange(version); }});
@@ -102,6 +112,7 @@ absl::Status Daemon::Open() {
                                             .streams_per_connection = config.streams_per_connection,
                                             .connections = config.connections,
                                             .connections_per_address = config.connections_per_address,
+                                            .connection_age = config.connection_age,
                                             .certificates = certificates_,
                                             .require_client_certificates =
                                                 config.tls && config.tls->client_certificates ==

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "config/server_config.h"
@@ -15,6 +16,7 @@
 #include "server/metrics/metrics.h"
 #include "server/models/model_registry.h"
 #include "server/models/plan_maker.h"
+#include "server/models/trial.h"
 #include "server/net/certificates.h"
 #include "server/net/exposer.h"
 #include "server/net/tls_contexts.h"
@@ -47,6 +49,7 @@ class Daemon {
     std::function<std::unique_ptr<RunContext>()> new_context;  // hachi::NewRunContext, likewise
     std::optional<LogFormat> log_format;                       // of a LogQueue; nullopt: there is none
     bool access_log = false;                                   // a line in the log for each inference
+    std::vector<std::string> trial_command = {};               // see Trial; empty: there are no trials
   };
 
   // UNAVAILABLE when an address can't be bound; INVALID_ARGUMENT for a configuration that this machine can't
@@ -76,12 +79,12 @@ class Daemon {
  private:
   explicit Daemon(Options options);
   absl::Status Open();
-  void OnModelChange(const ModelVersion& version);
-
-  const Options options_;
 
   // What the metrics page's TLS needs; null: it is in the clear.
   absl::StatusOr<std::unique_ptr<TlsContexts>> PageTls();
+  void OnModelChange(const ModelVersion& version);
+
+  const Options options_;
   WorkerCounts workers_{};
   mutable Mutex mutex_;
   mutable CondVar changed_;
@@ -94,6 +97,7 @@ class Daemon {
   std::unique_ptr<Exposer> exposer_;
   std::unique_ptr<BatchScheduler> scheduler_;
   std::unique_ptr<PlanMaker> plan_maker_;
+  std::unique_ptr<Trial> trial_;
   std::unique_ptr<ModelRegistry> registry_;
   std::unique_ptr<Executor> executor_;
   std::shared_ptr<Certificates> certificates_;

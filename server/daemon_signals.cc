@@ -44,6 +44,8 @@ class Signals {
     pthread_sigmask(SIG_BLOCK, &all_, nullptr);
     // Who writes to somebody that is gone gets an error.
     ::signal(SIGPIPE, SIG_IGN);
+    // Whatever started this process ignores: ends of processes that it starts are waited for.
+    ::signal(SIGCHLD, SIG_DFL);
   }
 
   // Waits for a signal that ends, for so long at most; false when none came or when `stop` was set before one

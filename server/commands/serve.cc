@@ -3,6 +3,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "config/server_config.h"
@@ -20,6 +22,7 @@ namespace {
 struct Arguments {
   std::string config;
   bool check = false;
+  std::string only;  // NAME/VERSION; empty: every one
   LogFormat log_format = LogFormat::kText;
   bool access_log = false;
 };
@@ -49,15 +52,34 @@ absl::Status Check(const ServerConfig& config) {
   return absl::OkStatus();
 }
 
+// Leaves one version of one model, named NAME/VERSION.
+absl::Status KeepOnly(std::string_view name_and_version, ServerConfig& config) {
+  for (ModelConfig& model : config.models)
+    std::erase_if(model.versions, [&](const VersionFiles& files) {
+      return absl::StrCat(model.name, "/", files.version) != name_and_version;
+    });
+  std::erase_if(config.models, [](const ModelConfig& model) { return model.versions.empty(); });
+  if (!config.models.empty()) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat("--only: '", std::string(name_and_version),
+                                          "', expected NAME/VERSION of a configured model"));
+}
+
+// How the daemon has a model's files tried: this program, in a process of its own.
+std::vector<std::string> TrialCommand(const std::string& config) {
+  return {"/proc/self/exe", "serve", "--config", config, "--check", "--only"};
+}
+
 absl::Status Run(const Arguments& arguments) {
   ASSIGN_OR_RETURN(ServerConfig config, ReadServerConfig(arguments.config));
+  if (!arguments.only.empty()) RETURN_IF_ERROR(KeepOnly(arguments.only, config));
   if (arguments.check) return Check(config);
 
   return RunUntilSignalled({.config = std::move(config),
                             .loader = LoadModel,
                             .new_context = NewRunContext,
                             .log_format = arguments.log_format,
-                            .access_log = arguments.access_log},
+                            .access_log = arguments.access_log,
+                            .trial_command = TrialCommand(arguments.config)},
                            [](const Daemon& daemon) {
                              std::cout << "grpc: " << daemon.grpc_address()
                                        << "\nmetrics: " << daemon.metrics_address() << std::endl;
@@ -71,7 +93,9 @@ std::function<absl::Status()> Add(CLI::App& app) {
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, LogFormat>{{"text", LogFormat::kText}, {"json", LogFormat::kJson}}));
   app.add_flag("--access-log", arguments->access_log, "Logs a line for each inference request");
-  app.add_flag("--check", arguments->check, "Validates configuration, models and tables, then exits");
+  CLI::Option* const check =
+      app.add_flag("--check", arguments->check, "Validates configuration, models and tables, then exits");
+  app.add_option("--only", arguments->only, "Loads one version of one model, NAME/VERSION")->needs(check);
   return [arguments] { return Run(*arguments); };
 }
 

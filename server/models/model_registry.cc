@@ -38,6 +38,7 @@ ModelRegistry::ModelRegistry(Options options) : options_(std::move(options)) {
 
 ModelRegistry::~ModelRegistry() {
   stopping_ = true;
+  if (options_.trial != nullptr) options_.trial->Stop();
   if (loader_thread_.joinable()) loader_thread_.join();
 }
 
@@ -54,6 +55,12 @@ void ModelRegistry::LoadAll() {
   }
 }
 
+absl::StatusOr<std::unique_ptr<Model>> ModelRegistry::LoadFiles(const ModelVersion& version,
+                                                                const LoadOptions& options) {
+  if (options_.trial != nullptr) RETURN_IF_ERROR(options_.trial->Run(version.config(), version.files()));
+  return options_.loader(options);
+}
+
 void ModelRegistry::Load(ModelVersion& version) {
   const auto changed = [&] {
     if (options_.on_change) options_.on_change(version);
@@ -68,7 +75,7 @@ void ModelRegistry::Load(ModelVersion& version) {
     absl::StrAppendFormat(&passes, " %s %.3f s", report.pass, absl::ToDoubleSeconds(report.time));
   };
   const absl::Time start = options_.clock->Now();
-  absl::StatusOr<std::unique_ptr<Model>> model = options_.loader(load_options);
+  absl::StatusOr<std::unique_ptr<Model>> model = LoadFiles(version, load_options);
   const absl::StatusOr<Labels> labels =
       model.ok() ? ReadLabels(version.config(), (*model)->signature()) : model.status();
   const absl::Duration load_time = options_.clock->Now() - start;

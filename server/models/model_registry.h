@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "server/metrics/metrics.h"
 #include "server/models/model_version.h"
+#include "server/models/trial.h"
 
 namespace hachi::server {
 
@@ -32,6 +33,7 @@ class ModelRegistry {
   struct Options {
     std::vector<ModelConfig> models;  // names are unique
     Loader loader;                    // hachi::LoadModel; tests have their own
+    Trial* trial = nullptr;           // comes before the loader; null: there is none. Outlives the registry
     int threads = 1;                  // of each worker's team
     Metrics* metrics = nullptr;       // required
     const Clock* clock = &Clock::Real();
@@ -42,7 +44,7 @@ class ModelRegistry {
 
   explicit ModelRegistry(Options options);
 
-  // Waits for the load in progress; what has not begun stays kWaiting.
+  // Waits for the load in progress, but ends a trial; what has not begun stays kWaiting.
   ~ModelRegistry();
 
   // Loads all versions one after the other: Start on the loader thread, LoadAll on the caller's. Call one of
@@ -67,6 +69,7 @@ class ModelRegistry {
 
   absl::StatusOr<const Versions*> FindModel(std::string_view name) const;
   void Load(ModelVersion& version);
+  absl::StatusOr<std::unique_ptr<Model>> LoadFiles(const ModelVersion& version, const LoadOptions& options);
 
   const Options options_;
   std::map<std::string, Versions, std::less<>> models_;  // never changes after construction

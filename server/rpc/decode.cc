@@ -10,10 +10,12 @@
 #include <climits>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "server/rpc/wire.h"
 
 namespace hachi::server {
 namespace {
@@ -37,38 +39,20 @@ constexpr uint32_t kInputTag = TagOfBytes(Message::kInputsFieldNumber);
 constexpr uint32_t kRawTag = TagOfBytes(Message::kRawInputContentsFieldNumber);
 constexpr uint32_t kContentsTag = TagOfBytes(Message::InferInputTensor::kContentsFieldNumber);
 
-absl::Status Malformed(const char* what) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("request: its bytes are malformed (", what, "), expected a ModelInferRequest"));
+// An error of the wire format, as one about the request.
+absl::Status Malformed(std::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("request: its bytes are malformed (", std::string(what),
+                                                 "), expected a ModelInferRequest"));
 }
-
-absl::Status TooMany(const std::string& field) {
-  return absl::InvalidArgumentError(absl::StrCat("request: has more than ", kMaxEntries, " entries in '",
-                                                 field, "', expected at most that"));
-}
-
-// The next field's tag, 0 at the end of the message. Only wire types that protobuf 3 has: no groups.
-absl::StatusOr<uint32_t> NextTag(CodedInputStream& in) {
-  const uint32_t tag = in.ReadTag();
-  if (tag == 0 && in.ConsumedEntireMessage()) return tag;
-  if (WireFormatLite::GetTagFieldNumber(tag) == 0) return Malformed("bad tag");
-  const auto type = WireFormatLite::GetTagWireType(tag);
-  if (type == WireFormatLite::WIRETYPE_START_GROUP || type == WireFormatLite::WIRETYPE_END_GROUP ||
-      type > WireFormatLite::WIRETYPE_FIXED32)
-    return Malformed("bad wire type");
-  return tag;
-}
-
-// The length of what comes, all of which is there.
-absl::StatusOr<int> ReadLength(CodedInputStream& in) {
-  int length = 0;
-  if (!in.ReadVarintSizeAsInt(&length) || length > in.BytesUntilLimit()) return Malformed("truncated field");
-  return length;
+template <typename T>
+absl::StatusOr<T> Malformed(absl::StatusOr<T> read) {
+  if (read.ok()) return read;
+  return Malformed(std::string_view(read.status().message().data(), read.status().message().size()));
 }
 
 // Adds the bytes of a length-delimited field, where they lie.
 absl::Status ReadInPlace(CodedInputStream& in, Chunks& chunks) {
-  ASSIGN_OR_RETURN(int length, ReadLength(in));
+  ASSIGN_OR_RETURN(int length, Malformed(ReadLength(in)));
   const void* data = nullptr;
   for (int size = 0; length > 0 && in.GetDirectBufferPointer(&data, &size); length -= size) {
     size = std::min(size, length);
@@ -86,7 +70,7 @@ class Head {
   // Copies a field, whose tag was read.
   absl::Status Copy(CodedInputStream& in, uint32_t tag) {
     if (WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
-      ASSIGN_OR_RETURN(const int length, ReadLength(in));
+      ASSIGN_OR_RETURN(const int length, Malformed(ReadLength(in)));
       RETURN_IF_ERROR(CheckRoom(static_cast<size_t>(length)));
       std::string value;
       in.ReadString(&value, length);
@@ -124,18 +108,17 @@ class Head {
 
 // Reads an input; all but its contents go to `head`.
 absl::StatusOr<std::optional<Chunks>> ReadInput(CodedInputStream& in, Head& head) {
-  ASSIGN_OR_RETURN(const int length, ReadLength(in));
+  ASSIGN_OR_RETURN(const int length, Malformed(ReadLength(in)));
   const CodedInputStream::Limit limit = in.PushLimit(length);
   std::optional<Chunks> contents;
   Head own;
-  int entries = 0;
   for (uint32_t tag = 1; tag != 0;) {
-    ASSIGN_OR_RETURN(tag, NextTag(in));
+    ASSIGN_OR_RETURN(tag, Malformed(NextTag(in)));
     if (tag == kContentsTag) {
-      // Several are read as if they stood behind one another, as protobuf does.
-      if (++entries > kMaxEntries) return TooMany("contents");
-      if (!contents) contents.emplace();
-      RETURN_IF_ERROR(ReadInPlace(in, *contents));
+      // Protobuf would take each apart and put their elements together; nobody sends that.
+      if (contents)
+        return absl::InvalidArgumentError("request: an input has contents twice, expected them once");
+      RETURN_IF_ERROR(ReadInPlace(in, contents.emplace()));
     } else if (tag != 0) {
       RETURN_IF_ERROR(own.Copy(in, tag));
     }
@@ -149,19 +132,21 @@ absl::StatusOr<std::optional<Chunks>> ReadInput(CodedInputStream& in, Head& head
 absl::Status Split(CodedInputStream& in, Head& head, WireInfer& wire) {
   std::array<int, 8> entries{};
   while (true) {
-    ASSIGN_OR_RETURN(const uint32_t tag, NextTag(in));
+    ASSIGN_OR_RETURN(const uint32_t tag, Malformed(NextTag(in)));
     if (tag == 0) return absl::OkStatus();
     const int field = WireFormatLite::GetTagFieldNumber(tag);
     const bool known = field < static_cast<int>(entries.size());
     if (known && field >= Message::kParametersFieldNumber && ++entries[field] > kMaxEntries)
-      return TooMany(Message::descriptor()->FindFieldByNumber(field)->name());
+      return absl::InvalidArgumentError(absl::StrCat("request: has more than ", kMaxEntries, " entries in '",
+                                                     Message::descriptor()->FindFieldByNumber(field)->name(),
+                                                     "', expected at most that"));
     if (tag == kRawTag) {
       RETURN_IF_ERROR(ReadInPlace(in, wire.raw.emplace_back()));
     } else if (tag == kInputTag) {
       ASSIGN_OR_RETURN(wire.contents.emplace_back(), ReadInput(in, head));
     } else if (known) {
       RETURN_IF_ERROR(head.Copy(in, tag));
-    } else if (!WireFormatLite::SkipField(&in, tag)) {
+    } else if (!SkipField(in, tag).ok()) {
       return Malformed("truncated field");
     }
   }

@@ -23,8 +23,8 @@ struct WireInfer {
 };
 
 // INVALID_ARGUMENT when the bytes are no such message, when it has more than 64 KiB beside its tensors'
-// elements, or more than 1,024 inputs, outputs, parameters, raw entries or contents: each of these may cost
-// far more memory than it takes on the wire. What `contents` hold is not looked at.
+// elements, or more than 1,024 inputs, outputs, parameters or raw entries: each of these may cost far more
+// memory than it takes on the wire. What `contents` hold is not looked at.
 absl::StatusOr<WireInfer> DecodeInfer(const grpc::ByteBuffer& bytes);
 
 }  // namespace hachi::server

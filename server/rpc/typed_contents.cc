@@ -17,6 +17,7 @@
 #include "engine/base/status_macros.h"
 #include "inference.pb.h"
 #include "proto/datatype.h"
+#include "server/rpc/wire.h"
 
 namespace hachi::server {
 namespace {
@@ -54,10 +55,11 @@ bool ForEachElement(const Chunks& contents, Fn fn) {
   ChunkStream stream(contents);
   CodedInputStream in(&stream);
   in.PushLimit(static_cast<int>(SizeOfChunks(contents)));
-  for (uint32_t tag = in.ReadTag(); tag != 0 || !in.ConsumedEntireMessage(); tag = in.ReadTag()) {
-    const auto field = static_cast<size_t>(WireFormatLite::GetTagFieldNumber(tag));
-    if (field == 0) return false;
-    const auto type = WireFormatLite::GetTagWireType(tag);
+  while (true) {
+    const absl::StatusOr<uint32_t> tag = NextTag(in);
+    if (!tag.ok() || *tag == 0) return tag.ok();
+    const auto field = static_cast<size_t>(WireFormatLite::GetTagFieldNumber(*tag));
+    const auto type = WireFormatLite::GetTagWireType(*tag);
     const auto own = field < kWireTypes.size() ? kWireTypes[field] : kWireTypes[0];
     const bool is_number = own == WireFormatLite::WIRETYPE_VARINT ||
                            own == WireFormatLite::WIRETYPE_FIXED32 || own == WireFormatLite::WIRETYPE_FIXED64;
@@ -65,18 +67,17 @@ bool ForEachElement(const Chunks& contents, Fn fn) {
     if (is_number && type == own) {
       if (!ReadBits(in, own, bits) || !fn(field, bits)) return false;
     } else if (is_number && type == WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
-      int length = 0;
-      if (!in.ReadVarintSizeAsInt(&length) || length > in.BytesUntilLimit()) return false;
-      const CodedInputStream::Limit limit = in.PushLimit(length);
+      const absl::StatusOr<int> length = ReadLength(in);
+      if (!length.ok()) return false;
+      const CodedInputStream::Limit limit = in.PushLimit(*length);
       while (in.BytesUntilLimit() > 0)
         if (!ReadBits(in, own, bits) || !fn(field, bits)) return false;
       in.PopLimit(limit);
     } else {
-      if (!WireFormatLite::SkipField(&in, tag)) return false;
+      if (!SkipField(in, *tag).ok()) return false;
       if (type == own && !fn(field, 0)) return false;
     }
   }
-  return true;
 }
 
 // What protobuf's field of Number has for these bits.

@@ -10,6 +10,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import socket
 import ssl
 import subprocess
 import sys
@@ -30,38 +31,59 @@ from tls_test import Authority, read
 
 ROOT = pathlib.Path(__file__).parents[2]
 MIB = 1 << 20
+MODES = ("bare", "mtls", "haproxy", "gateway")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Target:
-    """A daemon, and what stands before it: nothing, mTLS, or HAProxy."""
+    """A daemon, and what stands before it: nothing, mTLS, or HAProxy as sidecar.cfg or gateway.cfg has it.
+
+    Behind the gateway, which lets nobody else in, the attacker has a certificate.
+    """
 
     def __init__(self, mode, folder):
         self.wrap = self.credentials = self.proxy = None
         server = ""
-        if mode == "mtls":
+        if mode in ("mtls", "gateway"):
             authority = Authority(folder, "ours")
             authority.sign("localhost", "IP:127.0.0.1")
             authority.sign("good")
-            server = (f"tls: {{certificate: {folder}/localhost.pem, key: {folder}/localhost.key, "
-                      f"client_ca: {folder}/ours.pem}}")
             self.credentials = grpc.ssl_channel_credentials(
                 read(authority.path("pem")), read(authority.path("key", "good")), read(authority.path("pem", "good")))
-            # The stranger has no certificate.
             context = ssl.create_default_context(cafile=authority.path("pem"))
             context.set_alpn_protocols(["h2"])
+            if mode == "gateway":
+                authority.sign("bad")
+                context.load_cert_chain(authority.path("pem", "bad"), authority.path("key", "bad"))
             self.wrap = lambda plain: context.wrap_socket(plain, server_hostname="127.0.0.1")
-        if mode == "haproxy":
+        if mode == "mtls":
+            server = (f"tls: {{certificate: {folder}/localhost.pem, key: {folder}/localhost.key, "
+                      f"client_ca: {folder}/ours.pem}}")
+        if mode in ("haproxy", "gateway"):
             server = "limits: {connections_per_address: 1024}"
         self.daemon = Daemon(server=server)
         self.grpc, self.metrics = self.daemon.grpc_address, self.daemon.metrics_address
         if mode == "haproxy":
-            self.grpc = "127.0.0.1:18001"
-            self.proxy = subprocess.Popen(
-                ["/usr/sbin/haproxy", "-f", ROOT / "deploy/haproxy/sidecar.cfg"],
-                env={**os.environ, "HACHI": self.daemon.grpc_address, "BIND": self.grpc},
-                stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            self.start_proxy("sidecar.cfg", {})
+        if mode == "gateway":
+            both = pathlib.Path(folder) / "gateway.pem"
+            both.write_bytes(read(authority.path("pem", "localhost")) + read(authority.path("key", "localhost")))
+            self.start_proxy("gateway.cfg", {"CERTIFICATE": str(both), "CLIENT_CA": authority.path("pem")})
         self.request = good_request().SerializeToString()
         self.daemon.wait_until(self.answers)
+
+    def start_proxy(self, config, environment):
+        """Puts HAProxy before the daemon."""
+        self.grpc = f"127.0.0.1:{free_port()}"
+        self.proxy = subprocess.Popen(
+            ["/usr/sbin/haproxy", "-f", ROOT / "deploy/haproxy" / config],
+            env={**os.environ, "HACHI": self.daemon.grpc_address, "BIND": self.grpc, **environment},
+            stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def answers(self):
         """Whether a new client is answered within ten seconds."""
@@ -138,7 +160,7 @@ def attack(target, function, seconds):
     good = GoodClient(target, stop)
     good.start()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        attempts = pool.submit(function, target, stop) if function else None
+        attempts = pool.submit(attacks.run, function, target, stop) if function else None
         time.sleep(seconds)
         stop.set()
         done = attempts.result() if attempts else 0
@@ -162,7 +184,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("hachi", help="the program")
     parser.add_argument("--seconds", type=float, default=10, help="of each attack")
-    parser.add_argument("--mode", choices=("bare", "mtls", "haproxy"), action="append", help="default: each")
+    parser.add_argument("--mode", choices=MODES, action="append", help="default: each")
     parser.add_argument("--attack", action="append", help="default: each")
     parser.add_argument("--json", help="a file for the numbers")
     arguments = parser.parse_args()
@@ -172,7 +194,7 @@ def main():
     os.environ["HACHI"] = str(pathlib.Path(arguments.hachi).resolve())
     chosen = [None] + [f for f in attacks.ALL if not arguments.attack or f.__name__ in arguments.attack]
     rows, failed = [], 0
-    for mode in arguments.mode or ("bare", "mtls", "haproxy"):
+    for mode in arguments.mode or MODES:
         print(f"\n{mode}\n")
         print("| attack | inputs | crash | hang | good calls | failed | p99 ms | grew MiB | failed scrapes |")
         print("|---|---|---|---|---|---|---|---|---|")

@@ -14,6 +14,7 @@ requests in flight, its p99 against twice the longest batch that the other can m
 import argparse
 import json
 import pathlib
+import shutil
 import signal
 import statistics
 import subprocess
@@ -25,11 +26,11 @@ SETTINGS = ["defaults", "2x1,1,0s", "2x1,8,0s", "2x1,32,0s", "1x2,1,0s", "1x2,8,
 
 
 def model_directory(source, target, batching):
-    """A copy of a model directory, by links, with a batching of its own; images come as bytes."""
+    """A copy of a model directory, folders by links, with a batching of its own; images come as bytes."""
     target.mkdir()
     for file in source.iterdir():
         if file.name not in ("model.yaml", "samples"):
-            (target / file.name).symlink_to(file.resolve())
+            (target / file.name).symlink_to(file.resolve()) if file.is_dir() else shutil.copy(file, target)
     yaml = (source / "model.yaml").read_text() if (source / "model.yaml").exists() else ""
     lines = [line for line in yaml.splitlines() if not line.startswith(("batching:", "name:"))]
     if not yaml and source.name in ("resnet50", "mobilenet_v2"):

@@ -56,6 +56,21 @@ TEST(ServeCommandTest, CheckReportsEveryModelThatFails) {
   EXPECT_THAT(outcome.error, HasSubstr("hachi: check: 2 models failed to load, expected none"));
 }
 
+TEST(ServeCommandTest, CheckOfOneVersionLoadsNoOther) {
+  const TempDir dir;
+  dir.Write("damaged/model.onnx", "not a model");
+  const auto config =
+      dir.Write("server.yaml", absl::StrCat("models: [{dir: damaged}, {dir: ", kDigits, "}]\n"));
+  const Outcome digits = Serve(config, {"--check", "--only", "digits/1"});
+  EXPECT_EQ(digits.exit_code, 0) << digits.error;
+  EXPECT_EQ(digits.out, "model 'digits' version 1: int8\n");
+  EXPECT_EQ(Serve(config, {"--check", "--only", "damaged/1"}).exit_code, 1);
+  const Outcome unknown = Serve(config, {"--check", "--only", "digits/2"});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.error, HasSubstr("hachi: --only: 'digits/2', expected NAME/VERSION of a configured"));
+  EXPECT_EQ(Serve(config, {"--only", "digits/1"}).exit_code, 2);
+}
+
 TEST(ServeCommandTest, CheckRefusesWhatThisMachineCannotFollow) {
   const TempDir dir;
   const auto config = dir.Write(
@@ -77,11 +92,12 @@ TEST(ServeCommandTest, BadConfigurationIsAnError) {
 TEST(ServeCommandTest, SecondSignalCutsTheDrainsDelayShort) {
   const TempDir dir;
   const std::string address = absl::StrCat("unix:", (dir.path() / "socket").string());
-  const auto config =
-      dir.Write("server.yaml", absl::StrCat("server: {grpc: '", address,
-                                            "', metrics: '127.0.0.1:0', drain: {delay: 24h}}\n"
-                                            "cpu: {workers: 1}\nmodels: [{dir: ",
-                                            kDigits, "}]\n"));
+  const auto config = dir.Write("server.yaml", absl::StrCat("server: {grpc: '", address,
+                                                            "', metrics: '127.0.0.1:0', drain: {delay: 24h}, "
+                                                            // The program is this test.
+                                                            "trial: {enabled: false}}\n"
+                                                            "cpu: {workers: 1}\nmodels: [{dir: ",
+                                                            kDigits, "}]\n"));
   Outcome outcome;
   std::thread daemon([&] { outcome = Serve(config); });
   const auto channel = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());

@@ -164,9 +164,85 @@ TEXTS = {
 }
 
 
+def varint(value):
+    out = []
+    value %= 1 << 64
+    while value >= 128:
+        out.append(value % 128 | 128)
+        value //= 128
+    return bytes((*out, value))
+
+
+def field(number, value):
+    """A field of protobuf's: a number as a varint, all else by its length."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    value = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def packed(*values):
+    return b"".join(map(varint, values))
+
+
+CONTENTS = {
+    "bool": field(1, packed(1, 0)),
+    "int": field(2, packed(-128, 127)),
+    "int_single": field(2, -1) + field(2, 5),
+    "int64": field(3, packed(1, -(2**62), 300)),
+    "int64_mixed": field(3, packed(1, 2)) + field(3, 7) + field(3, packed()),
+    "uint": field(4, packed(0, 255, 65536)),
+    "uint64": field(5, packed(2**64 - 1)),
+    "fp32": field(6, np.array([1, -2.5], np.float32).tobytes()),
+    "fp32_single": varint(6 << 3 | 5) + np.float32(3).tobytes(),
+    "fp64": field(7, np.array([1e300, np.nan]).tobytes()),
+    "bytes": field(8, b"") + field(8, b"ab"),
+    "several": field(1, 1) + field(3, packed(1)) + field(15, b"unknown"),
+    "group": varint(3 << 3 | 3) + field(1, 5) + varint(3 << 3 | 4),
+}
+
+
+def request_files():
+    tensor = field(1, "image") + field(2, "UINT8") + field(3, packed(2, 8, 8))
+    parameter = field(4, field(1, "timeout") + field(2, field(2, 1000)))
+    head = field(1, "digits") + field(2, "1") + field(3, "id")
+    yield "raw", head + field(5, tensor) + field(7, bytes(range(128)))
+    yield "typed", head + field(5, tensor + field(5, CONTENTS["uint"])) + field(6, field(1, "probabilities"))
+    yield "parameters", head + parameter + field(5, tensor + parameter) + field(6, field(1, "y") + field(2, field(1, "n")))
+    yield "contents_twice", head + field(5, field(5, CONTENTS["int64"]) + tensor + field(5, CONTENTS["bool"]))
+    yield "no_contents", field(5, field(5, b"")) + field(7, b"")
+    yield "unknown", field(9, b"x") + field(5, field(9, 1) + tensor) + field(1, "m")
+
+
+# Two bytes an operation, as batcher.cc reads them.
+BATCHES = {
+    "push_take_run": bytes((0, 0x10, 0, 0x20, 4, 0, 5, 0)),
+    "deadlines": bytes((0, 0x19, 1, 0x1d, 3, 255, 4, 0, 5, 0)),
+    "cancelled": bytes((0, 0x10, 64, 0x10, 6, 0, 4, 0, 6, 1, 5, 0)),
+    "free_shapes": bytes((128, 0x10, 136, 0x10, 7, 1, 144, 0x10, 4, 0, 4, 0, 5, 1, 5, 0)),
+    "bytes": bytes((24, 0x10, 25, 0xff, 24, 0xff, 0, 0xff, 0, 0xff, 4, 0, 5, 0)),
+}
+
+
+def yaml_files():
+    examples = pathlib.Path(__file__).parents[2] / "config/examples"
+    for name in ("server", "model"):
+        yield name, (examples / f"{name}.yaml").read_bytes()
+    yield "small", b"models: [{dir: own, name: m, precision: fp32}]\n"
+    yield "tls", (b"server: {grpc: '[::1]:0', metrics: 'unix:/x', tls: {certificate: a, key: b, client_ca: c}, drain: {delay: 1m30s}}\n"
+                  b"auth: {clients: [{name: x, models: ['*']}], tokens: t}\nmodels: [{dir: models/digits}]\n")
+    yield "inputs", (b"name: 'own'\ninputs: {x: {dtype: uint8, layout: nhwc, mean: [1, 2.5e-3], scale: [-0.1], "
+                     b"dims: {n: {max: 9, buckets: [1, 9], pad: 1}}}}\nlayers: {'conv*': int8}\noutputs: {y: {labels: labels.txt}}\n")
+    yield "refused", b"a: &b [1]\nc: *b\n<<: {d: !!str e}\n---\nf: |\n  g\n"
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     corpora = {target: {name: text.encode() for name, text in texts.items()} for target, texts in TEXTS.items()}
+    corpora["contents"] = {name: b"\x04" + content for name, content in CONTENTS.items()}
+    corpora["request"] = {name: b"\x06" + content for name, content in request_files()}
+    corpora["batcher"] = BATCHES
+    corpora["yaml"] = dict(yaml_files())
     corpora["onnx"] = dict(onnx_files())
     corpora["image"] = dict(image_files())
     corpora["npy"] = {"f32": npy(floats(2, 3)), "fortran": npy(np.asfortranarray(floats(2, 3))), "bool": npy(np.array([True, False])),

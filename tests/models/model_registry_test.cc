@@ -184,6 +184,31 @@ TEST(ModelRegistryThreadTest, RequestsFindEachVersionAsSoonAsItIsReady) {
   EXPECT_TRUE(registry.AllReady());
 }
 
+TEST(ModelRegistryTest, TrialThatEndsBadlyIsThatModelsFailureAlone) {
+  Metrics metrics;
+  Trial trial({.command = {"/bin/sh", "-c", R"([ "$1" != a/1 ] || kill -SEGV $$)", "trial"},
+               .memory_bytes = int64_t{1} << 30,
+               .time = absl::Seconds(30),
+               .cache = {},
+               .circumstances = ""});
+  std::vector<std::string> loaded;
+  ModelRegistry registry({.models = {ConfigOf("a", {1, 2}), ConfigOf("b", {1})},
+                          .loader =
+                              [&](const LoadOptions& options) {
+                                loaded.push_back(options.model);
+                                return LoadFake(options);
+                              },
+                          .trial = &trial,
+                          .metrics = &metrics});
+  registry.LoadAll();
+  EXPECT_THAT(registry.Find("a", 1), StatusIs(absl::StatusCode::kUnavailable,
+                                              HasSubstr("failed to load: first load, in a process of its "
+                                                        "own: ended by signal 11")));
+  EXPECT_EQ(FoundBy(registry, "a"), "a/2");
+  EXPECT_EQ(FoundBy(registry, "b"), "b/1");
+  EXPECT_THAT(loaded, ElementsAre("a/2/model.onnx", "b/1/model.onnx"));
+}
+
 TEST(ModelRegistryThreadTest, DestructionWaitsForTheLoadInProgress) {
   Metrics metrics;
   std::promise<void> began, go_on;
