@@ -281,6 +281,7 @@ def figure(row, column, line):
 
 
 def judged(row, name):
+    """The column that claims are about."""
     return REPAIRED if name == HARD and REPAIRED in row else JUDGED
 
 
@@ -311,7 +312,7 @@ def training_pays(rows):
 
 def gains(rows):
     """Decibels over NNCF by model, where both have them."""
-    pairs = {name: [figure(row, column, "SNR") for column in (JUDGED, "NNCF")] for name, row in rows.items()}
+    pairs = {name: [figure(row, column, "SNR") for column in (judged(row, name), "NNCF")] for name, row in rows.items()}
     return {name: pair[0] - pair[1] for name, pair in pairs.items() if None not in pair}
 
 
