@@ -68,10 +68,10 @@ class ConvBn(nn.Module):
 class InvertedResidual(nn.Module):
     """Expand, filter each channel by itself, project; added to the input where the shapes agree."""
 
-    def __init__(self, inputs, hidden, outputs, stride=1):
+    def __init__(self, inputs, hidden, outputs, stride=1, act="relu6"):
         super().__init__()
-        self.expand = ConvBn(inputs, hidden, 1, act="relu6")
-        self.depthwise = ConvBn(hidden, hidden, 3, stride, groups=hidden, act="relu6")
+        self.expand = ConvBn(inputs, hidden, 1, act=act)
+        self.depthwise = ConvBn(hidden, hidden, 3, stride, groups=hidden, act=act)
         self.project = ConvBn(hidden, outputs, 1)
         self.add = stride == 1 and inputs == outputs
 

@@ -81,30 +81,30 @@ def openvino_answers(file, inputs):
     return joined([list(compiled(feed).values()) for feed in inputs])
 
 
-def hachi_answers(hachi, folder, outputs, inputs, precisions):
-    """Those of the model in each precision, through the server."""
+def hachi_answers(hachi, served, outputs, inputs):
+    """Those of the model that `served` configures, a value of the server's `models`, through the server."""
     import tritonclient.grpc as triton
     from tritonclient.utils import np_to_triton_dtype
     os.environ["HACHI"] = str(hachi)
     from daemon import Daemon
-    server = Daemon([f"dir: '{folder}', name: {name}, precision: {name}" for name in precisions])
+    server = Daemon([f"name: model, {served}"])
     try:
         server.wait_until(lambda: server.client.is_server_ready() or " ERROR " in server.log())
         if not server.client.is_server_ready():
             raise DoesNotLoad(server.log().split(" ERROR ")[1].splitlines()[0])
 
-        def answer(model, feed):
+        def answer(feed):
             tensors = []
             for name, values in feed.items():
                 tensors.append(triton.InferInput(name, values.shape, np_to_triton_dtype(values.dtype)))
                 tensors[-1].set_data_from_numpy(values)
             try:
-                result = server.client.infer(model, tensors)
+                result = server.client.infer("model", tensors)
             except triton.InferenceServerException as error:
                 raise DoesNotLoad(f"answers {error.status()}: {error.message()}") from None
             return [result.as_numpy(output) for output in outputs]
 
-        return [joined([answer(model, feed) for feed in inputs]) for model in precisions]
+        return joined([answer(feed) for feed in inputs])
     finally:
         with contextlib.suppress(subprocess.TimeoutExpired):  # a load that goes on; it was killed
             server.stop()
@@ -147,7 +147,7 @@ def fp32_accuracy(hachi, folder, row):
     """Fills the row; returns the test inputs, the names of outputs and what they rightly hold."""
     inputs = test_inputs(folder)
     outputs, right = onnxruntime_answers(folder / "model.onnx", inputs)
-    (found,) = hachi_answers(hachi, folder, outputs, inputs, ["fp32"])
+    found = hachi_answers(hachi, f"dir: '{folder}', precision: fp32", outputs, inputs)
     row["fp32_error"] = worst_error(right, found)
     if row["fp32_error"] > FP32_ERROR:  # of the network or of Hachi?
         row["fp32_error_openvino"] = attempt(row, "openvino", lambda: worst_error(
@@ -158,7 +158,7 @@ def fp32_accuracy(hachi, folder, row):
 def int8_accuracy(hachi, folder, row, inputs, outputs, right):
     if not (folder / "calibration.txt").exists():
         run(hachi, "calibrate", folder, "--data", folder / "samples", "--output", folder / "calibration.txt")
-    (found,) = hachi_answers(hachi, folder, outputs, inputs, ["int8"])
+    found = hachi_answers(hachi, f"dir: '{folder}', precision: int8", outputs, inputs)
     row["sqnr_db"] = {"hachi": signal_to_noise(right, found)}
     row["int8_mac_ratio"] = attempt(row, "hachi inspect", lambda: json.loads(
         run(hachi, "inspect", folder, "--precision", "int8", "--json", *shape_options(folder)))["int8_mac_ratio"])
