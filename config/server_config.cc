@@ -94,10 +94,12 @@ absl::StatusOr<TlsConfig> ReadTls(const YamlNode& node, const fs::path& base) {
 
 absl::StatusOr<TrialConfig> ReadTrial(const YamlNode& node, const fs::path& base) {
   TrialConfig trial;
+  std::optional<bool> enabled;
   RETURN_IF_ERROR(ReadYamlMap(
-      node, {Into("enabled", trial.enabled, YamlBool()),
+      node, {Into("enabled", enabled, YamlBool()),
              Into("memory", trial.memory_bytes, YamlBytes(int64_t{1} << 20, int64_t{1} << 50)),
              Into("time", trial.time, YamlDuration()), Into("cache", trial.cache, PathType(base))}));
+  trial.enabled = enabled.value_or(!trial.cache.empty());
   return trial;
 }
 

@@ -33,7 +33,7 @@ struct AuthConfig {
 
 // A load of files that are not known yet, in a process of its own.
 struct TrialConfig {
-  bool enabled = true;
+  bool enabled = false;                 // default: where there is a cache
   std::optional<int64_t> memory_bytes;  // nullopt: what the server itself may use
   absl::Duration time = absl::Minutes(10);
   std::filesystem::path cache;  // folder that remembers files which went well; empty: none does

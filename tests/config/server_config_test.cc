@@ -29,7 +29,7 @@ TEST(ReadServerConfigTest, AModelAloneLeavesEveryDefault) {
   EXPECT_EQ(config->connections, 1024);
   EXPECT_EQ(config->connections_per_address, 512);
   EXPECT_EQ(config->connection_age, absl::ZeroDuration());
-  EXPECT_TRUE(config->trial.enabled);
+  EXPECT_FALSE(config->trial.enabled);
   EXPECT_EQ(config->trial.memory_bytes, std::nullopt);
   EXPECT_EQ(config->trial.time, absl::Minutes(10));
   EXPECT_TRUE(config->trial.cache.empty());

@@ -44,18 +44,17 @@ class Column:
     model: str = "model.onnx"
 
 
-# Ranges without histograms are taken whole: min-max.
+AS_IT_IS = "repairs: {equalization: false, bias_correction: false}"
 HACHI = {
     "FP32": Column("precision: fp32"),
-    "min-max": Column("precision: int8", "ranges.json"),
+    "min-max": Column(f"precision: int8\nrange: min_max\n{AS_IT_IS}", "calibration.txt"),
+    "plain": Column(f"precision: int8\n{AS_IT_IS}", "calibration.txt"),
     "default": Column("precision: int8", "calibration.txt"),
     "dynamic": Column("precision: int8_dynamic"),
     "QAT": Column("precision: int8", model="qat.onnx"),
 }
 PEERS = ("NNCF", "ORT")
 JUDGED = "default"  # what the verdicts are about
-REPAIRED = "repaired"  # and of the hard case, where HACHI has this column
-TABLES = {"calibration.txt": "hachi", "ranges.json": "onnxruntime"}  # and hachi calibrate's --format
 
 # Networks with labels: their files in TRAINED, or the demo's
 DIGITS, MOBILE, RESNET, HARD = "digits", "fashion_mobile", "fashion_resnet", "fashion_mobile_hard"
@@ -111,7 +110,7 @@ def labelled_directory(folder, name):
 def calibrate(hachi, directory, table):
     """The table's path; a run of this program makes it anew, since another build of Hachi may write more into it."""
     output = directory / "served" / table
-    models.run(hachi, "calibrate", directory, "--data", directory / "samples", "--output", output, "--format", TABLES[table])
+    models.run(hachi, "calibrate", directory, "--data", directory / "samples", "--output", output)
     return output
 
 
@@ -267,7 +266,7 @@ def print_yardstick(rows):
     print(f"{'network':20} {'by':36} {'FP32':>6} {'INT8':>6} {'loss, %':>8} {'QAT':>6} {'loss, %':>8}")
     for network, tool, fp32, int8 in PUBLISHED:
         print(f"{network:20} {tool:36} {fp32:6.2f} {int8:6.2f} {loss(fp32, int8):8.2f} {'-':>6} {'-':>8}")
-    for name, fp32, int8 in accuracies(rows, "FP32", judged):
+    for name, fp32, int8 in accuracies(rows, "FP32", JUDGED):
         qat = figure(rows[name], "QAT", "accuracy")
         print(f"{name:20} {'Hachi':36} {fp32:6.2f} {int8:6.2f} {loss(fp32, int8):8.2f} {models.figure(qat, '.2f'):>6} "
               f"{models.figure(qat and loss(fp32, qat), '.2f'):>8}")
@@ -280,11 +279,6 @@ def figure(row, column, line):
     return (row.get(column) or {}).get(line)
 
 
-def judged(row, name):
-    """The column that claims are about."""
-    return REPAIRED if name == HARD and REPAIRED in row else JUDGED
-
-
 def accuracies(rows, first, second):
     """(name, accuracy, accuracy) where both columns have one; a column is a name, or a function of row and model."""
     for name, row in rows.items():
@@ -294,7 +288,7 @@ def accuracies(rows, first, second):
 
 
 def losses(rows):
-    for name, fp32, int8 in accuracies(rows, "FP32", judged):
+    for name, fp32, int8 in accuracies(rows, "FP32", JUDGED):
         yield loss(fp32, int8) <= 1, f"{name} {loss(fp32, int8):.2f} %"
 
 
@@ -312,7 +306,7 @@ def training_pays(rows):
 
 def gains(rows):
     """Decibels over NNCF by model, where both have them."""
-    pairs = {name: [figure(row, column, "SNR") for column in (judged(row, name), "NNCF")] for name, row in rows.items()}
+    pairs = {name: [figure(row, column, "SNR") for column in (JUDGED, "NNCF")] for name, row in rows.items()}
     return {name: pair[0] - pair[1] for name, pair in pairs.items() if None not in pair}
 
 
@@ -329,7 +323,7 @@ def quieter_in_the_median(rows):
 
 def hard_case(rows):
     points = {column: [fp32 - int8 for name, fp32, int8 in accuracies(rows, "FP32", column) if name == HARD]
-              for column in ("min-max", judged)}
+              for column in ("min-max", JUDGED)}
     for simple, best in zip(*points.values()):
         yield simple > 5 and best <= 1, f"{simple:.2f} and {best:.2f}"
 
