@@ -187,7 +187,12 @@ TEST_F(DaemonTest, IsAliveAndNotReadyWhileModelsLoad) {
   EXPECT_FALSE(Healthy("one"));
   EXPECT_TRUE(Healthy("liveness"));
   EXPECT_EQ(Infer("one").error_code(), grpc::StatusCode::UNAVAILABLE);
-  EXPECT_THAT(Page(), HasSubstr("hachi_model_state{model=\"one\",state=\"loading\",version=\"1\"} 1"));
+  const auto loads = [&] {
+    return Page().find("hachi_model_state{model=\"one\",state=\"loading\",version=\"1\"} 1") !=
+           std::string::npos;
+  };
+  for (int i = 0; i < 500 && !loads(); ++i) absl::SleepFor(absl::Milliseconds(10));
+  EXPECT_TRUE(loads());
   load.Open();
   EXPECT_TRUE(daemon_->WaitForModels());
   EXPECT_TRUE(Ready());

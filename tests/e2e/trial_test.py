@@ -20,7 +20,7 @@ class TrialTest(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
 
     def start(self, trial, models=(f"dir: {DIGITS}",)):
-        daemon = Daemon(models, server=f"trial: {{{trial}}}")
+        daemon = Daemon(models, server=f"trial: {{enabled: true, {trial}}}")
         self.addCleanup(daemon.stop)
         return daemon
 
@@ -46,7 +46,7 @@ class TrialTest(unittest.TestCase):
 
     def test_a_process_that_is_killed_fails_its_model_alone(self):
         # They are loaded in the order of their names.
-        daemon = self.start("enabled: true", [f"dir: {DIGITS}, name: a", f"dir: {DIGITS}, name: b"])
+        daemon = self.start("time: 10m", [f"dir: {DIGITS}, name: a", f"dir: {DIGITS}, name: b"])
         os.kill(self.child_of(daemon), signal.SIGKILL)
         self.assert_failed(daemon, "ended by signal 9", "a")
         daemon.wait_until(lambda: "model 'b' version 1: loaded" in daemon.log())
@@ -70,12 +70,12 @@ class TrialTest(unittest.TestCase):
 
     def test_an_orderly_failure_says_what_it_always_says(self):
         model = copy_of_digits(self.folder / "digits", model=b"no model")
-        daemon = self.start("enabled: true", [f"dir: {model}"])
+        daemon = self.start("time: 10m", [f"dir: {model}"])
         self.assert_failed(daemon, "model.onnx")
         self.assertNotIn("process of its own", daemon.log())
 
     def test_a_drain_does_not_wait_for_it(self):
-        daemon = self.start("enabled: true", [f"dir: {DIGITS}, name: m{i}" for i in range(50)])
+        daemon = self.start("time: 10m", [f"dir: {DIGITS}, name: m{i}" for i in range(50)])
         child = self.child_of(daemon)
         daemon.terminate()
         self.assertEqual(daemon.wait_for_exit(), 0)
