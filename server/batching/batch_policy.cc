@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
-#include <ranges>
+
+#include "server/batching/count_prefix.h"
 
 namespace hachi::server {
 namespace {
@@ -62,8 +63,7 @@ int64_t BatchPolicy::Share(int64_t rows, const Outlook& outlook) const {
     }
     return rest > 0;
   };
-  const auto fewer = std::views::iota(int64_t{1}, std::min(rows, max_rows));
-  const int64_t most = 1 + (std::ranges::partition_point(fewer, others_need_longer) - fewer.begin());
+  const int64_t most = 1 + CountPrefix(std::min(rows, max_rows) - 1, others_need_longer);
 
   // The rows that are this worker's part, in batches of n one after the other, are answered after half of
   // (part / n + 1) runs on average. Sizes are those that plans have.

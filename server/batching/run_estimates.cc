@@ -1,7 +1,8 @@
 #include "server/batching/run_estimates.h"
 
 #include <algorithm>
-#include <ranges>
+
+#include "server/batching/count_prefix.h"
 
 namespace hachi::server {
 namespace {
@@ -36,8 +37,7 @@ absl::Duration RunEstimates::At(int64_t rows) const {
 }
 
 int64_t RunEstimates::RowsWithin(absl::Duration time, int64_t most) const {
-  const auto rows = std::views::iota(int64_t{1}, most + 1);
-  return std::ranges::partition_point(rows, [&](int64_t n) { return At(n) <= time; }) - rows.begin();
+  return CountPrefix(most, [&](int64_t rows) { return At(rows) <= time; });
 }
 
 }  // namespace hachi::server

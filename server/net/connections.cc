@@ -90,6 +90,14 @@ int64_t ReceivedBytes(int descriptor) {
   return static_cast<int64_t>(info.tcpi_bytes_received);
 }
 
+// Takes what has come over a connection that has ended or is cut: its server would read and work through it,
+// whatever its end.
+void DropUnread(int descriptor) {
+  constexpr size_t kAtOnce = size_t{1} << 20;
+  while (recv(descriptor, nullptr, kAtOnce, MSG_DONTWAIT | MSG_TRUNC) > 0) {
+  }
+}
+
 int Spare() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
 }  // namespace
@@ -195,6 +203,7 @@ void Connections::SeeEnd(Id id) {
   const Connection& connection = found->second;
   if (connection.asked == 0 && ReceivedBytes(connection.descriptor) > kMostBytesForNothing)
     Blame(connection.address, 1);
+  DropUnread(connection.descriptor);
   Forget(id);
 }
 
@@ -202,6 +211,7 @@ void Connections::Cut(Id id, ConnectionCut why) {
   if (why != ConnectionCut::kMadeRoom) Blame(connections_.at(id).address, kMostPoints);
   options_.metrics->cut_total(why).Increment();
   shutdown(connections_.at(id).descriptor, SHUT_RDWR);
+  DropUnread(connections_.at(id).descriptor);
   Forget(id);
 }
 

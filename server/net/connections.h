@@ -22,7 +22,8 @@ namespace hachi::server {
 // as the limits allow.
 //
 // Who serves a connection owns its descriptor. A second descriptor of it stays here: through it the end is
-// seen, and the connection can be cut. So the end has to be shutdown(2), as gRPC's is, or the client's.
+// seen, and the connection can be cut. So the end has to be shutdown(2), as gRPC's is, or the client's. What
+// a connection has sent and nobody has read by then is dropped.
 //
 // While all connections together have sent more than `unasked_bytes` that are part of no whole request yet,
 // those that have sent most of it are cut.

@@ -242,7 +242,24 @@ TEST(ConnectionsTest, OneThatKeepsItsServerBusyWithoutAskingIsCut) {
   EXPECT_TRUE(busy.IsClosedByPeer());
   EXPECT_TRUE(asking.IsOpen());
   EXPECT_TRUE(quiet.IsOpen());
+  // What it sent is not there to be read any more.
+  char byte;
+  EXPECT_EQ(recv(served[0], &byte, 1, MSG_DONTWAIT), 0);
+  EXPECT_EQ(recv(served[1], &byte, 1, MSG_DONTWAIT), 1);
   for (const int descriptor : served) close(descriptor);
+}
+
+TEST(ConnectionsTest, WhatAnEndedOneSentIsNotRead) {
+  std::atomic<int> served = -1;
+  TestConnections connections({.serve = [&](int descriptor) { served = descriptor; }});
+  ClientSocket client = connections.Connect();
+  while (served < 0) std::this_thread::yield();
+  client.Send("x");
+  client.Reset();
+  connections.WaitForOpen(0);
+  char byte;
+  EXPECT_LE(recv(served, &byte, 1, MSG_DONTWAIT), 0);
+  close(served);
 }
 
 TEST(ConnectionsTest, OneThatSentMostOfTooMuchWithoutAskingIsCut) {

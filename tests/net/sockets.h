@@ -76,6 +76,13 @@ class ClientSocket {
   bool IsClosedByPeer() const { return ReadAll().has_value(); }
   bool IsOpen() const { return !ReadAll(/*milliseconds=*/0).has_value(); }
 
+  // Ends the connection in both directions at once.
+  void Reset() {
+    const linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(descriptor_, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    Close();
+  }
+
   void Close() {
     if (descriptor_ >= 0) close(std::exchange(descriptor_, -1));
   }
