@@ -124,8 +124,8 @@ class Compiler {
       if (HasBf16()) return ReadPins();
       precision = compiled_.info.precision = Precision::kFp32;
     }
-    if (precision == Precision::kInt8Dynamic) {
-      pass_options_.dynamic = true;
+    if (precision == Precision::kInt8Dynamic || precision == Precision::kInt8Weights) {
+      (precision == Precision::kInt8Dynamic ? pass_options_.dynamic : pass_options_.int8_weights) = true;
       return ReadPins();
     }
     if (precision != Precision::kInt8) {

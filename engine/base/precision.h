@@ -9,12 +9,13 @@ namespace hachi {
 
 // What a model or a layer is asked to compute in, or computes in. Configuration, decisions, plans and metrics
 // speak of it in these words.
-enum class Precision { kAuto, kInt8, kInt8Dynamic, kBf16, kFp32 };
+enum class Precision { kAuto, kInt8, kInt8Dynamic, kInt8Weights, kBf16, kFp32 };
 
-inline constexpr std::array<std::pair<Precision, std::string_view>, 5> kPrecisionNames = {
+inline constexpr std::array<std::pair<Precision, std::string_view>, 6> kPrecisionNames = {
     {{Precision::kAuto, "auto"},
      {Precision::kInt8, "int8"},
      {Precision::kInt8Dynamic, "int8_dynamic"},
+     {Precision::kInt8Weights, "int8_weights"},
      {Precision::kBf16, "bf16"},
      {Precision::kFp32, "fp32"}}};
 

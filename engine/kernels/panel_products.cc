@@ -16,10 +16,21 @@ namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// kRows vectors of x by kPanels panels of w: sums stay in registers, every weight is loaded once.
-template <int64_t kRows, int64_t kPanels>
-void Tile(const float* x, int64_t x_stride, const float* w, int64_t depth, int64_t columns, float* out,
-          int64_t out_stride) {
+template <class D>
+hn::Vec<D> LoadWeights(D d, const float* weights) {
+  return hn::Load(d, weights);
+}
+template <class D>
+hn::Vec<D> LoadWeights(D d, const int8_t* weights) {
+  return hn::ConvertTo(d,
+                       hn::PromoteTo(hn::RebindToSigned<D>(), hn::LoadU(hn::Rebind<int8_t, D>(), weights)));
+}
+
+// kRows vectors of x by kPanels panels of w: sums stay in registers, every weight is loaded once. `scales`
+// are those of the columns; null: one.
+template <int64_t kRows, int64_t kPanels, typename W>
+void Tile(const float* x, int64_t x_stride, const W* w, const float* scales, int64_t depth, int64_t columns,
+          float* out, int64_t out_stride) {
   const hn::CappedTag<float, PanelMatrix::kPanel> d;
   using V = hn::Vec<decltype(d)>;
   // Vectors of a panel: more than one where registers are shorter.
@@ -31,18 +42,25 @@ void Tile(const float* x, int64_t x_stride, const float* w, int64_t depth, int64
 #pragma GCC unroll 8
     for (int64_t v = 0; v < kVectors; ++v) sums[r][v] = hn::Zero(d);
   for (int64_t k = 0; k < depth; ++k) {
-    const float* weights = w + k * PanelMatrix::kPanel;
+    const W* weights = w + k * PanelMatrix::kPanel;
     V loaded[kVectors];
 #pragma GCC unroll 8
     for (int64_t v = 0; v < kVectors; ++v)
       loaded[v] =
-          hn::Load(d, weights + v / kInPanel * depth * PanelMatrix::kPanel + v % kInPanel * kMostLanes);
+          LoadWeights(d, weights + v / kInPanel * depth * PanelMatrix::kPanel + v % kInPanel * kMostLanes);
 #pragma GCC unroll 4
     for (int64_t r = 0; r < kRows; ++r) {
       const V element = hn::Set(d, x[r * x_stride + k]);
 #pragma GCC unroll 8
       for (int64_t v = 0; v < kVectors; ++v) sums[r][v] = hn::MulAdd(element, loaded[v], sums[r][v]);
     }
+  }
+  if (scales != nullptr) {
+#pragma GCC unroll 4
+    for (int64_t r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+      for (int64_t v = 0; v < kVectors; ++v)
+        sums[r][v] = hn::Mul(sums[r][v], hn::LoadU(d, scales + v * kMostLanes));
   }
   alignas(64) float last[kPanels * PanelMatrix::kPanel];
 #pragma GCC unroll 4
@@ -60,33 +78,46 @@ void Tile(const float* x, int64_t x_stride, const float* w, int64_t depth, int64
   }
 }
 
-template <int64_t kPanels>
-void Panels(const RowMatrix& x, const float* w, int64_t columns, float* out, int64_t out_stride) {
+template <int64_t kPanels, typename W>
+void Panels(const RowMatrix& x, const W* w, const float* scales, int64_t columns, float* out,
+            int64_t out_stride) {
   int64_t r = 0;
   for (; r + 4 <= x.rows; r += 4)
-    Tile<4, kPanels>(x.data + r * x.stride, x.stride, w, x.depth, columns, out + r * out_stride, out_stride);
+    Tile<4, kPanels>(x.data + r * x.stride, x.stride, w, scales, x.depth, columns, out + r * out_stride,
+                     out_stride);
   for (; r < x.rows; ++r)
-    Tile<1, kPanels>(x.data + r * x.stride, x.stride, w, x.depth, columns, out + r * out_stride, out_stride);
+    Tile<1, kPanels>(x.data + r * x.stride, x.stride, w, scales, x.depth, columns, out + r * out_stride,
+                     out_stride);
 }
 
 constexpr int64_t kWide = HWY_MAX_BYTES >= 64 ? 4 : 1;  // panels that four rows' registers hold
 
 // Panels `begin` to `end`.
-void Products(const RowMatrix& x, const PanelMatrix& w, int64_t begin, int64_t end, float* out,
-              int64_t out_stride) {
+template <typename Matrix>
+void PanelsFrom(const RowMatrix& x, const Matrix& w, const float* scales, int64_t begin, int64_t end,
+                float* out, int64_t out_stride) {
   for (int64_t p = begin; p < end;) {
     const int64_t first = p * PanelMatrix::kPanel;
     if (p + kWide <= end) {
-      Panels<kWide>(x, w.data + first * w.depth,
+      Panels<kWide>(x, w.data + first * w.depth, scales == nullptr ? nullptr : scales + first,
                     std::min<int64_t>(w.columns - first, kWide * PanelMatrix::kPanel), out + first,
                     out_stride);
       p += kWide;
     } else {
-      Panels<1>(x, w.data + first * w.depth, std::min<int64_t>(w.columns - first, PanelMatrix::kPanel),
-                out + first, out_stride);
+      Panels<1>(x, w.data + first * w.depth, scales == nullptr ? nullptr : scales + first,
+                std::min<int64_t>(w.columns - first, PanelMatrix::kPanel), out + first, out_stride);
       ++p;
     }
   }
+}
+
+void Products(const RowMatrix& x, const PanelMatrix& w, int64_t begin, int64_t end, float* out,
+              int64_t out_stride) {
+  PanelsFrom(x, w, nullptr, begin, end, out, out_stride);
+}
+void IntegerProducts(const RowMatrix& x, const IntegerPanelMatrix& w, int64_t begin, int64_t end, float* out,
+                     int64_t out_stride) {
+  PanelsFrom(x, w, w.scales, begin, end, out, out_stride);
 }
 
 }  // namespace
@@ -98,6 +129,18 @@ HWY_AFTER_NAMESPACE();
 namespace hachi {
 namespace {
 HWY_EXPORT(Products);
+HWY_EXPORT(IntegerProducts);
+
+template <typename Matrix, typename Kernel>
+void InParallel(const RowMatrix& x, const Matrix& w, float* out, int64_t out_stride, Kernel kernel) {
+  // Multiply-adds worth waking the team for: some µs of one core. Four panels together are the fastest.
+  constexpr int64_t kGrain = 1 << 17;
+  const int64_t panels = PanelMatrix::Padded(w.columns) / PanelMatrix::kPanel;
+  const int64_t panel = std::max<int64_t>(x.rows * x.depth * PanelMatrix::kPanel, 1);
+  const int64_t grain = (kGrain / panel + 4) / 4 * 4;
+  ParallelFor(panels, grain, [&](int64_t begin, int64_t end) { kernel(x, w, begin, end, out, out_stride); });
+}
+
 }  // namespace
 
 void PackPanels(std::span<const float> weights, int64_t columns, int64_t depth, std::span<float> packed) {
@@ -110,14 +153,10 @@ void PackPanels(std::span<const float> weights, int64_t columns, int64_t depth, 
 }
 
 void AddPanelProducts(const RowMatrix& x, const PanelMatrix& w, float* out, int64_t out_stride) {
-  // Multiply-adds worth waking the team for: some µs of one core. Four panels together are the fastest.
-  constexpr int64_t kGrain = 1 << 17;
-  const auto products = HACHI_DISPATCH(Products);
-  const int64_t panels = PanelMatrix::Padded(w.columns) / PanelMatrix::kPanel;
-  const int64_t panel = std::max<int64_t>(x.rows * x.depth * PanelMatrix::kPanel, 1);
-  const int64_t grain = (kGrain / panel + 4) / 4 * 4;
-  ParallelFor(panels, grain,
-              [&](int64_t begin, int64_t end) { products(x, w, begin, end, out, out_stride); });
+  InParallel(x, w, out, out_stride, HACHI_DISPATCH(Products));
+}
+void AddPanelProducts(const RowMatrix& x, const IntegerPanelMatrix& w, float* out, int64_t out_stride) {
+  InParallel(x, w, out, out_stride, HACHI_DISPATCH(IntegerProducts));
 }
 
 }  // namespace hachi

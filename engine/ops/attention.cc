@@ -149,7 +149,7 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
         attention.Run(input(0), input(1), input(2), masked ? input(3) : nullptr,
                       reinterpret_cast<float*>(buffers.outputs[0]), buffers.scratch);
       },
-      {.scratch_bytes = attention.scratch_bytes(), .int8 = true});
+      {.scratch_bytes = attention.scratch_bytes(), .precision = "int8"});
 }
 
 absl::StatusOr<RowAxis> Rows(const RowQuery& query) {

@@ -423,7 +423,7 @@ class RecurrentStep final : public KernelStep {
       : KernelStep({.scratch_bytes =
                         ScratchFloats(cell, rule, sizes) * sizeof(float) +
                         std::max(taken.ScratchOf(sizes.steps * sizes.batch), recalled.ScratchOf(sizes.batch)),
-                    .int8 = rule.int8}),
+                    .precision = rule.int8 ? "int8" : ""}),
         cell_(cell),
         rule_(rule),
         sizes_(sizes),

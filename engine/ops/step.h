@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -27,9 +28,9 @@ struct StepInfo {
   KernelFacts kernel;
   std::string why_reference;  // what the operator's kernels said of the node; empty: the step is no reference
   size_t scratch_bytes = 0;
-  int in_place_input = -1;  // this input must lie where output 0 does: the step updates it
-  bool int8 = false;        // sums products of integers, whatever its tensors are
-  bool view = false;        // in_place_input is output 0 already: there is nothing to run
+  int in_place_input = -1;     // this input must lie where output 0 does: the step updates it
+  std::string_view precision;  // that it computes in; empty: that of its tensors
+  bool view = false;           // in_place_input is output 0 already: there is nothing to run
 };
 
 // One node lowered to a prepared kernel: weights packed, shapes, types and threads fixed.

@@ -66,12 +66,19 @@ class Fuser {
     return absl::OkStatus();
   }
 
-  // Every product of FP32 with a constant matrix: its input is quantized by row, its weights by column.
+  // Every product of FP32 with a constant matrix: its weights are quantized by column, its input, unless
+  // weights alone are, by row.
   absl::Status QuantizeAll() {
     std::map<Value*, Node*> quantizers;  // by what they quantize
     for (Node* node : graph_.NodeList()) {
       if (!IsFp32Product(*node) || StaysReal(*node)) continue;
       ASSIGN_OR_RETURN(Value * weights, QuantizedColumns(*node));
+      if (options_.int8_weights) {
+        std::vector<Value*> inputs = {node->inputs[0], StoredIntegers(*weights)};
+        if (Value* bias = node->input(2); bias != nullptr) inputs.push_back(bias);
+        Become(graph_, node, "Int8WeightProduct", inputs);
+        continue;
+      }
       Node*& quantizer = quantizers[node->inputs[0]];
       if (quantizer == nullptr) {
         const std::string name = absl::StrCat(node->inputs[0]->name, "_quantized");
@@ -207,7 +214,7 @@ class Fuser {
 absl::Status FuseDynamicProducts(Graph& graph, const PassOptions& options) {
   Fuser fuser(graph, options);
   RETURN_IF_ERROR(fuser.FuseOwn());
-  return options.dynamic ? fuser.QuantizeAll() : absl::OkStatus();
+  return options.dynamic || options.int8_weights ? fuser.QuantizeAll() : absl::OkStatus();
 }
 
 }  // namespace hachi

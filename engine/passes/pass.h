@@ -29,7 +29,8 @@ struct PassOptions {
   const Decisions* given = nullptr;       // as Rules::given
   bool is_part = false;                   // as Rules::is_part
   bool dynamic = false;  // products quantize what they read by row, by what a run finds; there is no table
-  bool bf16 = false;     // products that are not pinned run in BF16
+  bool int8_weights = false;  // products read s8 weights and real numbers; there is no table
+  bool bf16 = false;          // products that are not pinned run in BF16
   Repairs repairs;
   std::vector<RepairReport>* repaired = nullptr;  // what was repaired goes here; null: nobody asks
   Decisions* decided = nullptr;                   // set to what was decided, with a table; null: nobody asks

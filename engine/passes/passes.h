@@ -43,7 +43,8 @@ absl::Status FoldBatchNormalization(Graph& graph, const PassOptions& options);
 absl::Status FuseBias(Graph& graph, const PassOptions& options);
 
 // DynamicQuantizeLinear, a product with constant integers, and what scales the sums -> a product of integers
-// and RescaleRows. With PassOptions::dynamic, every product of a constant matrix becomes that.
+// and RescaleRows. With PassOptions::dynamic, every product of a constant matrix becomes that;
+// with PassOptions::int8_weights, an Int8WeightProduct.
 absl::Status FuseDynamicProducts(Graph& graph, const PassOptions& options);
 
 // Mul or Div by one number behind a product -> a product with other weights and bias, or, where both operands

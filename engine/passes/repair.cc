@@ -41,6 +41,11 @@ bool IsRealConstant(const Value* value) {
   return value != nullptr && value->is_constant() && value->dtype == DType::kF32;
 }
 
+// Whether it is left out, or a vector with one real number for each channel.
+bool IsByChannel(const Value* value, const Dim& channels) {
+  return value == nullptr || (IsRealConstant(value) && value->dims == SymbolicShape{channels});
+}
+
 std::vector<double> Doubles(const std::vector<float>& factors, double power) {
   std::vector<double> doubles;
   for (const float factor : factors) doubles.push_back(std::pow(static_cast<double>(factor), power));
@@ -96,18 +101,17 @@ bool Repairer::CanTakeFactors(const Candidate& candidate) const {
   const Node& maker = *value.producer;
   if (value.users.size() != candidate.readers.size() || graph_.IsOutput(&value)) return false;
   if (!std::ranges::all_of(maker.post_ops, IsHomogeneous)) return false;
-  const Value* bias = maker.input(2);
-  if (bias != nullptr && !IsRealConstant(bias)) return false;
+  const Dim& channels = (*value.dims)[candidate.axis];
+  if (!IsByChannel(maker.input(2), channels)) return false;
   if (maker.op == "LayerNormalization") {
     const auto axis = maker.Int("axis", -1);
     const auto last = static_cast<int64_t>(value.rank()) - 1;
     return axis.ok() && (*axis == -1 || *axis == last) && candidate.axis == value.rank() - 1 &&
-           IsRealConstant(maker.inputs[1]) && maker.inputs[1]->rank() == 1 &&
-           (bias == nullptr || bias->rank() == 1);
+           maker.input(1) != nullptr && IsByChannel(maker.inputs[1], channels);
   }
   if (!IsProduct(maker) || !HasIntegerKernels(maker) || !IsRealConstant(maker.inputs[1])) return false;
   const bool convolution = maker.op == "Conv" || maker.op == "ConvTranspose";
-  return candidate.axis == (convolution ? 1 : value.rank() - 1) && (bias == nullptr || bias->rank() == 1);
+  return candidate.axis == (convolution ? 1 : value.rank() - 1);
 }
 
 void Repairer::GiveFactors(Node& maker, const std::vector<float>& factors) {
@@ -184,6 +188,7 @@ absl::Status Repairer::CorrectBias(Node& node, const Value& x, RangeMethod range
   const CalibrationTable::Entry* line =
       options_.table->Line(scaled == scaled_.end() ? x.name : scaled->second.name);
   const ProductWeights weights = WeightsOf(node);
+  if (!IsByChannel(node.input(2), Dim(weights.outputs()))) return absl::OkStatus();
   const bool last = SummedAxis(node) == x.rank() - 1 && x.rank() > 2;
   if (line == nullptr || line->stats.channels() != weights.inputs() || !line->stats.quantizable() ||
       line->stats.channel_axis() != (last ? ChannelAxis::kLast : ChannelAxis::kSecond))

@@ -137,8 +137,9 @@ class PlanBuilder {
       planned.outputs.push_back(std::move(place));
     }
     if (info.view) planned.bytes = 0;
-    planned.precision = std::string(
-        bytes || info.int8 ? "int8" : NameOf(bf16 ? DType::kBF16 : planned.outputs[0].spec.dtype));
+    const std::string_view of_tensors =
+        bytes ? "int8" : NameOf(bf16 ? DType::kBF16 : planned.outputs[0].spec.dtype);
+    planned.precision = std::string(info.precision.empty() ? of_tensors : info.precision);
     plan_->steps_.push_back(std::move(planned));
     nodes_.push_back(&node);
     return absl::OkStatus();

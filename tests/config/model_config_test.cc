@@ -126,7 +126,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"name: a/b\n", ":1: name: 'a/b', expected up to 128 letters, digits or any of . _ -"},
         Refused{"name: [a]\n", ":1: name: a list, expected up to 128 letters, digits or any of . _ -"},
         Refused{"precision: int4\n",
-                ":1: precision: 'int4', expected auto | int8 | int8_dynamic | bf16 | fp32"},
+                ":1: precision: 'int4', expected auto | int8 | int8_dynamic | int8_weights | bf16 | fp32"},
         Refused{"inputs: [image]\n", ":1: inputs: a list, expected a map"},
         Refused{"inputs:\n  image: uint8\n", ":2: inputs.image: 'uint8', expected a map"},
         Refused{"inputs:\n  image: {type: uint8}\n",

@@ -236,7 +236,8 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"models: [{dir: digits, name: a b}]\n",
                 ":1: models[0].name: 'a b', expected up to 128 letters, digits or any of . _ -"},
         Refused{"models: [{dir: digits, precision: half}]\n",
-                ":1: models[0].precision: 'half', expected auto | int8 | int8_dynamic | bf16 | fp32"},
+                ":1: models[0].precision: 'half', expected auto | int8 | int8_dynamic | int8_weights | bf16 "
+                "| fp32"},
         Refused{"models: [{dir: digits, version: 1}]\n",
                 ":1: models[0].version: unknown key, expected one of dir, name, precision"},
         Refused{"models:\n  - {dir: digits}\n  - {dir: digits}\n",

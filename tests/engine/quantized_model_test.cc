@@ -216,6 +216,16 @@ ModelBuilder OnnxRuntimesForm(const std::vector<int>& weights) {
   return builder;
 }
 
+TEST(Int8WeightsTest, MatricesAreStoredInBytesAndMultipliedAsRealNumbers) {
+  const auto stored = Answer(TwoProducts(), Precision::kInt8Weights),
+             reals = Answer(TwoProducts(), Precision::kFp32);
+  ASSERT_OK(stored.status());
+  ASSERT_OK(reals.status());
+  EXPECT_EQ(stored->int8_mac_ratio, 0);
+  EXPECT_NE(stored->y, reals->y);
+  for (size_t i = 0; i < reals->y.size(); ++i) EXPECT_NEAR(stored->y[i], reals->y[i], 0.1f);
+}
+
 TEST(DynamicInt8Test, FilesRunOnRealNumbersWhereTheyAreAskedFor) {
   const auto answer = Answer(OnnxRuntimesForm(SmallWeights()), Precision::kFp32);
   ASSERT_OK(answer.status());

@@ -130,5 +130,25 @@ TEST(BiasCorrectionTest, AProductGetsABiasWhereItsInputHasAMean) {
   EXPECT_EQ(repaired.reports[0].repair, "bias_correction");
 }
 
+TEST(BiasCorrectionTest, ABiasOfAnotherShapeStays) {
+  CalibrationTable table({});
+  for (const char* name : {"x", "a", "y"})
+    table.Observe(name, std::vector<float>{1, 1, 1, 1, 1.1f, 1.1f, 1.1f, 1.1f}, {.channels = 4});
+  for (const char* shape : {"[1]", "[2,8]", "[1,8]"}) {
+    const Repaired repaired = Repair(absl::StrCat(R"(graph g {
+  input x: f32[2,4]
+  const w: f32[4,8] = random 2 -1 1
+  const c: f32)",
+                                                  shape, R"( = random 3 -1 1
+  relu: Relu(x) -> a: f32[?]
+  product: Gemm(a, w, c) -> y: f32[?]
+  output y = y
+})")
+                                         .c_str(),
+                                     table);
+    EXPECT_THAT(repaired.graph, AllOf(HasSubstr("Gemm("), HasSubstr(", c)"))) << shape;
+  }
+}
+
 }  // namespace
 }  // namespace hachi
