@@ -18,8 +18,9 @@ constexpr absl::Duration kMs = absl::Milliseconds(1);
 
 // A call and what the test knows of it.
 struct KnownCall {
-  Call call;
-  absl::Time deadline;
+  KnownCall(const ServedModel& model, const CallOptions& options) : call(model, options) {}
+
+  const Call call;
   bool was_pushed = false;
   bool was_computed = false;
 };
@@ -87,10 +88,8 @@ class World {
                                  .deadline = deadline,
                                  .bytes = operand * 2,
                                  .length = 1 + operation / 8 % 3};
-    auto known =
-        std::make_unique<KnownCall>(Call(models_[operation / 64 % models_.size()], options), deadline);
-    Request& request = *known->call.request();
-    calls_.push_back(std::move(known));
+    calls_.push_back(std::make_unique<KnownCall>(models_[operation / 64 % models_.size()], options));
+    Request& request = *calls_.back()->call.request();
     // Some need memory before they can be pushed, and may not get it.
     if (operation / 24 % 2 == 1 && !scheduler_->Reserve(request, operand).ok()) return;
     calls_.back()->was_pushed = true;
