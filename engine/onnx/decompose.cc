@@ -312,7 +312,7 @@ const DecomposeRule* FindRule(std::string_view op) {
 
 absl::StatusOr<bool> Decompose(Graph& graph, Node& node) {
   const DecomposeRule* rule = FindRule(node.op);
-  if (rule == nullptr) return false;
+  if (rule == nullptr || (rule->applies != nullptr && !rule->applies(node))) return false;
   Writer writer(graph, node);
   ASSIGN_OR_RETURN(const std::vector<Value*> results, rule->write(writer));
   for (size_t i = 0; i < node.outputs.size(); ++i) {

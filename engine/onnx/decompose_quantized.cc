@@ -179,7 +179,56 @@ Results Quantizer(Writer& w) {
       w.Make(w.node().op.substr(w.node().op.rfind('.') + 1), {w.in(0), w.in(1), w.in(2)}, w.node().attrs));
 }
 
+// ---- operators on what QuantizeLinear makes
+
+// The QuantizeLinear with one scale whose integers `value` holds, moved perhaps; null: there is none.
+const Node* QuantizerOf(const Value* value) {
+  constexpr std::string_view kMoves[] = {"Flatten", "MaxPool", "Reshape",   "Slice",
+                                         "Squeeze", "Split",   "Transpose", "Unsqueeze"};
+  const Node* node = value == nullptr ? nullptr : value->producer;
+  while (node != nullptr && std::ranges::find(kMoves, node->op) != std::end(kMoves))
+    node = node->inputs[0] == nullptr ? nullptr : node->inputs[0]->producer;
+  if (node == nullptr || node->op != "QuantizeLinear" || node->inputs.size() < 2) return nullptr;
+  const Value* scale = node->inputs[1];
+  return scale->is_constant() && scale->constant->count() == 1 ? node : nullptr;
+}
+
+bool IsSameConstant(const Value* a, const Value* b) {
+  if (a == b) return true;
+  if (a == nullptr || b == nullptr || !a->is_constant() || !b->is_constant()) return false;
+  return a->constant->dtype() == b->constant->dtype() &&
+         std::ranges::equal(a->constant->bytes(), b->constant->bytes());
+}
+
+bool AreIntegersOfOneScale(const Node& node) {
+  const Node* first = node.inputs.empty() ? nullptr : QuantizerOf(node.inputs[0]);
+  return first != nullptr && std::ranges::all_of(node.inputs, [&](const Value* input) {
+           const Node* other = QuantizerOf(input);
+           return other != nullptr && IsSameConstant(first->input(1), other->input(1)) &&
+                  IsSameConstant(first->input(2), other->input(2)) && first->attrs == other->attrs;
+         });
+}
+
+bool AreIntegers(const Node& node) { return QuantizerOf(node.input(0)) != nullptr; }
+
+// What an operator that compares or moves integers does to the real numbers they stand for, as integers
+// again: the same ones.
+Value* OnReals(Writer& w, const Node& quantizer, const std::string& op) {
+  Value *scale = quantizer.inputs[1], *zero_point = quantizer.input(2);
+  std::vector<Value*> reals;
+  for (Value* input : w.node().inputs)
+    reals.push_back(input == nullptr ? nullptr : w.Make("DequantizeLinear", {input, scale, zero_point}));
+  Value* result = w.Make(op, std::move(reals), w.node().attrs);
+  return w.Make("QuantizeLinear", {result, scale, zero_point}, quantizer.attrs);
+}
+
+Results OfIntegers(Writer& w) { return One(OnReals(w, *QuantizerOf(w.in(0)), w.node().op)); }
+
 constexpr DecomposeRule kRules[] = {
+    {"Clip", OfIntegers, AreIntegers},
+    {"Concat", OfIntegers, AreIntegersOfOneScale},
+    {"Max", OfIntegers, AreIntegersOfOneScale},
+    {"Min", OfIntegers, AreIntegersOfOneScale},
     {"ConvInteger", ConvInteger},
     {"MatMulInteger", MatMulInteger},
     {"QLinearConv", QLinearConv},

@@ -67,6 +67,7 @@ inline Results One(Value* value) { return std::vector<Value*>{value}; }
 struct DecomposeRule {
   std::string_view op;
   Results (*write)(Writer& writer);
+  bool (*applies)(const Node& node) = nullptr;  // null: to every node of the operator
 };
 
 // Those of operators on integers that carry their scales and zero points.

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <cmath>
 #include <functional>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "engine/decide/rules.h"
@@ -170,10 +172,35 @@ class Folder {
     return options_.weight_bits == 8 || !PairSumsMaySaturate(integers->values, axis);
   }
 
+  // Weights that some training tools write as real numbers, rounded to their grids: those grids, where every
+  // weight lies on its channel's.
+  void FindIntegers(Node& node) {
+    Value* weights = node.inputs[1];
+    if (!weights->is_constant() || weights->dtype != DType::kF32 || weights->integers != nullptr) return;
+    if (!HasIntegerKernels(node)) return;
+    const auto axis = static_cast<int>(FindOp(node.op)->channel_axis(node));
+    auto found = QuantizeWeights(weights->constant->view(), axis, 8);
+    if (!found.ok()) return;
+    constexpr float kRounding = 1e-3f;  // of a step
+    const Shape& shape = weights->constant->shape();
+    const int64_t inner = CountOf(std::span(shape).subspan(static_cast<size_t>(axis) + 1));
+    const auto reals = weights->constant->As<float>();
+    const auto integers = found->values.As<int8_t>();
+    for (int64_t i = 0; i < weights->constant->count(); ++i) {
+      const float scale =
+          found->params.scales[static_cast<size_t>(i / inner % shape[static_cast<size_t>(axis)])];
+      if (std::abs(reals[i] / scale - static_cast<float>(integers[i])) > kRounding) return;
+    }
+    weights->integers =
+        std::make_shared<const ConstantIntegers>(std::move(found->values), std::move(found->params));
+  }
+
   void FoldProduct(Node& node) {
     const Node* from = DequantizerOf(node.inputs[0]);
     if (from == nullptr && IsDepthwise(node)) from = ChannelDequantizerOf(node.inputs[0]);
-    if (from == nullptr || !IsInt8(node) || !Fits(node, *from->inputs[0])) return;
+    if (from == nullptr || !IsInt8(node)) return;
+    FindIntegers(node);
+    if (!Fits(node, *from->inputs[0])) return;
     TakeInput(node, 0);
     TakeWeights(node);
 

@@ -254,6 +254,52 @@ TEST(DynamicInt8Test, OnnxRuntimesFormRunsOnItsIntegers) {
   }
 }
 
+// "x" as integers, what `node` makes of them, and real numbers of that.
+absl::StatusOr<Result> OfIntegers(const char* op, const std::vector<std::string>& inputs) {
+  ModelBuilder builder;
+  builder.Input("x", {"2", "8"});
+  builder.Floats("s", {}, {0.03f});
+  Integers(builder, "z", onnx::TensorProto::UINT8, {}, {117});
+  Integers(builder, "low", onnx::TensorProto::UINT8, {}, {100});
+  Integers(builder, "high", onnx::TensorProto::UINT8, {}, {130});
+  builder.Node("QuantizeLinear", {"x", "s", "z"}, {"q"});
+  auto* node = builder.Node(op, inputs, {"i"});
+  if (op == std::string_view("Concat")) SetInt(node, "axis", 1);
+  builder.Node("DequantizeLinear", {"i", "s", "z"}, {"y"});
+  builder.Output("y");
+  return Answer(builder, Precision::kAuto);
+}
+
+TEST(QuantizedModelTest, IntegersBetweenQuantizersAreWhatTheyStandFor) {
+  const auto same = OfIntegers("Concat", {"q", "q"}), clipped = OfIntegers("Clip", {"q", "low", "high"});
+  ASSERT_OK(same.status());
+  ASSERT_OK(clipped.status());
+  for (size_t i = 0; i < 16; ++i) {
+    const float y = same->y[i % 8 + i / 8 * 16];
+    EXPECT_EQ(y, same->y[i % 8 + i / 8 * 16 + 8]);
+    EXPECT_NEAR(clipped->y[i], std::clamp(y, -17 * 0.03f, 13 * 0.03f), 1e-6f);
+  }
+}
+
+TEST(QuantizedModelTest, RealWeightsOnAGridAreItsIntegers) {
+  for (const float off : {0.0f, 0.4f}) {
+    ModelBuilder builder;
+    builder.Input("x", {"4", "8"});
+    AddPair(builder, "x", "xd", 0.03f, 117);
+    std::vector<float> weights;
+    for (int i = 0; i < 8 * 16; ++i)
+      weights.push_back(0.02f * static_cast<float>(i < 16 ? 127 : i % 101 - 50));
+    weights.back() += 0.02f * off;
+    builder.Floats("w", {8, 16}, weights);
+    builder.Node("MatMul", {"xd", "w"}, {"m"});
+    AddPair(builder, "m", "y", 0.5f, 120);
+    builder.Output("y");
+    const auto answer = Answer(builder, Precision::kAuto);
+    ASSERT_OK(answer.status());
+    EXPECT_EQ(answer->int8_mac_ratio, off == 0 ? 1 : 0);
+  }
+}
+
 // A convolution whose input is its residual, twice, then a pooling: what BF16 makes of types in between.
 ModelBuilder ResidualNetwork() {
   ModelBuilder builder;
