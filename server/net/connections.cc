@@ -57,6 +57,10 @@ constexpr int64_t kMetadataBytes = 16384;
 constexpr int64_t kMostTakenBack = 200;
 constexpr int64_t kMostTakenBackOfEachAsked = 20;
 
+// Threads that hand connections over. Guessed: as many as may be kept by what floods send until they are cut.
+constexpr int kHands = 4;
+constexpr absl::Duration kLastHandOver = absl::Milliseconds(100);
+
 // Connections accepted before the ends of others are looked at.
 constexpr int kAcceptsAtOnce = 64;
 
@@ -117,7 +121,30 @@ Connections::Connections(std::unique_ptr<Listener> listener, Options options)
 }
 
 void Connections::Start() {
+  for (int i = 0; i < kHands; ++i) hands_.emplace_back([this] { HandLoop(); });
   thread_ = std::thread([this] { Loop(); });
+}
+
+void Connections::Hand(int descriptor) {
+  MutexLock lock(handing_);
+  to_serve_.push_back(descriptor);
+  handed_.NotifyOne();
+}
+
+void Connections::HandLoop() {
+  MutexLock lock(handing_);
+  while (true) {
+    while (to_serve_.empty() && !ending_) handed_.Wait(handing_);
+    if (ending_) return;
+    const int descriptor = to_serve_.front();
+    to_serve_.pop_front();
+    ++serving_;
+    handing_.unlock();
+    options_.serve(descriptor);
+    handing_.lock();
+    --serving_;
+    if (ending_) handed_.NotifyAll();
+  }
 }
 
 Connections::~Connections() {
@@ -125,6 +152,7 @@ Connections::~Connections() {
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = write(wake_, &one, sizeof(one));
   if (thread_.joinable()) thread_.join();
+  for (std::thread& hand : hands_) hand.join();
   MutexLock lock(mutex_);
   while (!connections_.empty()) Forget(connections_.begin()->first);
   for (const int descriptor : {spare_, wake_, epoll_})
@@ -132,8 +160,19 @@ Connections::~Connections() {
 }
 
 void Connections::StopAccepting() {
-  MutexLock lock(accepting_);
-  listener_->Close();
+  {
+    MutexLock lock(accepting_);
+    listener_->Close();
+  }
+  MutexLock lock(handing_);
+  ending_ = true;
+  handed_.NotifyAll();
+  for (const int descriptor : to_serve_) close(descriptor);
+  to_serve_.clear();
+  // Those that are being handed over are there when their server ends, unless a flood keeps who does it.
+  const absl::Time until = Clock::Real().Now() + kLastHandOver;
+  while (serving_ > 0 && Clock::Real().Now() < until)
+    handed_.WaitFor(handing_, absl::ToChronoNanoseconds(until - Clock::Real().Now()));
 }
 
 void Connections::HasAsked(std::string_view client, int64_t bytes) {
@@ -315,7 +354,7 @@ Connections::Outcome Connections::AcceptFrom(int listening) {
     return Outcome::kOne;
   }
   options_.metrics->accepted_total.Increment();
-  options_.serve(descriptor);
+  Hand(descriptor);
   return Outcome::kOne;
 }
 

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <list>
 #include <map>
@@ -10,6 +11,7 @@
 #include <string_view>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "engine/base/mutex.h"
@@ -19,7 +21,8 @@
 namespace hachi::server {
 
 // Accepts the connections of a listener on a thread of its own and hands them to whoever serves them, as many
-// as the limits allow.
+// as the limits allow. That is done by a few more threads: gRPC may begin to work through what a connection
+// sends before it returns, for as long as that comes.
 //
 // Who serves a connection owns its descriptor. A second descriptor of it stays here: through it the end is
 // seen, and the connection can be cut. So the end has to be shutdown(2), as gRPC's is, or the client's. What
@@ -45,7 +48,7 @@ class Connections {
     int limit = 1024;  // at once; fewer where the process may not open as many files
     int64_t unasked_bytes = int64_t{256} << 20;
     int limit_per_address = 512;                // of an IPv4 address or an IPv6 /64; not of Unix sockets
-    std::function<void(int descriptor)> serve;  // required; takes the descriptor over. On the thread
+    std::function<void(int descriptor)> serve;  // required; takes the descriptor over. On any of the few
     ConnectionMetrics* metrics = nullptr;       // required
 
     // Called when no connection could be accepted for `stall_after`, and when one was again. On the thread;
@@ -100,6 +103,8 @@ class Connections {
   enum class Outcome { kOne, kNone, kExhausted };
 
   void Loop();
+  void Hand(int descriptor) ABSL_LOCKS_EXCLUDED(handing_);
+  void HandLoop() ABSL_LOCKS_EXCLUDED(handing_);
   void AcceptAll() ABSL_LOCKS_EXCLUDED(mutex_, accepting_);
   Outcome AcceptFrom(int listening) ABSL_EXCLUSIVE_LOCKS_REQUIRED(accepting_);
   void RefuseOneFrom(int listening) ABSL_EXCLUSIVE_LOCKS_REQUIRED(accepting_);
@@ -140,7 +145,14 @@ class Connections {
   std::map<std::string, int, std::less<>> count_by_address_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Conduct> conduct_by_address_ ABSL_GUARDED_BY(mutex_);  // where there was any bad
 
+  Mutex handing_;  // alone
+  CondVar handed_;
+  std::deque<int> to_serve_ ABSL_GUARDED_BY(handing_);
+  int serving_ ABSL_GUARDED_BY(handing_) = 0;  // hands that do
+  bool ending_ ABSL_GUARDED_BY(handing_) = false;
+
   std::thread thread_;
+  std::vector<std::thread> hands_;
 };
 
 }  // namespace hachi::server

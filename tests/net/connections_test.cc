@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -228,11 +229,16 @@ TEST(ConnectionsTest, AddressThatManyShareIsNotRefused) {
 }
 
 TEST(ConnectionsTest, OneThatKeepsItsServerBusyWithoutAskingIsCut) {
-  std::vector<int> served;  // and not read
-  TestConnections connections({.serve = [&](int descriptor) { served.push_back(descriptor); }});
-  const ClientSocket busy = connections.Connect(), asking = connections.Connect(),
-                     quiet = connections.Connect();
-  connections.WaitForOpen(3);
+  std::array<std::atomic<int>, 3> served = {-1, -1, -1};  // and not read
+  std::atomic<size_t> count = 0;
+  TestConnections connections({.serve = [&](int descriptor) { served[count++] = descriptor; }});
+  const auto connect = [&](size_t before) {
+    ClientSocket client = connections.Connect();
+    while (count == before) std::this_thread::yield();
+    return client;
+  };
+  const ClientSocket busy = connect(0), asking = connect(1), quiet = connect(2);
+  while (served[2] < 0) std::this_thread::yield();
   busy.Send("x");
   asking.Send("x");
   while (connections.metrics().cut_total(ConnectionCut::kBusy).Value() == 0) {
@@ -246,7 +252,28 @@ TEST(ConnectionsTest, OneThatKeepsItsServerBusyWithoutAskingIsCut) {
   char byte;
   EXPECT_EQ(recv(served[0], &byte, 1, MSG_DONTWAIT), 0);
   EXPECT_EQ(recv(served[1], &byte, 1, MSG_DONTWAIT), 1);
-  for (const int descriptor : served) close(descriptor);
+  for (const std::atomic<int>& descriptor : served) close(descriptor);
+}
+
+TEST(ConnectionsTest, OneThatKeepsWhoHandsItOverIsCutAndKeepsNoOther) {
+  std::atomic<int> kept = 0, others = 0;
+  TestConnections connections({.serve = [&](int descriptor) {
+    if (kept++ == 0) {
+      fcntl(descriptor, F_SETFL, 0);  // to block
+      for (char byte; recv(descriptor, &byte, 1, MSG_PEEK) > 0;) std::this_thread::yield();
+    } else {
+      ++others;
+    }
+    close(descriptor);
+  }});
+  const ClientSocket flood = connections.Connect();
+  while (kept == 0) std::this_thread::yield();
+  flood.Send("x");
+  const ClientSocket other = connections.Connect();
+  while (others == 0) std::this_thread::yield();
+  EXPECT_TRUE(flood.IsOpen());
+  EXPECT_TRUE(flood.IsClosedByPeer());
+  EXPECT_EQ(connections.metrics().cut_total(ConnectionCut::kBusy).Value(), 1);
 }
 
 TEST(ConnectionsTest, WhatAnEndedOneSentIsNotRead) {
