@@ -87,9 +87,9 @@ class Placer {
   }
 
   // Whether a reader keeps the real numbers of a value that is stored as integers for others: they are there
-  // anyhow, and it has no use for integers.
+  // anyhow, as what the model answers or what its maker makes, and it has no use for integers.
   bool KeepsReal(const Value& value, const Node& reader, size_t i) const {
-    if (value.producer == nullptr || IsInt8(*value.producer)) return false;
+    if (value.producer == nullptr || (IsInt8(*value.producer) && !graph_.IsOutput(&value))) return false;
     return !IsInt8(reader) || repairer_.StaysReal(reader, i);
   }
 
