@@ -25,18 +25,18 @@ __mmask16 FirstOf(int64_t count) {
 // A thread's scratch: integers of one head, and a tile of scores.
 struct Slot {
   int64_t keys, depth, columns;  // padded: to lanes, to four, to lanes
-  float *mean, *key_scales, *value_scales, *scores;
-  int32_t* key_sums;    // 128 times the sum of each key's integers
-  int8_t* key_bytes;    // [keys / 16, depth / 4, 16, 4]
-  int8_t* value_bytes;  // [columns / 16, keys / 4, 16, 4]
-  uint8_t *query_bytes, *weights;
+  float *mean = nullptr, *key_scales = nullptr, *value_scales = nullptr, *scores = nullptr;
+  int32_t* key_sums = nullptr;    // 128 times the sum of each key's integers
+  int8_t* key_bytes = nullptr;    // [keys / 16, depth / 4, 16, 4]
+  int8_t* value_bytes = nullptr;  // [columns / 16, keys / 4, 16, 4]
+  uint8_t *query_bytes = nullptr, *weights = nullptr;
 
-  // Lays the parts out from `base` on; `bytes` is what they take together.
+  // Lays the parts out from `base` on, where that is not null; `bytes` is what they take together.
   Slot(const AttentionSpec& spec, std::byte* base, size_t& bytes)
       : keys(Up(spec.keys, kLanes)), depth(Up(spec.depth, kLanes)), columns(Up(spec.columns, kLanes)) {
     bytes = 0;
     const auto take = [&](auto*& part, int64_t count) {
-      part = reinterpret_cast<std::remove_reference_t<decltype(part)>>(base + bytes);
+      if (base != nullptr) part = reinterpret_cast<std::remove_reference_t<decltype(part)>>(base + bytes);
       bytes += static_cast<size_t>(Up(count * static_cast<int64_t>(sizeof *part), 64));
     };
     take(mean, depth);

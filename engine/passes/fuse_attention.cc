@@ -80,7 +80,7 @@ class Fuser {
     if (context == nullptr || context->inputs.size() != 2 || context->inputs[0] != softmax.output()) return;
     Value* mask = nullptr;
     Node* product = ScoresOf(softmax, mask);
-    if (product == nullptr || !IsWanted(softmax) || !IsWanted(*product) || !IsWanted(*context)) return;
+    if (product == nullptr || !IsWanted(*product) || !IsWanted(*context)) return;
     float scale = 1;
     for (const PostOp& post_op : product->post_ops) scale *= post_op.alpha;
 
@@ -142,7 +142,9 @@ class Fuser {
     return true;
   }
 
+  // Whether nothing was decided of the product by itself.
   bool IsWanted(const Node& node) const {
+    if (options_.given != nullptr && options_.given->Find(node.name) != nullptr) return false;
     return PinOf(options_.pins, node.name).value_or(Precision::kInt8) == Precision::kInt8;
   }
 

@@ -56,7 +56,7 @@ absl::Status FoldScales(Graph& graph, const PassOptions& options);
 absl::Status FusePostOps(Graph& graph, const PassOptions& options);
 
 // Heads of attention in models of INT8: products, mask, softmax and the transposes around them ->
-// FusedAttention. A pin of any of them to FP32 leaves them as they are.
+// FusedAttention. A pin of one of the products to FP32, or decisions that name one, leave them as they are.
 absl::Status FuseAttention(Graph& graph, const PassOptions& options);
 
 // Sets the layout of every value: channels-last around the operators that want it, row-major elsewhere, with

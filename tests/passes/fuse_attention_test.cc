@@ -46,7 +46,7 @@ TEST(FuseAttentionTest, WhatIsNoSuchThingStays) {
               Not(HasSubstr("FusedAttention")));
   EXPECT_THAT(Fused(kTurned, kMasked, {}), Not(HasSubstr("FusedAttention")));
   EXPECT_THAT(Fused(kTurned, kMasked, {.weight_bits = 7, .dynamic = true}), Not(HasSubstr("FusedAttention")));
-  EXPECT_THAT(Fused(kTurned, kMasked, {.pins = {{"soft", Precision::kFp32}}, .dynamic = true}),
+  EXPECT_THAT(Fused(kTurned, kMasked, {.pins = {{"context", Precision::kFp32}}, .dynamic = true}),
               Not(HasSubstr("FusedAttention")));
 }
 
