@@ -1,7 +1,9 @@
 #include <cmath>
+#include <memory>
 #include <numbers>
 #include <optional>
 
+#include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/passes/match.h"
 #include "engine/passes/passes.h"
@@ -124,6 +126,20 @@ void FuseScaled(Graph& graph, Node* node) {
   }
 }
 
+// `node` is the larger or the smaller of x and a number.
+void FuseBound(Graph& graph, Node* node) {
+  if (node->inputs.size() != 2) return;
+  for (const size_t side : {0, 1}) {
+    const auto number = ScalarOf(node->inputs[side]);
+    Value* x = node->inputs[1 - side];
+    if (!number || x->dims != node->output()->dims) continue;
+    Value* bound = graph.AddConstant(graph.UniqueValueName(absl::StrCat(node->name, "_bound")),
+                                     std::make_shared<const Tensor>(Tensor::Of<float>({}, {*number})));
+    if (node->op == "Max") return Become(graph, node, "Clip", {x, bound});
+    return Become(graph, node, "Clip", {x, nullptr, bound});
+  }
+}
+
 }  // namespace
 
 absl::Status FuseActivations(Graph& graph, const PassOptions& /*options*/) {
@@ -131,6 +147,7 @@ absl::Status FuseActivations(Graph& graph, const PassOptions& /*options*/) {
     const bool real = !node->outputs.empty() && node->output()->dtype == DType::kF32;
     if (node->op == "Mul" && real && node->post_ops.empty()) FuseGate(graph, node);
     if ((node->op == "Mul" || node->op == "Div") && real && node->post_ops.empty()) FuseScaled(graph, node);
+    if ((node->op == "Max" || node->op == "Min") && real && node->post_ops.empty()) FuseBound(graph, node);
   }
   return absl::OkStatus();
 }

@@ -30,7 +30,7 @@ absl::Status FuseLayerNorm(Graph& graph, const PassOptions& options);
 absl::Status FuseGelu(Graph& graph, const PassOptions& options);
 
 // x × sigmoid(alpha x), x × min(max(x + 3, 0), 6) / 6, x × tanh(softplus(x)), and x / 2 × (1 + tanh(...)), in
-// the forms that exporters write -> Swish, HardSwish, Mish, Gelu.
+// the forms that exporters write -> Swish, HardSwish, Mish, Gelu. Max and Min with one number -> Clip.
 absl::Status FuseActivations(Graph& graph, const PassOptions& options);
 
 // Pad in front of Conv, MaxPool or AveragePool -> the window's own pads, where it fills as those do.

@@ -445,6 +445,22 @@ std::string Quantize(const CalibrationTable& table, std::map<std::string, Precis
 
 const std::vector<std::string> kTensors = {"x", "a", "b", "c", "d", "e", "f", "y"};
 
+TEST(FuseActivationsTest, TheLargerOfANumberIsABound) {
+  for (const char* node : {"Max(x, c)", "Max(c, x)"})
+    EXPECT_EQ(RunOne(FuseActivations,
+                     absl::StrCat("graph g { input x: f32[N,4] const c: f32[1,1] = -0.4\n m: ", node,
+                                  " -> y: f32[?] output y = y }")),
+              "m: Clip(x, m_bound) -> y: f32[N,4]\n");
+  EXPECT_EQ(RunOne(FuseActivations,
+                   "graph g { input x: f32[N,4] const c: f32[] = 6\n m: Min(x, c) -> y: f32[?] "
+                   "output y = y }"),
+            "m: Clip(x, _, m_bound) -> y: f32[N,4]\n");
+  EXPECT_EQ(RunOne(FuseActivations,
+                   "graph g { input x: f32[4] const c: f32[1,1] = 6\n m: Min(x, c) -> y: f32[?] "
+                   "output y = y }"),
+            "m: Min(x, c) -> y: f32[1,4]\n");
+}
+
 TEST(PassRunnerTest, APassReportsWhatItChangedUnlessItIsSkipped) {
   constexpr char kIdentity[] =
       "graph g { input x: f32[N] i: Identity(x) -> a: f32[?] r: Relu(a) -> y: f32[?] output y = y }";
