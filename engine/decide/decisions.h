@@ -41,6 +41,10 @@ class Decisions {
 
   // Null where nothing was decided.
   const Decision* Find(std::string_view node) const;
+  bool IsInt8(std::string_view node) const {
+    const Decision* decision = Find(node);
+    return decision != nullptr && decision->precision == Precision::kInt8;
+  }
   void Set(const std::string& node, Decision decision) { by_node_[node] = std::move(decision); }
 
   const std::map<std::string, Decision, std::less<>>& by_node() const { return by_node_; }

@@ -20,9 +20,8 @@ struct AttentionSpec {
   int64_t depth = 1;    // features of a query and of a key
   int64_t columns = 1;  // features of a value
   HeadStrides q, k, v, out;
-  bool has_mask = false;
-  MaskStrides mask = {};
-  float scale = 1;  // of the products, before the mask is added
+  MaskStrides mask = {};  // where there is one
+  float scale = 1;        // of the products, before the mask is added
 };
 
 // softmax(q kᵀ × scale + mask) v of each head in integers: queries and keys are quantized by token to 127

@@ -83,8 +83,7 @@ absl::StatusOr<AttentionSpec> SpecOf(const Node& node, std::span<const Shape> sh
   spec.depth = shapes[0][3];
   spec.columns = shapes[2][3];
   ASSIGN_OR_RETURN(spec.scale, node.Float("scale", 1.0f));
-  spec.has_mask = node.input(3) != nullptr;
-  if (!spec.has_mask) return spec;
+  if (node.input(3) == nullptr) return spec;
   Shape mask = shapes[3];
   mask.insert(mask.begin(), 4 - mask.size(), 1);
   if (mask[3] != spec.keys)
@@ -114,7 +113,7 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
             score +=
                 static_cast<double>(q[at(s.q, b, h, i, d)]) * static_cast<double>(k[at(s.k, b, h, j, d)]);
           score *= static_cast<double>(s.scale);
-          if (s.has_mask)
+          if (node.input(3) != nullptr)
             score += static_cast<double>(
                 inputs[3].As<float>()[b * s.mask.batch + h * s.mask.head + i * s.mask.query + j]);
           weights[static_cast<size_t>(j)] = score;
@@ -144,7 +143,7 @@ absl::StatusOr<StepMaker> Take(const LowerContext& context) {
   ASSIGN_OR_RETURN(const AttentionSpec spec, SpecOf(node, shapes, context.Output().shape));
   const Attention attention(spec, context.threads);
   return MakeStep(
-      [attention, masked = spec.has_mask](const StepBuffers& buffers) {
+      [attention, masked = node.input(3) != nullptr](const StepBuffers& buffers) {
         const auto input = [&](size_t i) { return reinterpret_cast<const float*>(buffers.inputs[i]); };
         attention.Run(input(0), input(1), input(2), masked ? input(3) : nullptr,
                       reinterpret_cast<float*>(buffers.outputs[0]), buffers.scratch);

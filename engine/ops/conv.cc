@@ -1,6 +1,5 @@
 // Conv (ONNX opset 11), with an optional residual as a further input and post-ops fused.
 #include <algorithm>
-#include <limits>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -121,20 +120,6 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
-// The input that a kAdd post-op adds; -1: none.
-int ResidualOf(const Node& node) {
-  for (const PostOp& post_op : node.post_ops)
-    if (post_op.kind == PostOp::Kind::kAdd) return post_op.operand;
-  return -1;
-}
-
-// Whether the operation does to a multiple of a number what it does to the number, times that.
-bool IsHomogeneous(const PostOp& post_op) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  return post_op.kind == PostOp::Kind::kLeakyRelu ||
-         (post_op.kind == PostOp::Kind::kClip && post_op.alpha == 0.0f && post_op.beta == kInfinity);
-}
-
 // Scales of channels go where kernels have them anyhow: a depthwise convolution's input's into those of its
 // weights; the result's into weights and bias, or, where an operation between needs real numbers, into
 // factors behind it. Both tensors then have the scale 1.
@@ -155,7 +140,7 @@ void AbsorbChannelScales(ConvolutionSpec& spec) {
   const std::vector<float> wanted = spec.dst.quant->scales;
   if (!spec.post_ops.empty() && SaturationClips(spec.post_ops.back(), spec.dst)) spec.post_ops.pop_back();
   spec.dst.quant = QuantParams::PerTensor(1.0f, spec.dst.quant->zero_points[0]);
-  if (!std::ranges::all_of(spec.post_ops, IsHomogeneous)) {
+  if (!std::ranges::all_of(spec.post_ops, KeepsFactors)) {
     for (const float scale : wanted) spec.channel_factors.push_back(1.0f / scale);
     return;
   }
@@ -182,7 +167,7 @@ absl::StatusOr<ConvolutionSpec> SpecOf(const LowerContext& context) {
   spec.pads_begin = window.pads_begin;
   spec.pads_end = window.pads_end;
   spec.post_ops = node.post_ops;
-  if (const int residual = ResidualOf(node); residual >= 0)
+  if (const int residual = ResidualOf(node.post_ops); residual >= 0)
     spec.residual = context.Input(static_cast<size_t>(residual));
   AbsorbChannelScales(spec);
   return spec;
@@ -198,12 +183,13 @@ absl::StatusOr<StepMaker> TakeOurPointwise(const LowerContext& context) {
   // With tiles oneDNN's kernels are the faster ones.
   if (context.isa > Isa::kAvx512Vnni)
     return absl::UnimplementedError("the CPU has tiles, expected AVX-512 VNNI without");
-  return TakePointwise(spec, ResidualOf(context.node), context.weights);
+  return TakePointwise(spec, ResidualOf(context.node.post_ops), context.weights);
 }
 
 absl::StatusOr<StepMaker> TakeInLibrary(const LowerContext& context) {
   ASSIGN_OR_RETURN(const ConvolutionSpec spec, SpecOf(context));
-  return TakePrimitive(FindConvolution(spec, context.weights), {.residual = ResidualOf(context.node)});
+  return TakePrimitive(FindConvolution(spec, context.weights),
+                       {.residual = ResidualOf(context.node.post_ops)});
 }
 
 int64_t Macs(const LowerContext& context) {

@@ -71,21 +71,6 @@ absl::Status GatherElements(const Node& node, std::span<const TensorView> inputs
   return absl::OkStatus();
 }
 
-// An integer input's elements in a run.
-class Indices {
- public:
-  Indices(DType dtype, const std::byte* bytes) : narrow_(dtype == DType::kS32), bytes_(bytes) {}
-
-  int64_t operator[](int64_t i) const {
-    return narrow_ ? int64_t{reinterpret_cast<const int32_t*>(bytes_)[i]}
-                   : reinterpret_cast<const int64_t*>(bytes_)[i];
-  }
-
- private:
-  const bool narrow_;
-  const std::byte* bytes_;
-};
-
 constexpr int64_t kGrain = 1 << 14;  // elements worth waking the team for: some µs
 
 // Where one index an element leads, a run along the indices' last axis at a time.

@@ -59,16 +59,15 @@ absl::StatusOr<StepMaker> TakeProduct(const LowerContext& context, const Product
   spec.bias = form.bias;
   spec.post_ops = node.post_ops;
   OnednnStep::Operands operands;
-  for (const PostOp& post_op : node.post_ops)
-    if (post_op.kind == PostOp::Kind::kAdd) {
-      operands.residual = post_op.operand;
-      TensorSpec residual = context.Input(static_cast<size_t>(post_op.operand));
-      if (!residual.layout.SameBytes(Layout(), residual.shape))
-        return absl::UnimplementedError("residual has a layout of its own, expected row-major");
-      residual.shape = form.dst_shape;
-      residual.layout = Layout();
-      spec.residual = std::move(residual);
-    }
+  operands.residual = ResidualOf(node.post_ops);
+  if (operands.residual >= 0) {
+    TensorSpec residual = context.Input(static_cast<size_t>(operands.residual));
+    if (!residual.layout.SameBytes(Layout(), residual.shape))
+      return absl::UnimplementedError("residual has a layout of its own, expected row-major");
+    residual.shape = form.dst_shape;
+    residual.layout = Layout();
+    spec.residual = std::move(residual);
+  }
   return TakePrimitive(FindMatMul(spec, context.weights), operands);
 }
 

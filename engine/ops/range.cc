@@ -7,6 +7,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/cpu/team.h"
 #include "engine/ops/function_step.h"
+#include "engine/ops/index_range.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantized.h"
@@ -210,18 +211,15 @@ absl::StatusOr<StepMaker> TakeOneHot(const LowerContext& context) {
   if (indices.dtype != DType::kS64 && indices.dtype != DType::kS32)
     return absl::UnimplementedError("indices are neither s64 nor s32, expected one of them");
   const int64_t depth = dst.shape[axis], inner = CountOf(std::span(dst.shape).subspan(axis + 1));
-  return MakeStep([=, narrow = indices.dtype == DType::kS32, dtype = dst.dtype,
+  return MakeStep([=, index_type = indices.dtype, dtype = dst.dtype,
                    count = indices.count()](const StepBuffers& buffers) {
-    const auto index_at = [&](int64_t i) {
-      return narrow ? int64_t{reinterpret_cast<const int32_t*>(buffers.inputs[0])[i]}
-                    : reinterpret_cast<const int64_t*>(buffers.inputs[0])[i];
-    };
+    const Indices picked(index_type, buffers.inputs[0]);
     VisitBits(dtype, [&](auto zero) {
       const auto* values = reinterpret_cast<const decltype(zero)*>(buffers.inputs[2]);
       auto* out = reinterpret_cast<decltype(zero)*>(buffers.outputs[0]);
       std::fill_n(out, count * depth, values[0]);
       for (int64_t i = 0; i < count; ++i) {
-        const int64_t index = index_at(i) < 0 ? index_at(i) + depth : index_at(i);
+        const int64_t index = picked[i] < 0 ? picked[i] + depth : picked[i];
         if (index >= 0 && index < depth) out[(i / inner * depth + index) * inner + i % inner] = values[1];
       }
     });

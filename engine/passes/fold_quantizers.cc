@@ -153,13 +153,7 @@ class Folder {
   }
 
   // Whether the model quantizes the product, and nothing that was decided says otherwise.
-  bool IsInt8(const Node& node) const {
-    if (options_.given != nullptr)
-      if (const Decision* given = options_.given->Find(node.name))
-        return given->precision == Precision::kInt8;
-    const Precision otherwise = options_.bf16 ? Precision::kBf16 : Precision::kInt8;
-    return PinOf(options_.pins, node.name).value_or(otherwise) == Precision::kInt8;
-  }
+  bool IsInt8(const Node& node) const { return WantedPrecision(options_, node.name) == Precision::kInt8; }
 
   // Whether kernels take these integers for input 0 and weights: without VNNI what could saturate runs on
   // real numbers (see PassOptions).
@@ -205,14 +199,11 @@ class Folder {
     TakeWeights(node);
 
     // A residual lies where the result goes: both are bytes, or both FP32.
-    const auto adds = [](const PostOp& post_op) { return post_op.kind == PostOp::Kind::kAdd; };
-    Node* to = QuantizerOf(graph_, node.output(),
-                           /*by_channel=*/node.op == "Conv" && std::ranges::none_of(node.post_ops, adds));
-    for (const PostOp& post_op : node.post_ops) {
-      if (post_op.kind != PostOp::Kind::kAdd || to == nullptr) continue;
-      const auto operand = static_cast<size_t>(post_op.operand);
-      if (DequantizerOf(node.inputs[operand]) == nullptr) return;
-      TakeInput(node, operand);
+    const int residual = ResidualOf(node.post_ops);
+    Node* to = QuantizerOf(graph_, node.output(), /*by_channel=*/node.op == "Conv" && residual < 0);
+    if (to != nullptr && residual >= 0) {
+      if (DequantizerOf(node.inputs[static_cast<size_t>(residual)]) == nullptr) return;
+      TakeInput(node, static_cast<size_t>(residual));
     }
     if (to != nullptr) Absorb(graph_, &node, to);
   }

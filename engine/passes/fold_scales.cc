@@ -7,24 +7,6 @@
 namespace hachi {
 namespace {
 
-// A Mul or Div of `value` by one number.
-struct Scale {
-  Value* value;
-  float factor;
-};
-
-std::optional<Scale> ScaleOf(const Node& node) {
-  if (!node.post_ops.empty()) return std::nullopt;
-  if (node.op == "Div") {
-    const auto divisor = ScalarOf(node.inputs[1]);
-    if (divisor && *divisor != 0.0f) return Scale{node.inputs[0], 1.0f / *divisor};
-  }
-  if (node.op != "Mul") return std::nullopt;
-  for (const size_t side : {0, 1})
-    if (const auto factor = ScalarOf(node.inputs[side])) return Scale{node.inputs[1 - side], *factor};
-  return std::nullopt;
-}
-
 // Whether the product's weights and bias can take a factor: they are constants of its own. A second copy of
 // shared weights would cost more than it saves.
 bool HasOwnWeights(const Node& product) {
@@ -49,7 +31,7 @@ void ScaleConstant(Graph& graph, Node* node, size_t input, float factor, const c
 
 absl::Status FoldScales(Graph& graph, const PassOptions& /*options*/) {
   for (Node* node : graph.NodeList()) {
-    const auto scale = ScaleOf(*node);
+    const auto scale = ScaledBy(*node);
     if (!scale || scale->value->dtype != DType::kF32 || scale->value->dims != node->output()->dims) continue;
     Node* product = scale->value->producer;
     if (product == nullptr || FindOp(product->op)->quantize != QuantRule::kWeighted) continue;

@@ -3,7 +3,6 @@
 #include <vector>
 
 #include "engine/base/status_macros.h"
-#include "engine/decide/rules.h"
 #include "engine/ops/op.h"
 #include "engine/passes/match.h"
 #include "engine/passes/passes.h"
@@ -21,19 +20,10 @@ struct Operand {
 // What a Mul or Div by one number multiplies; the value itself where it is no such node.
 Value* Unscaled(Value* value, float& factor) {
   const Node* node = value->producer;
-  if (node == nullptr || !node->post_ops.empty() || value->users.size() != 1) return value;
-  if (node->op == "Mul")
-    for (const size_t side : {0, 1})
-      if (const auto number = ScalarOf(node->inputs[side])) {
-        factor *= *number;
-        return node->inputs[1 - side];
-      }
-  if (node->op == "Div")
-    if (const auto number = ScalarOf(node->inputs[1]); number && *number != 0) {
-      factor /= *number;
-      return node->inputs[0];
-    }
-  return value;
+  const auto scaled = node == nullptr || value->users.size() != 1 ? std::nullopt : ScaledBy(*node);
+  if (!scaled) return value;
+  factor *= scaled->factor;
+  return scaled->value;
 }
 
 // What a Transpose of that order turns; null: there is none.
@@ -145,7 +135,7 @@ class Fuser {
   // Whether nothing was decided of the product by itself.
   bool IsWanted(const Node& node) const {
     if (options_.given != nullptr && options_.given->Find(node.name) != nullptr) return false;
-    return PinOf(options_.pins, node.name).value_or(Precision::kInt8) == Precision::kInt8;
+    return WantedPrecision(options_, node.name) == Precision::kInt8;
   }
 
   Graph& graph_;

@@ -95,11 +95,7 @@ class Fuser {
   }
 
  private:
-  bool StaysReal(const Node& node) const {
-    const Precision otherwise = options_.bf16 ? Precision::kBf16 : Precision::kInt8;
-    const Precision wanted = PinOf(options_.pins, node.name).value_or(otherwise);
-    return wanted == Precision::kFp32 || wanted == Precision::kBf16;
-  }
+  bool StaysReal(const Node& node) const { return WantedPrecision(options_, node.name) != Precision::kInt8; }
 
   static bool IsFp32Product(const Node& node) {
     if ((node.op != "MatMul" && node.op != "Gemm") || !node.post_ops.empty()) return false;
@@ -125,13 +121,7 @@ class Fuser {
       weights = graph_.AddConstant(graph_.UniqueValueName(absl::StrCat(weights->name, "_columns")),
                                    std::move(turned));
     }
-    auto quantized = QuantizeWeights(weights->constant->view(), 1, options_.weight_bits);
-    if (!quantized.ok()) return WithContext(quantized.status(), absl::StrCat("node '", node.name, "'"));
-    Value* own =
-        graph_.AddConstant(graph_.UniqueValueName(absl::StrCat(weights->name, "_s8")), weights->constant);
-    own->integers =
-        std::make_shared<const ConstantIntegers>(std::move(quantized->values), std::move(quantized->params));
-    return own;
+    return AddQuantized(graph_, node, *weights, 1, options_.weight_bits);
   }
 
   std::optional<Product> Match(Node& matmul) {

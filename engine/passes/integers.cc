@@ -5,9 +5,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantized.h"
 #include "engine/ops/quantizers.h"
+#include "engine/quant/weights.h"
 
 namespace hachi {
 namespace {
@@ -126,6 +129,17 @@ std::shared_ptr<const ConstantIntegers> MovedIntegers(const Node& node) {
   integers->params.axis = *axis;
   integers->values = std::move((*results)[0]);
   return integers;
+}
+
+absl::StatusOr<Value*> AddQuantized(Graph& graph, const Node& node, const Value& weights, int channel_axis,
+                                    int bits) {
+  auto quantized = QuantizeWeights(weights.constant->view(), channel_axis, bits);
+  if (!quantized.ok()) return WithContext(quantized.status(), absl::StrCat("node '", node.name, "'"));
+  Value* added =
+      graph.AddConstant(graph.UniqueValueName(absl::StrCat(weights.name, "_s8")), weights.constant);
+  added->integers =
+      std::make_shared<const ConstantIntegers>(std::move(quantized->values), std::move(quantized->params));
+  return added;
 }
 
 Value* AddScaled(Graph& graph, const Value& constant, const std::string& name,

@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
 
 // The integers that constants were dequantized from (Value::integers), through what passes do to the real
@@ -16,6 +17,11 @@ std::shared_ptr<const ConstantIntegers> IntegersOf(const Node& dequantizer);
 
 // Those of what the node, which only moves elements, makes of its constant inputs. REQUIRES: inferred.
 std::shared_ptr<const ConstantIntegers> MovedIntegers(const Node& node);
+
+// A new constant of the weights' real numbers, with integers of so many bits and a scale for each index of
+// `channel_axis` (see QuantizeWeights). Errors name the node.
+absl::StatusOr<Value*> AddQuantized(Graph& graph, const Node& node, const Value& weights, int channel_axis,
+                                    int bits);
 
 // A new constant of that name: the real numbers of `constant` times `factors`, one for all or one for each
 // index along `axis`, and its integers, whose scales take the factors.

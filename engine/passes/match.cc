@@ -53,6 +53,18 @@ Value* UnscaledBy(const Value* value, double factor) {
   return div != nullptr && IsScalar(div->inputs[1], 1 / factor) ? div->inputs[0] : nullptr;
 }
 
+std::optional<Scaled> ScaledBy(const Node& node) {
+  if (!node.post_ops.empty()) return std::nullopt;
+  if (node.op == "Div") {
+    const auto divisor = ScalarOf(node.inputs[1]);
+    if (divisor && *divisor != 0.0f) return Scaled{node.inputs[0], 1.0f / *divisor};
+  }
+  if (node.op != "Mul") return std::nullopt;
+  for (const size_t side : {0, 1})
+    if (const auto factor = ScalarOf(node.inputs[side])) return Scaled{node.inputs[1 - side], *factor};
+  return std::nullopt;
+}
+
 absl::StatusOr<Value*> InsertBefore(Graph& graph, Node* before, const std::string& op,
                                     std::vector<Value*> inputs, std::map<std::string, Attr> attrs) {
   const std::string name = absl::StrCat(before->name, "/", op);

@@ -34,6 +34,15 @@ bool IsScalar(const Value* value, double number);
 // x where `value` is x × factor, or x ÷ (1 / factor); null: it is not.
 Value* UnscaledBy(const Value* value, double factor);
 
+// `value` times one number.
+struct Scaled {
+  Value* value;
+  float factor;
+};
+
+// What a Mul or Div by one number multiplies; nullopt: it is no such node.
+std::optional<Scaled> ScaledBy(const Node& node);
+
 // What a new node in front of `before`, named after it, makes of these inputs; inferred.
 absl::StatusOr<Value*> InsertBefore(Graph& graph, Node* before, const std::string& op,
                                     std::vector<Value*> inputs, std::map<std::string, Attr> attrs = {});

@@ -40,6 +40,10 @@ struct PassOptions {
   std::function<void(const PassReport&)> on_pass;  // called behind each that ran; empty: nobody asks
 };
 
+// What the product is to compute in where it can: as was decided of it, else as it is pinned, else as the
+// model is asked for.
+Precision WantedPrecision(const PassOptions& options, std::string_view node);
+
 // One change to a graph. Names of values that calibration saw are kept: ranges are found by them.
 struct Pass {
   std::string_view name;

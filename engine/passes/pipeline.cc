@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
+#include "engine/decide/rules.h"
 #include "engine/passes/infer_graph.h"
 #include "engine/passes/passes.h"
 
@@ -81,6 +82,12 @@ absl::Status Check(Graph& graph) {
 }
 
 }  // namespace
+
+Precision WantedPrecision(const PassOptions& options, std::string_view node) {
+  if (options.given != nullptr)
+    if (const Decision* given = options.given->Find(node)) return given->precision;
+  return PinOf(options.pins, node).value_or(options.bf16 ? Precision::kBf16 : Precision::kInt8);
+}
 
 std::span<const Pass> PreparePasses() { return kPrepare; }
 std::span<const Pass> ObservePasses() { return kObserve; }

@@ -42,11 +42,7 @@ class Placer {
     const std::vector<const Value*> reals = {node.inputs[0], node.inputs[1], node.output()};
     if (std::ranges::any_of(reals, [](const Value* v) { return v->dtype != DType::kF32 || v->quant; }))
       return false;
-    if (options_.given != nullptr)
-      if (const Decision* given = options_.given->Find(node.name))
-        return given->precision == Precision::kBf16;
-    const Precision otherwise = options_.bf16 ? Precision::kBf16 : Precision::kFp32;
-    return PinOf(options_.pins, node.name).value_or(otherwise) == Precision::kBf16;
+    return WantedPrecision(options_, node.name) == Precision::kBf16;
   }
 
   // The value in BF16, made in front of `before` where it is not there yet.
@@ -110,17 +106,12 @@ class Placer {
 
   // A residual lies where the result goes: it has its type.
   void FitResidual(Node& node) {
-    for (const PostOp& post_op : node.post_ops) {
-      if (post_op.kind != PostOp::Kind::kAdd) continue;
-      const auto operand = static_cast<size_t>(post_op.operand);
-      Value* residual = node.inputs[operand];
-      if (residual->dtype == node.output()->dtype) continue;
-      if (residual->dtype == DType::kF32) {
-        graph_.SetInput(&node, operand, AddCast(residual, &node, DType::kBF16));
-        continue;
-      }
-      graph_.SetInput(&node, operand, AddCast(residual, &node, DType::kF32));
-    }
+    const int operand = ResidualOf(node.post_ops);
+    if (operand < 0) return;
+    Value* residual = node.inputs[static_cast<size_t>(operand)];
+    const DType wanted = node.output()->dtype;
+    if (residual->dtype != wanted)
+      graph_.SetInput(&node, static_cast<size_t>(operand), AddCast(residual, &node, wanted));
   }
 
   Graph& graph_;

@@ -5,10 +5,10 @@
 #include "engine/base/status_macros.h"
 #include "engine/decide/rules.h"
 #include "engine/ops/op.h"
+#include "engine/passes/integers.h"
 #include "engine/passes/match.h"
 #include "engine/passes/passes.h"
 #include "engine/passes/repair.h"
-#include "engine/quant/weights.h"
 
 namespace hachi {
 namespace {
@@ -41,13 +41,8 @@ class Placer {
     const OpDef& op = *FindOp(node.op);
     const Value& weights = *node.inputs[1 % node.inputs.size()];
     if (op.quantize != QuantRule::kWeighted || weights.integers != nullptr) return absl::OkStatus();
-    auto quantized = QuantizeWeights(weights.constant->view(), static_cast<int>(op.channel_axis(node)),
-                                     options_.weight_bits);
-    if (!quantized.ok()) return WithContext(quantized.status(), absl::StrCat("node '", node.name, "'"));
-    Value* own =
-        graph_.AddConstant(graph_.UniqueValueName(absl::StrCat(weights.name, "_s8")), weights.constant);
-    own->integers =
-        std::make_shared<const ConstantIntegers>(std::move(quantized->values), std::move(quantized->params));
+    ASSIGN_OR_RETURN(Value * own, AddQuantized(graph_, node, weights, static_cast<int>(op.channel_axis(node)),
+                                               options_.weight_bits));
     graph_.SetInput(&node, 1, own);
     return repairer_.CorrectBias(node, RealsBehind(x), range);
   }
@@ -71,8 +66,7 @@ class Placer {
   int64_t ChannelsThatNeverMeet(const Value& value) const {
     const Node* maker = value.producer;
     if (maker == nullptr || maker->op != "Conv" || !IsInt8(*maker) || graph_.IsOutput(&value)) return 0;
-    const auto adds = [](const PostOp& post_op) { return post_op.kind == PostOp::Kind::kAdd; };
-    if (std::ranges::any_of(maker->post_ops, adds)) return 0;
+    if (ResidualOf(maker->post_ops) >= 0) return 0;
     const auto reads = [&](const Node* user) {
       return IsDepthwise(*user) && IsInt8(*user) && user->inputs[0] == &value &&
              std::ranges::count(user->inputs, &value) == 1;
@@ -81,10 +75,7 @@ class Placer {
     return (*value.dims)[1].constant().value_or(0);
   }
 
-  bool IsInt8(const Node& node) const {
-    const Decision* decision = decisions_.Find(node.name);
-    return decision != nullptr && decision->precision == Precision::kInt8;
-  }
+  bool IsInt8(const Node& node) const { return decisions_.IsInt8(node.name); }
 
   // Whether a reader keeps the real numbers of a value that is stored as integers for others: they are there
   // anyhow, as what the model answers or what its maker makes, and it has no use for integers.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <set>
 
@@ -30,13 +29,6 @@ size_t SummedAxis(const Node& node) {
   return node.op == "Conv" || node.op == "ConvTranspose" ? 1 : node.inputs[0]->rank() - 1;
 }
 
-// Whether the operation does to a multiple of a number what it does to the number, times that.
-bool IsHomogeneous(const PostOp& post_op) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  return post_op.kind == PostOp::Kind::kLeakyRelu ||
-         (post_op.kind == PostOp::Kind::kClip && post_op.alpha == 0.0f && post_op.beta == kInfinity);
-}
-
 bool IsRealConstant(const Value* value) {
   return value != nullptr && value->is_constant() && value->dtype == DType::kF32;
 }
@@ -54,9 +46,12 @@ std::vector<double> Doubles(const std::vector<float>& factors, double power) {
 
 }  // namespace
 
-bool Repairer::IsInt8(const Node& node) const {
-  const Decision* decision = decisions_.Find(node.name);
-  return decision != nullptr && decision->precision == Precision::kInt8;
+bool Repairer::IsInt8(const Node& node) const { return decisions_.IsInt8(node.name); }
+
+const TensorStats* Repairer::StatsOf(const std::string& name, size_t rank, size_t axis) const {
+  const CalibrationTable::Entry* line = options_.table->Line(name);
+  const ChannelAxis known = rank > 2 && axis == rank - 1 ? ChannelAxis::kLast : ChannelAxis::kSecond;
+  return line != nullptr && line->stats.channel_axis() == known ? &line->stats : nullptr;
 }
 
 void Repairer::Report(const char* repair, const std::string& name, double gain) {
@@ -64,10 +59,7 @@ void Repairer::Report(const char* repair, const std::string& name, double gain) 
 }
 
 bool Repairer::StaysReal(const Node& node, size_t i) const {
-  const auto adds = [&](const PostOp& post_op) {
-    return post_op.kind == PostOp::Kind::kAdd && static_cast<size_t>(post_op.operand) == i;
-  };
-  if (std::ranges::none_of(node.post_ops, adds)) return false;
+  if (ResidualOf(node.post_ops) != static_cast<int>(i)) return false;
   const Node* maker = node.inputs[i]->producer;
   if (maker == nullptr || IsInt8(*maker)) return false;
   return std::ranges::none_of(node.output()->users, [&](const Node* user) { return IsInt8(*user); });
@@ -100,7 +92,7 @@ bool Repairer::CanTakeFactors(const Candidate& candidate) const {
   const Value& value = *candidate.value;
   const Node& maker = *value.producer;
   if (value.users.size() != candidate.readers.size() || graph_.IsOutput(&value)) return false;
-  if (!std::ranges::all_of(maker.post_ops, IsHomogeneous)) return false;
+  if (!std::ranges::all_of(maker.post_ops, KeepsFactors)) return false;
   const Dim& channels = (*value.dims)[candidate.axis];
   if (!IsByChannel(maker.input(2), channels)) return false;
   if (maker.op == "LayerNormalization") {
@@ -141,20 +133,18 @@ absl::StatusOr<Value*> Repairer::Multiply(const Candidate& candidate, const std:
 
 absl::Status Repairer::Equalize(const Candidate& candidate) {
   Value* value = candidate.value;
-  const CalibrationTable::Entry* line = options_.table->Line(value->name);
+  const TensorStats* stats = StatsOf(value->name, value->rank(), candidate.axis);
   const Decision& decision = *decisions_.Find(candidate.readers.front()->name);
   ASSIGN_OR_RETURN(const auto whole, ranges_.Of(*value, decision.range, /*overrule=*/true));
-  if (line == nullptr || !whole) return absl::OkStatus();
+  if (stats == nullptr || !whole) return absl::OkStatus();
   const bool last = candidate.axis == value->rank() - 1;
-  const ChannelAxis known = value->rank() == 2 || !last ? ChannelAxis::kSecond : ChannelAxis::kLast;
-  if (line->stats.channel_axis() != known) return absl::OkStatus();
   const bool takes_factors = CanTakeFactors(candidate);
   // What writes integers anyhow would have to write real numbers for a Mul.
   if (!takes_factors && (!last || IsInt8(*value->producer))) return absl::OkStatus();
 
   std::vector<ProductWeights> weights;
   for (const Node* reader : candidate.readers) weights.push_back(WeightsOf(*reader));
-  auto found = ChooseEqualization(line->stats, *whole, weights, options_.signed_activations);
+  auto found = ChooseEqualization(*stats, *whole, weights, options_.signed_activations);
   if (!found) return absl::OkStatus();
   Report("equalization", value->name, found->gain);
   for (Node* reader : candidate.readers)
@@ -185,18 +175,16 @@ absl::Status Repairer::Equalize() {
 absl::Status Repairer::CorrectBias(Node& node, const Value& x, RangeMethod range) {
   if (!options_.repairs.bias_correction) return absl::OkStatus();
   const auto scaled = scaled_.find(&x);
-  const CalibrationTable::Entry* line =
-      options_.table->Line(scaled == scaled_.end() ? x.name : scaled->second.name);
+  const TensorStats* stats =
+      StatsOf(scaled == scaled_.end() ? x.name : scaled->second.name, x.rank(), SummedAxis(node));
   const ProductWeights weights = WeightsOf(node);
   if (!IsByChannel(node.input(2), Dim(weights.outputs()))) return absl::OkStatus();
-  const bool last = SummedAxis(node) == x.rank() - 1 && x.rank() > 2;
-  if (line == nullptr || line->stats.channels() != weights.inputs() || !line->stats.quantizable() ||
-      line->stats.channel_axis() != (last ? ChannelAxis::kLast : ChannelAxis::kSecond))
+  if (stats == nullptr || stats->channels() != weights.inputs() || !stats->quantizable())
     return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto quant, ranges_.Of(x, range, /*overrule=*/true));
   if (!quant) return absl::OkStatus();
   const ConstantIntegers& integers = *node.inputs[1]->integers;
-  const ChannelMoments moments(line->stats,
+  const ChannelMoments moments(*stats,
                                scaled == scaled_.end() ? std::vector<float>() : scaled->second.factors);
   MeanError found =
       FindMeanError(weights, integers.values.view(), integers.params.scales, moments, quant->mse);

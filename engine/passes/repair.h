@@ -42,6 +42,10 @@ class Repairer {
   };
 
   bool IsInt8(const Node& node) const;
+
+  // The table's statistics of a tensor of that rank; null: it has none, or of channels along another axis.
+  const TensorStats* StatsOf(const std::string& name, size_t rank, size_t axis) const;
+
   bool Collect(Value& value, Candidate& candidate) const;
   absl::Status Equalize(const Candidate& candidate);
   bool CanTakeFactors(const Candidate& candidate) const;

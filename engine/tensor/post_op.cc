@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 
@@ -36,6 +37,18 @@ std::string ToText(const PostOp& post_op) {
       return absl::StrCat("add(", post_op.operand, ")");
   }
   return "";
+}
+
+int ResidualOf(std::span<const PostOp> post_ops) {
+  for (const PostOp& post_op : post_ops)
+    if (post_op.kind == PostOp::Kind::kAdd) return post_op.operand;
+  return -1;
+}
+
+bool KeepsFactors(const PostOp& post_op) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  return post_op.kind == PostOp::Kind::kLeakyRelu ||
+         (post_op.kind == PostOp::Kind::kClip && post_op.alpha == 0.0f && post_op.beta == kInfinity);
 }
 
 float ApplyPostOp(const PostOp& post_op, float y, float operand) {

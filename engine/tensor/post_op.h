@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,12 @@ struct PostOp {
 
 // "clip(0,6)", "add(3)"; the spelling of graph and plan text.
 std::string ToText(const PostOp& post_op);
+
+// The operand of the residual among them; -1: there is none.
+int ResidualOf(std::span<const PostOp> post_ops);
+
+// Whether it does to a positive multiple of a number what it does to the number, times that.
+bool KeepsFactors(const PostOp& post_op);
 
 // y after one post-op; `operand` is the other addend of kAdd and unused elsewhere. The definition of the
 // right answer.

@@ -41,7 +41,6 @@ AttentionSpec Spec(int64_t batch, int64_t heads, int64_t queries, int64_t keys, 
           .k = {keys * heads * depth, depth, heads * depth},
           .v = {keys * heads * columns, columns, heads * columns},
           .out = {queries * heads * columns, columns, heads * columns},
-          .has_mask = true,
           .mask = {mask_by_query ? queries * keys : keys, 0, mask_by_query ? keys : 0},
           .scale = 1 / std::sqrt(static_cast<float>(depth))};
 }
