@@ -107,6 +107,16 @@ absl::StatusOr<Repairs> ReadRepairs(const YamlNode& node) {
   return repairs;
 }
 
+absl::StatusOr<RecordConfig> ReadRecord(const YamlNode& node, const fs::path& dir) {
+  RecordConfig record;
+  std::string folder;
+  RETURN_IF_ERROR(ReadYamlMap(
+      node, {Into("rows", record.rows, YamlInteger(1, kMaxRows)), Into("dir", folder, YamlString())}));
+  if (folder.empty()) return node.Error("no dir", "a folder to write to");
+  record.dir = dir / folder;
+  return record;
+}
+
 YamlType<std::string> RangeType() {
   std::vector<std::pair<std::string, std::string>> words;
   for (const char* word : {"auto", "min_max", "percentile", "entropy", "mse"}) words.emplace_back(word, word);
@@ -136,6 +146,10 @@ absl::Status ReadModelYaml(const YamlNode& root, ModelConfig& config) {
       return absl::OkStatus();
     });
   };
+  const auto record = [&](const YamlNode& node) -> absl::Status {
+    ASSIGN_OR_RETURN(config.record, ReadRecord(node, config.dir));
+    return absl::OkStatus();
+  };
   return ReadYamlMap(root, {Into("name", config.name, ModelNameType()),
                             Into("precision", config.precision, PrecisionType()),
                             {"inputs", inputs},
@@ -145,7 +159,8 @@ absl::Status ReadModelYaml(const YamlNode& root, ModelConfig& config) {
                             {"instances", instances},
                             {"layers", layers},
                             Into("range", config.range, RangeType()),
-                            Into("repairs", config.repairs, YamlType<Repairs>(ReadRepairs))});
+                            Into("repairs", config.repairs, YamlType<Repairs>(ReadRepairs)),
+                            {"record", record}});
 }
 
 absl::StatusOr<VersionFiles> ReadVersion(int64_t version, const fs::path& dir) {

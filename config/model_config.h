@@ -42,6 +42,12 @@ struct BatchingConfig {
   int64_t weight = 1;  // of the model's turns at the workers, against other models'
 };
 
+// A sample of the rows that clients ask, kept for calibration.
+struct RecordConfig {
+  int64_t rows = 512;
+  std::filesystem::path dir;  // absolute, or beneath the model directory; a folder a version
+};
+
 // One version's files: NAME/<version>/model.onnx, and calibration.txt beside it where there is one.
 struct VersionFiles {
   int64_t version = 1;
@@ -62,6 +68,7 @@ struct ModelConfig {
   std::map<std::string, Precision> layers;  // pins, by node name or pattern
   std::string range = "auto";               // as LoadOptions::range_method
   Repairs repairs;
+  std::optional<RecordConfig> record;  // nullopt: nothing is kept
   std::vector<VersionFiles> versions;  // ascending, at least one
 };
 

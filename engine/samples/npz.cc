@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/file.h"
 #include "engine/base/status_macros.h"
 #include "engine/samples/tensor_file.h"
 
@@ -74,7 +75,47 @@ absl::StatusOr<std::map<std::string, Tensor>> ReadArchive(const std::filesystem:
   return arrays;
 }
 
+struct SourceFree {
+  void operator()(zip_source_t* source) const { zip_source_free(source); }
+};
+using Source = std::unique_ptr<zip_source_t, SourceFree>;
+
+// Puts the archive of these files into `source`, an empty one in memory; false: libzip would not.
+bool WriteArchive(const std::map<std::string, std::string>& files, zip_source_t* source) {
+  std::unique_ptr<zip_t, ZipClose> archive(zip_open_from_source(source, ZIP_TRUNCATE, nullptr));
+  if (archive == nullptr) return false;
+  zip_source_keep(source);  // the archive has its own share of it
+  for (const auto& [name, bytes] : files) {
+    Source content(zip_source_buffer(archive.get(), bytes.data(), bytes.size(), /*freep=*/0));
+    if (content == nullptr || zip_file_add(archive.get(), name.c_str(), content.get(), ZIP_FL_ENC_UTF_8) < 0)
+      return false;
+    content.release();
+  }
+  if (zip_close(archive.get()) != 0) return false;
+  archive.release();
+  return true;
+}
+
+// What `source` holds; false: it can't be read.
+bool ReadSource(zip_source_t* source, std::string& bytes) {
+  zip_stat_t stat;
+  if (zip_source_stat(source, &stat) != 0 || zip_source_open(source) != 0) return false;
+  bytes.resize(stat.size);
+  const zip_int64_t read = zip_source_read(source, bytes.data(), bytes.size());
+  return zip_source_close(source) == 0 && read == static_cast<zip_int64_t>(bytes.size());
+}
+
 }  // namespace
+
+absl::Status WriteNpz(const std::filesystem::path& file, const std::map<std::string, Tensor>& arrays) {
+  std::map<std::string, std::string> files;
+  for (const auto& [name, tensor] : arrays) files[name + ".npy"] = NpyBytes(tensor.view());
+  const Source source(zip_source_buffer_create(nullptr, 0, /*freep=*/0, nullptr));
+  std::string bytes;
+  if (source == nullptr || !WriteArchive(files, source.get()) || !ReadSource(source.get(), bytes))
+    return absl::UnavailableError(absl::StrCat("file '", file.string(), "': its arrays can't be packed"));
+  return WriteFile(file, bytes);
+}
 
 absl::StatusOr<std::map<std::string, Tensor>> ReadNpz(const std::filesystem::path& file) {
   auto arrays = ReadArchive(file);

@@ -24,6 +24,9 @@ bool IsTensorFile(const std::filesystem::path& file);
 // The arrays of a .npz by name (without ".npy").
 absl::StatusOr<std::map<std::string, Tensor>> ReadNpz(const std::filesystem::path& file);
 
+// Writes them so, packed, in one step (see WriteFile). UNAVAILABLE when the system refuses.
+absl::Status WriteNpz(const std::filesystem::path& file, const std::map<std::string, Tensor>& arrays);
+
 // NumPy's format, versions 1 to 3, little-endian or single bytes. Fortran order is transposed. bf16 is V2, as
 // NumPy writes what it does not know.
 absl::StatusOr<Tensor> ParseNpy(std::string_view bytes);

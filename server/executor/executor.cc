@@ -32,13 +32,12 @@ class Worker {
     }
     if (batch.plans->largest_rows() == 0) batch.model->metrics().batches_without_plan_total.Increment();
     const absl::StatusOr<RunTimes> times = batch.model->model().Run(*context_, rows_);
-    for (size_t i = 0; i < rows_.size(); ++i) batch.requests[i]->rows = std::move(rows_[i]);
-
     const absl::Time end = clock_.Now();
     scheduler_.Finish(batch, end - start);
     absl::Status status;
     if (times.ok()) {
       RecordSuccess(batch, *times, start, end);
+      for (const auto& observer : batch.model->observers()) observer->Observe(rows_);
     } else {
       status = absl::InternalError(
           absl::StrFormat("model '%s': the run failed: %s", batch.model->name(), times.status().message()));
@@ -47,6 +46,7 @@ class Worker {
         batch.model->statistics().RecordFailure(end - request->enqueued);
       }
     }
+    for (size_t i = 0; i < rows_.size(); ++i) batch.requests[i]->rows = std::move(rows_[i]);
     for (const auto& request : batch.requests) {
       const std::function<void(absl::Status)> done = std::move(request->done);
       done(status);

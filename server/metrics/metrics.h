@@ -74,6 +74,10 @@ struct ModelMetrics {
   prometheus::Counter& expired_rows_computed_total;
   prometheus::Counter& batches_without_plan_total;
 
+  // Of the recorded sample (server/record).
+  prometheus::Counter& recorded_rows_total;
+  prometheus::Counter& record_failures_total;
+
   // Of the plans for free shapes (server/batching and server/models).
   prometheus::Counter& plan_cache_hits_total;
   prometheus::Counter& plan_cache_misses_total;

@@ -23,6 +23,27 @@ std::string Listed(const std::vector<std::string>& names) {
   return names.size() <= kShown ? shown : absl::StrCat(shown, " and ", names.size() - kShown, " more");
 }
 
+void LogLoaded(const std::string& what, const Model& model, absl::Duration load_time) {
+  const ModelInfo& info = model.info();
+  LogInfo(absl::StrFormat("%s: loaded, precision %s, isa %s, %.3f s", what, NameOf(info.precision), info.isa,
+                          absl::ToDoubleSeconds(load_time)));
+  if (!info.why_not_bf16.empty()) LogWarning(absl::StrFormat("%s: %s", what, info.why_not_bf16));
+  if (const Signature& signature = model.signature(); !signature.batched)
+    LogInfo(absl::StrFormat("%s: requests run by themselves: %s", what, signature.why_not_batched));
+  if (!info.table.tool.empty()) {
+    const TableReport& table = info.table;
+    LogInfo(absl::StrFormat(
+        "%s: ranges from a table of %s, which can't say what model it is for: %d tensors matched; not in the "
+        "model: %s; without a range, so FP32: %s",
+        what, table.tool, table.matched.size(), Listed(table.unmatched), Listed(table.missing)));
+  }
+  if (!info.reference_steps.empty()) {
+    const auto& [step, why] = *info.reference_steps.begin();
+    LogWarning(absl::StrFormat("%s: %d steps run on their slow reference, '%s' for one: %s", what,
+                               info.reference_steps.size(), step, why));
+  }
+}
+
 }  // namespace
 
 ModelRegistry::ModelRegistry(Options options) : options_(std::move(options)) {
@@ -55,10 +76,16 @@ void ModelRegistry::LoadAll() {
   }
 }
 
-absl::StatusOr<std::unique_ptr<Model>> ModelRegistry::LoadFiles(const ModelVersion& version,
-                                                                const LoadOptions& options) {
+absl::StatusOr<ModelRegistry::Loaded> ModelRegistry::LoadFiles(const ModelVersion& version,
+                                                               const LoadOptions& options) {
   if (options_.trial != nullptr) RETURN_IF_ERROR(options_.trial->Run(version.config(), version.files()));
-  return options_.loader(options);
+  Loaded loaded;
+  ASSIGN_OR_RETURN(loaded.model, options_.loader(options));
+  ASSIGN_OR_RETURN(loaded.labels, ReadLabels(version.config(), loaded.model->signature()));
+  if (options_.observers) {
+    ASSIGN_OR_RETURN(loaded.observers, options_.observers(version, *loaded.model));
+  }
+  return loaded;
 }
 
 void ModelRegistry::Load(ModelVersion& version) {
@@ -75,35 +102,16 @@ void ModelRegistry::Load(ModelVersion& version) {
     absl::StrAppendFormat(&passes, " %s %.3f s", report.pass, absl::ToDoubleSeconds(report.time));
   };
   const absl::Time start = options_.clock->Now();
-  absl::StatusOr<std::unique_ptr<Model>> model = LoadFiles(version, load_options);
-  const absl::StatusOr<Labels> labels =
-      model.ok() ? ReadLabels(version.config(), (*model)->signature()) : model.status();
+  absl::StatusOr<Loaded> loaded = LoadFiles(version, load_options);
   const absl::Duration load_time = options_.clock->Now() - start;
-  if (labels.ok()) {
-    version.FinishLoading(*std::move(model), load_time, *labels);
-    const ModelInfo& info = version.model().info();
-    LogInfo(absl::StrFormat("%s: loaded, precision %s, isa %s, %.3f s", what, NameOf(info.precision),
-                            info.isa, absl::ToDoubleSeconds(load_time)));
+  if (loaded.ok()) {
+    version.FinishLoading(std::move(loaded->model), load_time, std::move(loaded->labels),
+                          std::move(loaded->observers));
     LogInfo(absl::StrFormat("%s: passes:%s", what, passes));
-    if (!info.why_not_bf16.empty()) LogWarning(absl::StrFormat("%s: %s", what, info.why_not_bf16));
-    if (const Signature& signature = version.model().signature(); !signature.batched)
-      LogInfo(absl::StrFormat("%s: requests run by themselves: %s", what, signature.why_not_batched));
-    if (!info.table.tool.empty()) {
-      const TableReport& table = info.table;
-      LogInfo(absl::StrFormat(
-          "%s: ranges from a table of %s, which can't say what model it is for: %d tensors matched; not in "
-          "the "
-          "model: %s; without a range, so FP32: %s",
-          what, table.tool, table.matched.size(), Listed(table.unmatched), Listed(table.missing)));
-    }
-    if (!info.reference_steps.empty()) {
-      const auto& [step, why] = *info.reference_steps.begin();
-      LogWarning(absl::StrFormat("%s: %d steps run on their slow reference, '%s' for one: %s", what,
-                                 info.reference_steps.size(), step, why));
-    }
+    LogLoaded(what, version.model(), load_time);
   } else {
-    LogError(WithContext(labels.status(), what).ToString());
-    version.FailLoading(labels.status(), load_time);
+    LogError(WithContext(loaded.status(), what).ToString());
+    version.FailLoading(loaded.status(), load_time);
   }
   changed();
 }

@@ -35,7 +35,13 @@ class ModelRegistry {
     Loader loader;                    // hachi::LoadModel; tests have their own
     Trial* trial = nullptr;           // comes before the loader; null: there is none. Outlives the registry
     int threads = 1;                  // of each worker's team
-    Metrics* metrics = nullptr;       // required
+
+    // Who is to look at the rows that a version answers; empty: nobody. It has loaded but for them, as
+    // `model`; an error fails the load.
+    std::function<absl::StatusOr<std::vector<std::unique_ptr<RowsObserver>>>(const ModelVersion& version,
+                                                                             const Model& model)>
+        observers;
+    Metrics* metrics = nullptr;  // required
     const Clock* clock = &Clock::Real();
 
     // Called after every change of a version's state, on the loading thread and without locks; may be empty.
@@ -66,10 +72,15 @@ class ModelRegistry {
 
  private:
   using Versions = std::vector<std::shared_ptr<ModelVersion>>;  // ascending, at least one
+  struct Loaded {
+    std::unique_ptr<Model> model;
+    Labels labels;
+    std::vector<std::unique_ptr<RowsObserver>> observers;
+  };
 
   absl::StatusOr<const Versions*> FindModel(std::string_view name) const;
   void Load(ModelVersion& version);
-  absl::StatusOr<std::unique_ptr<Model>> LoadFiles(const ModelVersion& version, const LoadOptions& options);
+  absl::StatusOr<Loaded> LoadFiles(const ModelVersion& version, const LoadOptions& options);
 
   const Options options_;
   std::map<std::string, Versions, std::less<>> models_;  // never changes after construction

@@ -33,10 +33,11 @@ absl::Status ModelVersion::ReadyStatus() const {
 
 void ModelVersion::StartLoading() { TransitionTo(ModelState::kLoading); }
 
-void ModelVersion::FinishLoading(std::unique_ptr<const Model> model, absl::Duration load_time,
-                                 Labels labels) {
+void ModelVersion::FinishLoading(std::unique_ptr<const Model> model, absl::Duration load_time, Labels labels,
+                                 std::vector<std::unique_ptr<RowsObserver>> observers) {
   model_ = std::move(model);
   labels_ = std::move(labels);
+  observers_ = std::move(observers);
   has_free_shapes_ = std::ranges::any_of(model_->signature().inputs, &TensorSignature::is_free);
   const ModelInfo& info = model_->info();
   metrics_->load_seconds.Set(absl::ToDoubleSeconds(load_time));

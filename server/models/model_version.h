@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "config/model_config.h"
@@ -13,6 +14,7 @@
 #include "server/models/labels.h"
 #include "server/models/model_state.h"
 #include "server/models/model_statistics.h"
+#include "server/models/rows_observer.h"
 
 namespace hachi::server {
 
@@ -38,9 +40,10 @@ class ModelVersion {
   // otherwise.
   absl::Status ReadyStatus() const;
 
-  // REQUIRES: READY, for these three.
+  // REQUIRES: READY, for these four.
   const Model& model() const { return *model_; }
   const Labels& labels() const { return labels_; }
+  const std::vector<std::unique_ptr<RowsObserver>>& observers() const { return observers_; }
   int64_t max_batch_rows() const {
     return model_->signature().batched ? config_->batching.max_batch_rows : int64_t{1};
   }
@@ -50,7 +53,8 @@ class ModelVersion {
 
   // The load, step by step; the loader calls them. REQUIRES: the order that ModelState allows.
   void StartLoading();
-  void FinishLoading(std::unique_ptr<const Model> model, absl::Duration load_time, Labels labels = {});
+  void FinishLoading(std::unique_ptr<const Model> model, absl::Duration load_time, Labels labels = {},
+                     std::vector<std::unique_ptr<RowsObserver>> observers = {});
   void FailLoading(const absl::Status& error, absl::Duration load_time);
 
  private:
@@ -67,6 +71,7 @@ class ModelVersion {
   std::unique_ptr<const Model> model_;
   bool has_free_shapes_ = false;
   Labels labels_;
+  std::vector<std::unique_ptr<RowsObserver>> observers_;  // outlived by model_
   std::string error_for_clients_;
 };
 

@@ -71,6 +71,7 @@ instances: 2
 layers: {conv1: fp32, "block*": bf16}
 range: entropy
 repairs: {bias_correction: false}
+record: {rows: 64, dir: recorded}
 )");
   const auto config = ReadModelDirectory(temp.path() / "m");
   ASSERT_OK(config);
@@ -98,6 +99,9 @@ repairs: {bias_correction: false}
   EXPECT_EQ(config->range, "entropy");
   EXPECT_TRUE(config->repairs.equalization);
   EXPECT_FALSE(config->repairs.bias_correction);
+  ASSERT_TRUE(config->record.has_value());
+  EXPECT_EQ(config->record->rows, 64);
+  EXPECT_EQ(config->record->dir, temp.path() / "m/recorded");
 }
 
 // A wrong model.yaml and the message after its path.
@@ -121,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{
             "nmae: x\n",
             ":1: nmae: unknown key, expected one of name, precision, inputs, outputs, batching, plan_bytes, "
-            "instances, layers, range, repairs"},
+            "instances, layers, range, repairs, record"},
         Refused{"[]\n", ":1: a list, expected a map"},
         Refused{"name: a/b\n", ":1: name: 'a/b', expected up to 128 letters, digits or any of . _ -"},
         Refused{"name: [a]\n", ":1: name: a list, expected up to 128 letters, digits or any of . _ -"},
@@ -166,6 +170,7 @@ INSTANTIATE_TEST_SUITE_P(
                 ":2: batching: max_queue 16, expected at least max_batch, which is 32"},
         Refused{"instances: many\n", ":1: instances: 'many', expected auto or a whole number from 1 to 1024"},
         Refused{"instances: 0\n", ":1: instances: '0', expected auto or a whole number from 1 to 1024"},
+        Refused{"record: {rows: 8}\n", ":1: record: no dir, expected a folder to write to"},
         Refused{"layers: {conv1: auto}\n", ":1: layers.conv1: 'auto', expected int8 | bf16 | fp32"},
         Refused{"name: &n a\n", ":1: an anchor, expected plain YAML"}));
 

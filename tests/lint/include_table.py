@@ -13,7 +13,7 @@ OPS = {"engine/ops", "engine/graph", "engine/quant", "engine/cpu", "engine/kerne
 ENGINE = OPS | {"engine/onnx", "engine/samples", "engine/decide", "engine/passes", "engine/plan", "engine/run", "engine/calibrate", "engine/tune"}
 MODELS = {"engine/engine.h", "config", "server/metrics"}
 BATCHING = MODELS | {"server/models", "engine/tensor"}
-SERVER = BATCHING | {"server/batching", "server/executor", "server/net", "server/rpc"}
+SERVER = BATCHING | {"server/batching", "server/executor", "server/net", "server/record", "server/rpc"}
 
 MAY_INCLUDE = {
     "proto": {"engine/tensor"},  # the datatypes' names on the wire
@@ -44,6 +44,8 @@ MAY_INCLUDE = {
     # How configuration becomes what the engine loads, for the registry and for commands.
     "server/models/load_options.h": {"config", "engine/engine.h"},
     "server/models": MODELS | {"server/models/load_options.h"},
+    # Rows of requests as files that the engine's tools read.
+    "server/record": MODELS | {"server/models", "engine/samples", "engine/tensor"},
     "server/batching": BATCHING,
     "server/executor": BATCHING | {"server/batching", "engine/cpu"},
     "server/rpc": BATCHING | {"server/batching", "server/net", "proto"},

@@ -35,6 +35,17 @@ TEST_F(NpzTest, ArraysAreReadByName) {
   EXPECT_THAT(arrays->at("sub/y").As<uint8_t>(), ElementsAre(5));
 }
 
+TEST_F(NpzTest, WhatIsWrittenIsRead) {
+  std::map<std::string, Tensor> written;
+  written.emplace("x", Tensor::Of<float>({2}, {1, 2}));
+  written.emplace("sub/ü:0", Tensor::Of<uint8_t>({1, 3}, {3, 4, 5}));
+  ASSERT_OK(WriteNpz(directory_.path() / "b.npz", written));
+  const auto arrays = ReadNpz(directory_.path() / "b.npz");
+  ASSERT_OK(arrays);
+  EXPECT_THAT(arrays->at("x").As<float>(), ElementsAre(1, 2));
+  EXPECT_THAT(arrays->at("sub/ü:0").shape(), ElementsAre(1, 3));
+}
+
 TEST_F(NpzTest, BadArchivesAreRefused) {
   EXPECT_THAT(ReadNpz(directory_.path() / "none.npz"),
               StatusIs(StatusCode::kNotFound, HasSubstr("none.npz")));
