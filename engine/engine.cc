@@ -103,6 +103,7 @@ class Compiler {
       if (!decision.kernel.empty()) compiled_.plan_options.kernels[node] = decision.kernel;
     compiled_.plan_options.explain = options_.explain;
     compiled_.threads = options_.threads;
+    compiled_.wide_threads = options_.wide_threads;
     compiled_.max_batch_rows = options_.max_batch_rows;
     compiled_.plan_bytes = options_.plan_bytes;
     return LoadedModel::Create(std::move(compiled_));

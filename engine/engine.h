@@ -39,7 +39,8 @@ struct LoadOptions {
   Repairs repairs;                             // of what a table quantizes
   int64_t max_batch_rows = 1;                  // plans are made for batches up to this
   int64_t plan_bytes = int64_t{1} << 30;  // of all plans of a model whose shapes are free, arenas included
-  int threads = 1;                        // of the team that will run it
+  int threads = 1;                        // of the team of a worker
+  int wide_threads = 0;                   // of the wide team, see Team and MakePlans; 0: there is none
   std::set<std::string, std::less<>> skip_passes;  // by name, see engine/passes/pipeline.cc
   std::function<void(const PassReport&)> on_pass;  // called behind each pass; empty: nobody asks
   bool explain = false;                            // fills PassReport::changes and StepFacts::answers
@@ -78,6 +79,10 @@ struct Signature {
   std::string why_not_batched;  // "node 'mean' (ReduceMean): computes across axis 0, which holds rows"
 };
 
+// Who runs a batch: a worker's team, or the wide one, which takes the whole machine for a lone request. Plans
+// are made for each.
+enum class Team { kWorker, kWide };
+
 // The plans for rows of one set of shapes. Known by its address; whoever holds it keeps the plans.
 //
 // Thread-safe.
@@ -85,11 +90,11 @@ class PlanSet {
  public:
   virtual ~PlanSet() = default;
 
-  // The most rows that one of its plans takes. 0: there is none yet, and Run must not be called.
+  // The most rows that one of its plans for workers takes. 0: there is none yet, and Run must not be called.
   virtual int64_t largest_rows() const = 0;
 
-  // What a run took when its plan was made, by rows.
-  virtual std::map<int64_t, absl::Duration> run_times() const = 0;
+  // What a run took when its plan was made, by rows. Of the wide team: empty where it has no plans.
+  virtual std::map<int64_t, absl::Duration> run_times(Team team) const = 0;
 };
 
 // The shapes of one row of every input and output (of the whole tensors, when not batched), as clients see
@@ -177,13 +182,13 @@ struct StepProfile : StepFacts {
 
 // What one thread needs to run plans: the arena, the oneDNN stream, plans bound to them. Models share it.
 //
-// Confined to one thread at a time, whose OpenMP team must have the size it was made for.
+// Confined to one thread at a time, whose OpenMP team must have the size that plans for `team` were made for.
 class RunContext {
  public:
   virtual ~RunContext() = default;
 };
 
-std::unique_ptr<RunContext> NewRunContext();
+std::unique_ptr<RunContext> NewRunContext(Team team = Team::kWorker);
 
 // A loaded model, ready to run.
 //
@@ -202,11 +207,12 @@ class Model {
   virtual absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOf(
       std::span<const std::vector<int64_t>> inputs, std::span<const InputChunks> values) const = 0;
 
-  // Makes what plans these shapes still need for a batch of `rows`. Slow: call it off the serving threads.
-  // The calling thread's team has LoadOptions::threads threads afterwards. RESOURCE_EXHAUSTED when
+  // Makes what plans these shapes still need for a batch of `rows` on that team. For the wide one, which
+  // LoadModel makes none for, of every size up to that; none where there is no such team. Slow: call it off
+  // the serving threads. The calling thread's team has that team's size afterwards. RESOURCE_EXHAUSTED when
   // LoadOptions::plan_bytes has no room beside the plans in use; what LoadModel says else. `plans` has its
   // old plans then.
-  virtual absl::Status MakePlans(const PlanSet& plans, int64_t rows) const = 0;
+  virtual absl::Status MakePlans(const PlanSet& plans, int64_t rows, Team team = Team::kWorker) const = 0;
 
   // What the plans of free shapes come to.
   struct PlanCacheStats {
@@ -217,10 +223,10 @@ class Model {
   // Gathers the rows of all requests into one batch, runs it, and scatters the outputs into memory that the
   // caller owns. An answer does not depend on the batch it rode in (FP32 without AVX-512: but for rounding).
   // Does not allocate once the context has run a batch of that size, unless the shapes are measured.
-  // REQUIRES: all have the same plans, one of which is made; the rows fit the signature (sizes as described
-  // at Rows; an integer out of an input's range spoils its own row only: the table's part of it is NaN) and
-  // their counts add up to at most max_batch_rows; 1 when not batched. INTERNAL when a kernel fails: no
-  // output is valid then.
+  // REQUIRES: all have the same plans, one of which is made for the context's team; the rows fit the
+  // signature (sizes as described at Rows; an integer out of an input's range spoils its own row only: the
+  // table's part of it is NaN) and their counts add up to at most max_batch_rows; 1 when not batched.
+  // INTERNAL when a kernel fails: no output is valid then.
   virtual absl::StatusOr<RunTimes> Run(RunContext& context, std::span<const Rows> requests) const = 0;
 
   // The plan that runs a batch of `rows` as text: see engine/plan/plan.h. For these, shapes are null where

@@ -12,6 +12,12 @@ namespace hachi {
 
 // Each thread that runs plans owns an OpenMP team; oneDNN and our own kernels share it.
 
+// Threads of a team spin for a while behind a parallel region, in case the next one comes: by default for
+// milliseconds, on cores that other threads of ours want. The OpenMP library takes a shorter time from the
+// environment only, when it is loaded: runs the program anew with that, unless somebody else chose a time.
+// Returns where it is set already or the system refuses. To be called at the start of main.
+void LimitSpins(char** argv);
+
 // Makes the calling thread's team `threads` strong; a new thread's is as strong as the machine. Call it at
 // the top of the thread. REQUIRES: threads >= 1.
 void SetTeam(int threads);

@@ -19,8 +19,8 @@ class GuardedModel final : public Model {
       std::span<const std::vector<int64_t>> inputs, std::span<const InputChunks> values) const override {
     return NoThrow([&] { return model_->ShapesOf(inputs, values); });
   }
-  absl::Status MakePlans(const PlanSet& plans, int64_t rows) const override {
-    return NoThrow([&] { return model_->MakePlans(plans, rows); });
+  absl::Status MakePlans(const PlanSet& plans, int64_t rows, Team team) const override {
+    return NoThrow([&] { return model_->MakePlans(plans, rows, team); });
   }
   absl::StatusOr<RunTimes> Run(RunContext& context, std::span<const Rows> requests) const override {
     return NoThrow([&] { return model_->Run(context, requests); });

@@ -30,12 +30,13 @@ struct Compiled {
   ModelInfo info;  // what is known before a plan is made
   PlanOptions plan_options;
   std::shared_ptr<PackedWeights> packed;  // with other models of the same file; null: with none
-  int threads = 1;
+  int threads = 1, wide_threads = 0;      // as LoadOptions
   int64_t max_batch_rows = 1;
   int64_t plan_bytes = 0;
 };
 
-// A compiled model and its plans. Without free dimensions all plans are made at once and the graph is let go;
+// A compiled model and its plans. Without free dimensions all plans for workers are made at once, and the
+// graph is let go with the last one for the wide team;
 // with some, a set of plans is made for each shape that comes, and the one used least recently leaves when
 // LoadOptions::plan_bytes are full.
 //
@@ -51,7 +52,7 @@ class LoadedModel final : public Model {
 
   absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOf(
       std::span<const std::vector<int64_t>> inputs, std::span<const InputChunks> values) const override;
-  absl::Status MakePlans(const PlanSet& plans, int64_t rows) const override;
+  absl::Status MakePlans(const PlanSet& plans, int64_t rows, Team team) const override;
   PlanCacheStats plan_cache_stats() const override;
 
   absl::StatusOr<RunTimes> Run(RunContext& context, std::span<const Rows> requests) const override;
@@ -84,10 +85,15 @@ class LoadedModel final : public Model {
   // `input`: whether of inputs; else of outputs. One row, in the model's order of axes.
   absl::StatusOr<std::vector<Shape>> RowsOf(bool inputs, const Bindings& bindings) const;
 
+  // Rows that plans are made for, ascending.
+  std::vector<int64_t> Sizes() const;
+
   absl::StatusOr<ShapePlans::Ends> MakeEnds(const Bindings& bindings) const;
   absl::StatusOr<std::shared_ptr<ShapePlans>> SetFor(const Bindings& bindings) const;
   absl::Status CheckFits(const Bindings& bindings) const;
-  absl::Status MakePlan(ShapePlans& set, int64_t rows, PlanRunner& warm_up) const;
+
+  // The calling thread's team has that team's size afterwards.
+  absl::Status MakePlan(ShapePlans& set, Team team, int64_t rows, PlanRunner& warm_up) const;
 
   // The next set, this one gone.
   Sets::iterator Drop(Sets::iterator set) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -95,7 +101,8 @@ class LoadedModel final : public Model {
   // Drops sets that nobody uses, the least recently used first, until the bound holds with `more_bytes`.
   absl::Status MakeRoom(int64_t more_bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  Compiled compiled_;
+  // After Create only the graph changes: it is let go with the last plan, under making_.
+  mutable Compiled compiled_;
   std::set<std::string> symbols_;                  // free ones; never changes after Create
   std::map<std::string, FreeDimOptions> bounds_;   // by symbol
   std::shared_ptr<const RowShapes> fixed_shapes_;  // without free dimensions

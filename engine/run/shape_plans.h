@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -16,7 +18,7 @@
 
 namespace hachi {
 
-// Plans for rows of one set of shapes, by batch size, and what brings such rows in and out.
+// Plans for rows of one set of shapes, by team and batch size, and what brings such rows in and out.
 //
 // Thread-safe.
 class ShapePlans final : public PlanSet {
@@ -42,24 +44,34 @@ class ShapePlans final : public PlanSet {
   const Ends& ends() const { return ends_; }
 
   // Null before the first.
-  std::shared_ptr<const Sizes> sizes() const;
+  std::shared_ptr<const Sizes> sizes(Team team) const;
 
-  // The smallest plan that takes so many rows, or null.
+  // The smallest plan for workers that takes so many rows, or null.
   std::shared_ptr<const Plan> PlanFor(int64_t rows) const;
 
-  void Add(int64_t rows, std::shared_ptr<const Plan> plan, absl::Duration run_time);
+  void Add(Team team, int64_t rows, std::shared_ptr<const Plan> plan, absl::Duration run_time);
 
   int64_t bytes() const;
 
-  int64_t largest_rows() const override;
-  std::map<int64_t, absl::Duration> run_times() const override;
+  int64_t largest_rows() const override { return largest_rows(Team::kWorker); }
+  int64_t largest_rows(Team team) const;
+  std::map<int64_t, absl::Duration> run_times(Team team) const override;
 
  private:
+  struct OfTeam {
+    std::map<int64_t, std::shared_ptr<const Plan>> plans;
+    std::map<int64_t, absl::Duration> run_times;
+    std::shared_ptr<const Sizes> sizes;
+  };
+
+  OfTeam& Of(Team team) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return of_teams_[static_cast<size_t>(team)]; }
+  const OfTeam& Of(Team team) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return of_teams_[static_cast<size_t>(team)];
+  }
+
   const Ends ends_;
   mutable Mutex mutex_;
-  std::map<int64_t, std::shared_ptr<const Plan>> plans_ ABSL_GUARDED_BY(mutex_);
-  std::map<int64_t, absl::Duration> run_times_ ABSL_GUARDED_BY(mutex_);
-  std::shared_ptr<const Sizes> sizes_ ABSL_GUARDED_BY(mutex_);
+  std::array<OfTeam, 2> of_teams_ ABSL_GUARDED_BY(mutex_);  // by Team
 };
 
 // What a plan costs in memory: the arena of a run, and about what its steps and their code take.

@@ -50,11 +50,12 @@ class SpecializedModel::Special final : public PlanSet {
   }
 
   int64_t largest_rows() const override { return model() == nullptr ? 0 : 1; }
-  std::map<int64_t, absl::Duration> run_times() const override {
+  std::map<int64_t, absl::Duration> run_times(Team team) const override {
     const auto compiled = model();
-    if (compiled == nullptr) return {};
+    // What makes plans in a run makes them for workers.
+    if (compiled == nullptr || (measured && team == Team::kWide)) return {};
     const auto own = compiled->ShapesOf(key_.shapes, {});
-    return own.ok() ? (*own)->plans->run_times() : std::map<int64_t, absl::Duration>();
+    return own.ok() ? (*own)->plans->run_times(team) : std::map<int64_t, absl::Duration>();
   }
 
   // What requests of this combination are told; its plans are this. Never changes once others see it.
@@ -100,7 +101,7 @@ absl::Status SpecializedModel::TryUsualShapes() {
         if (shape[axis] < 0) shape[axis] = axis == 0 && shape.size() > 1 ? 1 : size;
     }
     auto tried = ShapesOf(shapes, {});
-    status = tried.ok() ? MakePlans(*(*tried)->plans, 1) : tried.status();
+    status = tried.ok() ? MakePlans(*(*tried)->plans, 1, Team::kWorker) : tried.status();
     if (!status.ok()) continue;
     const auto compiled = static_cast<const Special&>(*(*tried)->plans).model();
     spec_.info = compiled->info();
@@ -245,7 +246,7 @@ absl::StatusOr<std::unique_ptr<Model>> SpecializedModel::Compile(Form form) cons
   return absl::StatusOr<std::unique_ptr<Model>>(std::move(staged));
 }
 
-absl::Status SpecializedModel::MakePlans(const PlanSet& plans, int64_t /*rows*/) const {
+absl::Status SpecializedModel::MakePlans(const PlanSet& plans, int64_t rows, Team team) const {
   std::shared_ptr<Special> special;
   {
     MutexLock lock(mutex_);
@@ -253,6 +254,12 @@ absl::Status SpecializedModel::MakePlans(const PlanSet& plans, int64_t /*rows*/)
         std::ranges::find(specials_, &plans, [](const auto& each) -> const PlanSet* { return each.get(); });
     if (found == specials_.end()) return absl::OkStatus();  // nobody wants it any more
     special = *found;
+  }
+  if (team == Team::kWide) {
+    const auto compiled = special->model();
+    if (compiled == nullptr || special->measured) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const auto shapes, compiled->ShapesOf(special->key().shapes, {}));
+    return compiled->MakePlans(*shapes->plans, rows, team);
   }
   MutexLock making(making_);
   if (special->model() != nullptr) return absl::OkStatus();

@@ -29,8 +29,8 @@ absl::StatusOr<std::shared_ptr<const RowShapes>> StagedModel::ShapesOf(
   return first_->ShapesOf(inputs, values);
 }
 
-absl::Status StagedModel::MakePlans(const PlanSet& plans, int64_t rows) const {
-  return first_->MakePlans(plans, rows);
+absl::Status StagedModel::MakePlans(const PlanSet& plans, int64_t rows, Team team) const {
+  return first_->MakePlans(plans, rows, team);
 }
 
 Model::PlanCacheStats StagedModel::plan_cache_stats() const {

@@ -28,7 +28,7 @@ class StagedModel final : public Model {
 
   absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOf(
       std::span<const std::vector<int64_t>> inputs, std::span<const InputChunks> values) const override;
-  absl::Status MakePlans(const PlanSet& plans, int64_t rows) const override;
+  absl::Status MakePlans(const PlanSet& plans, int64_t rows, Team team) const override;
   PlanCacheStats plan_cache_stats() const override;
   absl::StatusOr<RunTimes> Run(RunContext& context, std::span<const Rows> requests) const override;
 

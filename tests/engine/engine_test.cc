@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/file.h"
+#include "engine/cpu/team.h"
 #include "engine/quant/foreign_table.h"
 #include "tests/engine/demo_model.h"
 #include "tests/engine/int8_steps.h"
@@ -140,6 +141,23 @@ TEST(EngineTest, TeamOfTwoGivesTheSameBytes) {
     const std::vector<float> one = RunTestRows(*Load(options), *NewRunContext(), set, 0, 32);
     options.threads = 2;
     EXPECT_EQ(RunTestRows(*Load(options), *NewRunContext(), set, 0, 32), one);
+  }).join();
+}
+
+TEST(EngineTest, WideTeamGivesTheSameBytes) {
+  const TestSet set = ReadTestSet();
+  std::thread([&] {
+    LoadOptions options = DigitsOptions(Precision::kInt8);
+    options.wide_threads = 3;
+    const auto model = Load(options);
+    const auto shapes = model->ShapesOf({{model->signature().inputs[0].dims}}, {});
+    ASSERT_OK(shapes);
+    EXPECT_THAT((*shapes)->plans->run_times(Team::kWide), testing::IsEmpty());
+    ASSERT_OK(model->MakePlans(*(*shapes)->plans, 32, Team::kWide));
+    EXPECT_THAT((*shapes)->plans->run_times(Team::kWide), testing::SizeIs(6));  // 1, 2, 4 ... 32 rows
+    const std::vector<float> wide = RunTestRows(*model, *NewRunContext(Team::kWide), set, 0, 31);
+    SetTeam(1);
+    EXPECT_EQ(RunTestRows(*model, *NewRunContext(), set, 0, 31), wide);
   }).join();
 }
 

@@ -35,6 +35,7 @@ class FakeModel final : public Model {
 
   void set_signature(Signature signature) { signature_ = std::move(signature); }
   void set_run_times(std::map<int64_t, absl::Duration> times) { plans_->times = std::move(times); }
+  void set_wide_run_times(std::map<int64_t, absl::Duration> times) { plans_->wide_times = std::move(times); }
   void set_info(ModelInfo info) { info_ = std::move(info); }
   void set_times(RunTimes times) { times_ = times; }
 
@@ -113,7 +114,8 @@ class FakeModel final : public Model {
 
   // Plans of free shapes are made for a batch at a time, or not.
   void FailPlansWith(absl::Status status) { plan_failure_ = std::move(status); }
-  absl::Status MakePlans(const PlanSet& plans, int64_t rows) const override {
+  absl::Status MakePlans(const PlanSet& plans, int64_t rows, Team team) const override {
+    if (team == Team::kWide) return absl::OkStatus();
     RETURN_IF_ERROR(plan_failure_);
     const_cast<FakePlans&>(static_cast<const FakePlans&>(plans)).rows = rows;
     return absl::OkStatus();
@@ -134,9 +136,11 @@ class FakeModel final : public Model {
  private:
   struct FakePlans final : PlanSet {
     int64_t largest_rows() const override { return rows; }
-    std::map<int64_t, absl::Duration> run_times() const override { return times; }
+    std::map<int64_t, absl::Duration> run_times(Team team) const override {
+      return team == Team::kWide ? wide_times : times;
+    }
     std::atomic<int64_t> rows = 0;
-    std::map<int64_t, absl::Duration> times;
+    std::map<int64_t, absl::Duration> times, wide_times;
   };
 
   static std::shared_ptr<FakePlans> MadePlans() {
