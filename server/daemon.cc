@@ -53,6 +53,8 @@ absl::StatusOr<WorkerCounts> CountWorkers(const ServerConfig& config, int cpu_bu
     return absl::InvalidArgumentError(absl::StrCat("cpu: ", counts.workers, " workers of ",
                                                    counts.threads_per_worker, " threads, expected at most ",
                                                    cpu_budget, " threads in all, the CPU budget"));
+  const bool chosen = config.workers.has_value() || config.threads_per_worker.has_value();
+  counts.wide_threads = chosen || counts.workers == 1 ? 0 : counts.workers * counts.threads_per_worker;
   return counts;
 }
 
@@ -81,37 +83,45 @@ absl::Status Daemon::Open() {
       .inflight_bytes = config.inflight_bytes,
       .workers = workers_.workers,
       .threads_per_worker = workers_.threads_per_worker,
+      .has_wide_team = workers_.wide_threads > 0,
       .make_plans = [this](ModelHandle model, std::shared_ptr<const PlanSet> plans,
                            int64_t rows) { plan_maker_->Make(std::move(model), std::move(plans), rows); },
       .metrics = &metrics_.server()});
   plan_maker_ = std::make_unique<PlanMaker>(
       [this](const std::shared_ptr<const PlanSet>& plans, const absl::Status& status) {
         scheduler_->PlansMade(plans, status);
-      });
+      },
+      workers_.wide_threads == 0
+          ? PlanMaker::OnWideTeam()
+          : [this](std::function<void()> errand) { scheduler_->RunOnWideTeam(std::move(errand)); });
   if (config.trial.enabled && !options_.trial_command.empty())
-    trial_ = std::make_unique<Trial>(
-        Trial::Options{.command = options_.trial_command,
-                       .memory_bytes = config.trial.memory_bytes.value_or(MemoryBudget()),
-                       .time = config.trial.time,
-                       .cache = config.trial.cache,
-                       .circumstances = absl::StrCat(HACHI_VERSION, " ", std::string(NameOf(DetectIsa())),
-                                                     " ", workers_.threads_per_worker)});
+    trial_ = std::make_unique<Trial>(Trial::Options{
+        .command = options_.trial_command,
+        .memory_bytes = config.trial.memory_bytes.value_or(MemoryBudget()),
+        .time = config.trial.time,
+        .cache = config.trial.cache,
+        .circumstances = absl::StrCat(HACHI_VERSION, " ", std::string(NameOf(DetectIsa())), " ",
+                                      workers_.threads_per_worker, " ", workers_.wide_threads)});
   registry_ = std::make_unique<ModelRegistry>(
       ModelRegistry::Options{.models = config.models,
                              .loader = options_.loader,
                              .trial = trial_.get(),
                              .threads = workers_.threads_per_worker,
+                             .wide_threads = workers_.wide_threads,
                              .observers = ObserversOf,
                              .metrics = &metrics_,
                              .on_change = [this](const ModelVersion& version) { OnModelChange(version); }});
 
   Executor::Options executor{.workers = workers_.workers,
                              .threads_per_worker = workers_.threads_per_worker,
+                             .wide_threads = workers_.wide_threads,
                              .scheduler = scheduler_.get(),
                              .new_context = options_.new_context};
   const std::vector<int> cpus = OwnCpus();
-  executor.on_start = [cpus, threads = workers_.threads_per_worker](int worker) {
-    const absl::Status status = PinTeam(CpusOfWorker(cpus, worker, threads));
+  executor.on_start = [cpus, counts = workers_](int worker) {
+    const bool is_wide = worker == counts.workers;
+    const absl::Status status =
+        PinTeam(is_wide ? cpus : CpusOfWorker(cpus, worker, counts.threads_per_worker));
     if (!status.ok()) LogWarning(absl::StrCat("worker ", worker, ": ", status.message()));
   };
   executor_ = std::make_unique<Executor>(executor);
@@ -142,7 +152,9 @@ absl::Status Daemon::Open() {
                                             .reflection = config.reflection,
                                             .access_log = options_.access_log}));
   LogInfo(absl::StrCat("cpu budget ", budget, ", ", workers_.workers, " workers of ",
-                       workers_.threads_per_worker, " threads, ", cpus.empty() ? "not pinned" : "pinned"));
+                       workers_.threads_per_worker, " threads, ",
+                       workers_.wide_threads > 0 ? "all of them together for lone requests, " : "",
+                       cpus.empty() ? "not pinned" : "pinned"));
   registry_->Start();
   return absl::OkStatus();
 }
@@ -173,6 +185,8 @@ void Daemon::OnModelChange(const ModelVersion& version) {
   const bool serving = versions.ok() && std::ranges::any_of(*versions, [](const auto& v) {
                          return v->state() == ModelState::kReady;
                        });
+  for (const ModelHandle& each : *versions)
+    if (each.get() == &version && each->state() == ModelState::kReady) plan_maker_->MakeWide(each);
   rpc_->SetServing(version.name(), serving);
   const bool ready = registry_->AllReady();
   rpc_->SetServing(ready);

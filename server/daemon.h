@@ -25,9 +25,10 @@
 
 namespace hachi::server {
 
-// How many batches run at once, and on how many threads each.
+// How many batches run at once, and on how many threads each; and on how many a lone request, 0: as any
+// other.
 struct WorkerCounts {
-  int workers, threads_per_worker;
+  int workers, threads_per_worker, wide_threads;
 };
 
 // From the configuration and the CPU budget; README.md says why. INVALID_ARGUMENT when workers × threads
@@ -45,11 +46,11 @@ class Daemon {
  public:
   struct Options {
     ServerConfig config;
-    ModelRegistry::Loader loader;                              // hachi::LoadModel; tests have their own
-    std::function<std::unique_ptr<RunContext>()> new_context;  // hachi::NewRunContext, likewise
-    std::optional<LogFormat> log_format;                       // of a LogQueue; nullopt: there is none
-    bool access_log = false;                                   // a line in the log for each inference
-    std::vector<std::string> trial_command = {};               // see Trial; empty: there are no trials
+    ModelRegistry::Loader loader;                                  // hachi::LoadModel; tests have their own
+    std::function<std::unique_ptr<RunContext>(Team)> new_context;  // hachi::NewRunContext, likewise
+    std::optional<LogFormat> log_format;                           // of a LogQueue; nullopt: there is none
+    bool access_log = false;                                       // a line in the log for each inference
+    std::vector<std::string> trial_command = {};                   // see Trial; empty: there are no trials
   };
 
   // UNAVAILABLE when an address can't be bound; INVALID_ARGUMENT for a configuration that this machine can't

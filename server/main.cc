@@ -1,6 +1,8 @@
+#include "engine/cpu/team.h"
 #include "server/commands/commands.h"
 
 int main(int argc, char** argv) {
+  hachi::LimitSpins(argv);
   using namespace hachi::server;
   const Command commands[] = {kServeCommand, kCalibrateCommand, kInspectCommand,
                               kBenchCommand, kLoadCommand,      kInferCommand};

@@ -13,6 +13,12 @@ namespace {
 // seven comes later.
 constexpr int kGapsOfPatience = 2;
 
+// The wide team has to answer in so much of a worker's time: it takes every core for it. Guessed.
+constexpr double kWorthTheMachine = 0.8;
+
+// And in so much where that is only tried.
+constexpr double kWorthTrying = 1.5;
+
 // The latency that `rows` and the next to come save together if the batch waits for it, compared with its
 // being run by whoever is free first. Negative: they lose.
 absl::Duration GainOfHolding(int64_t rows, const Outlook& outlook) {
@@ -25,14 +31,23 @@ absl::Duration GainOfHolding(int64_t rows, const Outlook& outlook) {
   return apart - together;
 }
 
+int64_t RowsOf(std::span<const Waiting> queue) {
+  return std::transform_reduce(queue.begin(), queue.end(), int64_t{0}, std::plus<>(),
+                               [](const Waiting& request) { return request.rows; });
+}
+
+// Until all other workers are free.
+absl::Duration UntilAllFree(const Outlook& outlook) {
+  return outlook.others.empty() ? absl::ZeroDuration() : outlook.others.back();
+}
+
 }  // namespace
 
 BatchDecision BatchPolicy::Decide(std::span<const Waiting> queue, absl::Time now,
                                   const Outlook& outlook) const {
   if (queue.empty()) return {};
-  const int64_t waiting = std::transform_reduce(queue.begin(), queue.end(), int64_t{0}, std::plus<>(),
-                                                [](const Waiting& request) { return request.rows; });
-  const int64_t share = Share(waiting, outlook);
+  const std::optional<int64_t> wide_share = WideShare(queue, outlook);
+  const int64_t share = wide_share ? *wide_share : Share(RowsOf(queue), outlook);
   int64_t rows = 0;
   size_t count = 0;
   absl::Time nearest_deadline = absl::InfiniteFuture();
@@ -40,15 +55,22 @@ BatchDecision BatchPolicy::Decide(std::span<const Waiting> queue, absl::Time now
     rows += queue[count].rows;
     nearest_deadline = std::min(nearest_deadline, queue[count].deadline);
   }
-  if (rows == max_rows || (count < queue.size() && rows < share)) return {count, BatchReason::kFull};
+  if (wide_share) {
+    const absl::Duration until_free = UntilAllFree(outlook);
+    if (until_free <= absl::ZeroDuration()) return {count, Team::kWide};
+    if (now + until_free + outlook.wide_runs->At(rows) < nearest_deadline)
+      return {.close_requests = 0, .hold_until = now + until_free};
+  }
+  if (rows == max_rows || (count < queue.size() && rows < share))
+    return {count, Team::kWorker, BatchReason::kFull};
   if (count < queue.size() || GainOfHolding(rows, outlook) <= absl::ZeroDuration())
-    return {count, BatchReason::kWorkerFree};
+    return {count, Team::kWorker, BatchReason::kWorkerFree};
 
   const absl::Time delay_over = std::min(queue.front().enqueued + max_delay,
                                          queue.back().enqueued + outlook.arrival_gap * kGapsOfPatience);
   const absl::Time deadline_near = nearest_deadline - outlook.runs.At(rows);
-  if (deadline_near <= now) return {count, BatchReason::kDeadlineNear};
-  if (delay_over <= now) return {count, BatchReason::kDelayOver};
+  if (deadline_near <= now) return {count, Team::kWorker, BatchReason::kDeadlineNear};
+  if (delay_over <= now) return {count, Team::kWorker, BatchReason::kDelayOver};
   return {.close_requests = 0, .hold_until = std::min(delay_over, deadline_near)};
 }
 
@@ -78,6 +100,32 @@ int64_t BatchPolicy::Share(int64_t rows, const Outlook& outlook) const {
     }
   }
   return best;
+}
+
+std::optional<int64_t> BatchPolicy::WideShare(std::span<const Waiting> queue, const Outlook& outlook) const {
+  if (outlook.wide_runs == nullptr || queue.size() > outlook.others.size()) return std::nullopt;
+  const RunEstimates& wide = *outlook.wide_runs;
+  absl::Duration by_workers, one_by_one, end;  // sums over the requests, each of whom has a worker of its own
+  for (const Waiting& request : queue) {
+    by_workers += outlook.runs.At(request.rows);
+    end += wide.At(request.rows);
+    one_by_one += end;
+  }
+  const auto requests = static_cast<int64_t>(queue.size());
+  const int64_t rows = RowsOf(queue);
+  const absl::Duration together = rows <= max_rows ? wide.At(rows) * requests : absl::InfiniteDuration();
+  const int64_t share = together < one_by_one ? rows : queue.front().rows;
+
+  // Whoever comes for another model during the run would have found a worker: he waits for half of it. Where
+  // company came during the last run, it will again, and wait for all of this one.
+  const absl::Duration run = wide.At(share);
+  absl::Duration others_wait = run * (absl::ToDoubleSeconds(run) / 2 * outlook.other_arrivals_per_s);
+  if (queue.front().enqueued < outlook.wide_ended) others_wait += run * requests;
+  const absl::Duration by_wide =
+      std::min(together, one_by_one) + UntilAllFree(outlook) * requests + others_wait;
+  const bool is_tried = outlook.wide_is_tried && UntilAllFree(outlook) <= absl::ZeroDuration();
+  if (by_wide >= by_workers * (is_tried ? kWorthTrying : kWorthTheMachine)) return std::nullopt;
+  return share;
 }
 
 }  // namespace hachi::server

@@ -23,6 +23,9 @@ constexpr absl::Duration kFirstPushback = absl::Milliseconds(100);
 constexpr absl::Duration kLeastPushback = absl::Milliseconds(5);
 constexpr absl::Duration kMostPushback = absl::Seconds(10);
 
+// At least until a worker that runs something is free.
+constexpr absl::Duration kLeastWait = absl::Microseconds(1);
+
 absl::Status WithPushback(std::string message, absl::Duration pushback) {
   const int64_t ms = absl::ToInt64Milliseconds(std::clamp(pushback, kLeastPushback, kMostPushback));
   absl::Status status = absl::ResourceExhaustedError(absl::StrFormat("%s: retry in %d ms", message, ms));
@@ -79,7 +82,7 @@ void BatchScheduler::Push(std::shared_ptr<Request> request) {
   std::vector<Ended> ended;
   absl::Status admitted;
   Refusal why;
-  bool wake = false;
+  std::optional<Team> wake;
   std::optional<Wanted> wanted;
   {
     MutexLock lock(mutex_);
@@ -101,7 +104,10 @@ void BatchScheduler::Push(std::shared_ptr<Request> request) {
       request->model->metrics().queue_rows.Set(static_cast<double>(queue.line->rows));
       queue.nearest_deadline = std::min(queue.nearest_deadline, request->deadline);
       queue.waiting.push_back(request);
-      wake = idle_workers_ > 0;
+      if (wide_idle_ && expected_ends_.empty() && !queue.wide_runs.empty())
+        wake = Team::kWide;  // which passes it on, if it is not for it
+      else if (idle_workers_ > 0)
+        wake = Team::kWorker;
       if (request->model->has_free_shapes()) {
         const bool planned = request->plans->largest_rows() > 0;
         (planned ? request->model->metrics().plan_cache_hits_total
@@ -112,7 +118,7 @@ void BatchScheduler::Push(std::shared_ptr<Request> request) {
     }
   }
   MakePlans(wanted);
-  if (wake) changed_.NotifyOne();
+  if (wake) Wake(*wake);
   End(ended);
   if (!admitted.ok()) return End(*request, why, admitted);
   if (run_inline_) {
@@ -195,22 +201,19 @@ void BatchScheduler::Cancel(const std::shared_ptr<Request>& request) {
   End(ended);
 }
 
-std::optional<Batch> BatchScheduler::Take() {
+std::optional<Batch> BatchScheduler::Take(Team team) {
   while (true) {
     std::optional<Batch> batch;
     std::vector<Ended> ended;
     std::optional<Wanted> wanted;
     {
       MutexLock lock(mutex_);
-      const absl::Time look_again = Select(batch, ended, wanted);
+      if (team == Team::kWide) wide_is_away_ = false;
+      const absl::Time look_again = Select(team, batch, ended, wanted);
+      if (team == Team::kWide && !batch.has_value() && !stopped_) TakeErrand(batch);
       if (!batch.has_value() && ended.empty()) {
         if (stopped_ && NothingWaits()) return std::nullopt;
-        // An hour bounds what the system's clock is asked to add; waking early is harmless.
-        const absl::Duration at_most = std::min(look_again - clock_.Now(), absl::Hours(1));
-        ++idle_workers_;
-        changed_.WaitFor(mutex_, absl::ToChronoNanoseconds(at_most));
-        CountIdleTime(clock_.Now());
-        --idle_workers_;
+        Wait(team, look_again);
       }
     }
     End(ended);
@@ -219,13 +222,41 @@ std::optional<Batch> BatchScheduler::Take() {
   }
 }
 
-std::optional<Batch> BatchScheduler::TryTake() {
+void BatchScheduler::TakeErrand(std::optional<Batch>& batch) {
+  if (errands_.empty()) return;
+  batch.emplace().errand = std::move(errands_.front());
+  errands_.pop_front();
+  wide_is_away_ = true;
+}
+
+void BatchScheduler::RunOnWideTeam(std::function<void()> errand) {
+  MutexLock lock(mutex_);
+  errands_.push_back(std::move(errand));
+  Wake(Team::kWide);
+}
+
+void BatchScheduler::Wait(Team team, absl::Time until) {
+  // An hour bounds what the system's clock is asked to add; waking early is harmless.
+  const auto at_most = absl::ToChronoNanoseconds(std::min(until - clock_.Now(), absl::Hours(1)));
+  if (team == Team::kWide) {
+    wide_idle_ = true;
+    wide_changed_.WaitFor(mutex_, at_most);
+    wide_idle_ = false;
+    return;
+  }
+  ++idle_workers_;
+  changed_.WaitFor(mutex_, at_most);
+  CountIdleTime(clock_.Now());
+  --idle_workers_;
+}
+
+std::optional<Batch> BatchScheduler::TryTake(Team team) {
   std::optional<Batch> batch;
   std::vector<Ended> ended;
   std::optional<Wanted> wanted;
   {
     MutexLock lock(mutex_);
-    Select(batch, ended, wanted);
+    Select(team, batch, ended, wanted);
   }
   End(ended);
   MakePlans(wanted);
@@ -249,13 +280,23 @@ absl::Time BatchScheduler::DropDead(Batch& batch) {
 void BatchScheduler::Finish(const Batch& batch, absl::Duration run_time) {
   MutexLock lock(mutex_);
   Queue& queue = QueueOf(batch.model, batch.plans);
+  const bool was_wide = batch.team == Team::kWide;
   --queue.line->running_batches;
   expected_ends_.erase(expected_ends_.find(batch.expected_end));
+  if (was_wide) {
+    wide_ended_ = clock_.Now();
+    CountIdleTime(wide_ended_);
+    wide_runs_ = false;
+  }
   if (run_time > absl::ZeroDuration()) {
     queue.fastest_run = std::min(queue.fastest_run, run_time);
-    queue.runs.Record(batch.rows, run_time);
+    if (was_wide && queue.runs_since_wide >= kRunsUntilWide)
+      queue.wide_runs = RunEstimates({{batch.rows, run_time}});  // what was seen long ago says nothing
+    else
+      (was_wide ? queue.wide_runs : queue.runs).Record(batch.rows, run_time);
+    queue.runs_since_wide = was_wide ? 0 : queue.runs_since_wide + 1;
   }
-  if (queue.line->rows > 0) changed_.NotifyOne();
+  if (was_wide ? !NothingWaits() : queue.line->rows > 0) Wake(Team::kWorker);
 }
 
 std::optional<BatchScheduler::Wanted> BatchScheduler::Want(Queue& queue, const Request& request,
@@ -288,7 +329,7 @@ void BatchScheduler::PlansMade(const std::shared_ptr<const PlanSet>& plans, cons
       if (!ended.empty())
         ended.front()->model->metrics().queue_rows.Set(static_cast<double>(queue.line->rows));
     }
-    changed_.NotifyAll();
+    WakeAll();
   }
   for (const auto& request : ended)
     End(*request, Refusal::kNoPlan,
@@ -298,7 +339,7 @@ void BatchScheduler::PlansMade(const std::shared_ptr<const PlanSet>& plans, cons
 void BatchScheduler::Stop() {
   MutexLock lock(mutex_);
   stopped_ = true;
-  changed_.NotifyAll();
+  WakeAll();
 }
 
 BatchScheduler::Queue& BatchScheduler::QueueOf(const ModelHandle& model,
@@ -328,14 +369,16 @@ void BatchScheduler::RemoveDead(Queue& queue, absl::Time now, std::vector<Ended>
     ended.push_back({std::move(request), *cause});
     return true;
   });
-  if (stopped_) changed_.NotifyAll();  // workers may wait for nothing now
+  if (stopped_) WakeAll();  // they may wait for nothing now
 }
 
 void BatchScheduler::FindOthers(const Queue& queue, absl::Time now) {
   others_.clear();
   const auto running = static_cast<int>(expected_ends_.size());
   others_.resize(static_cast<size_t>(std::max(0, options_.workers - 1 - running)));
-  for (absl::Time end : expected_ends_) others_.push_back(std::max(end - now, absl::ZeroDuration()));
+  // A run that is overdue is expected to take as much longer again.
+  for (absl::Time end : expected_ends_) others_.push_back(std::max(end - now, now - end) + kLeastWait);
+  std::ranges::sort(others_);
   const std::optional<int>& instances = queue.waiting.front()->model->config().instances;
   if (instances.has_value()) {
     const auto cap = static_cast<size_t>(std::max(0, *instances - 1 - queue.line->running_batches));
@@ -352,14 +395,35 @@ BatchDecision BatchScheduler::Decide(const Queue& queue, absl::Time now) {
   const BatchPolicy policy = {.max_rows = model.max_batch_rows(),
                               .max_delay = model.config().batching.max_delay};
   const bool company_may_come = !stopped_ && !run_inline_;
+  const bool may_be_wide =
+      !wide_is_away_ && !queue.wide_runs.empty() && !model.config().instances.has_value();
   return policy.Decide(view_, now,
                        {.runs = queue.runs,
                         .others = others_,
-                        .arrival_gap = company_may_come ? queue.arrival_gap : absl::InfiniteDuration()});
+                        .arrival_gap = company_may_come ? queue.arrival_gap : absl::InfiniteDuration(),
+                        .wide_runs = may_be_wide ? &queue.wide_runs : nullptr,
+                        .wide_is_tried = queue.runs_since_wide >= kRunsUntilWide,
+                        .wide_ended = wide_ended_,
+                        .other_arrivals_per_s = may_be_wide ? OtherArrivals(queue, now) : 0});
+}
+
+double BatchScheduler::OtherArrivals(const Queue& queue, absl::Time now) const {
+  double per_s = 0;
+  for (const auto& [plans, other] : queues_) {
+    const absl::Duration gap = std::max(other.arrival_gap, now - other.last_push);
+    if (&other != &queue && gap > absl::ZeroDuration()) per_s += 1 / absl::ToDoubleSeconds(gap);
+  }
+  return per_s;
+}
+
+void BatchScheduler::EstimateRuns(Queue& queue, const PlanSet& plans) const {
+  if (queue.runs.empty()) queue.runs = RunEstimates(plans.run_times(Team::kWorker));
+  if (options_.has_wide_team && queue.wide_runs.empty())
+    queue.wide_runs = RunEstimates(plans.run_times(Team::kWide));
 }
 
 void BatchScheduler::CountIdleTime(absl::Time now) {
-  if (idle_workers_ > 0 && !NothingWaits()) {
+  if (idle_workers_ > 0 && !wide_runs_ && !NothingWaits()) {
     const int cores = idle_workers_ * options_.threads_per_worker;
     options_.metrics->idle_core_seconds_total.Increment(absl::ToDoubleSeconds(now - idle_counted_until_) *
                                                         cores);
@@ -367,25 +431,22 @@ void BatchScheduler::CountIdleTime(absl::Time now) {
   idle_counted_until_ = now;
 }
 
-absl::Time BatchScheduler::Select(std::optional<Batch>& batch, std::vector<Ended>& ended,
-                                  std::optional<Wanted>& wanted) {
-  const absl::Time now = clock_.Now();
-  CountIdleTime(now);
-  absl::Time look_again = absl::InfiniteFuture();
+BatchScheduler::Queue* BatchScheduler::Choose(absl::Time now, BatchDecision& decision, absl::Time& look_again,
+                                              std::vector<Ended>& ended) {
   Queue* chosen = nullptr;
   absl::Duration longest_wait;
-  BatchDecision decision;
   for (auto& [version, queue] : queues_) {
     if (queue.nearest_deadline <= now) RemoveDead(queue, now, ended);
     if (queue.waiting.empty()) continue;
     look_again = std::min(look_again, queue.nearest_deadline);
+    if (wide_runs_) continue;  // Finish will notify
     const Request& oldest = *queue.waiting.front();
     const ModelConfig& config = oldest.model->config();
     if (config.instances.has_value() && queue.line->running_batches >= *config.instances)
       continue;  // Finish will notify
     const PlanSet& plans = *oldest.plans;
     if (plans.largest_rows() == 0) continue;  // PlansMade will notify
-    if (queue.runs.empty()) queue.runs = RunEstimates(plans.run_times());
+    EstimateRuns(queue, plans);
     const BatchDecision candidate = Decide(queue, now);
     if (candidate.close_requests == 0) {
       look_again = std::min(look_again, candidate.hold_until);
@@ -401,9 +462,23 @@ absl::Time BatchScheduler::Select(std::optional<Batch>& batch, std::vector<Ended
       decision = candidate;
     }
   }
-  if (chosen == nullptr) return look_again;
+  return chosen;
+}
 
+absl::Time BatchScheduler::Select(Team team, std::optional<Batch>& batch, std::vector<Ended>& ended,
+                                  std::optional<Wanted>& wanted) {
+  const absl::Time now = clock_.Now();
+  CountIdleTime(now);
+  absl::Time look_again = absl::InfiniteFuture();
+  BatchDecision decision;
+  Queue* const chosen = Choose(now, decision, look_again, ended);
+  if (chosen == nullptr) return look_again;
+  if (decision.team != team) {
+    Wake(decision.team);
+    return look_again;
+  }
   batch.emplace();
+  batch->team = team;
   batch->model = chosen->waiting.front()->model;
   batch->plans = chosen->waiting.front()->plans;
   batch->requests.reserve(decision.close_requests);
@@ -421,12 +496,14 @@ absl::Time BatchScheduler::Select(std::optional<Batch>& batch, std::vector<Ended
   chosen->line->last_taken = now;
   if (batch->rows > batch->plans->largest_rows())
     wanted = Want(*chosen, *batch->requests.front(), batch->rows);
-  batch->expected_end = now + chosen->runs.At(batch->rows);
+  wide_runs_ = team == Team::kWide;
+  if (wide_runs_) metrics.wide_batches_total.Increment();
+  batch->expected_end = now + (wide_runs_ ? chosen->wide_runs : chosen->runs).At(batch->rows);
   expected_ends_.insert(batch->expected_end);
   if (!NothingWaits()) {
-    changed_.NotifyOne();  // this worker is off to run it: another one must watch over what is left
+    Wake(Team::kWorker);  // this one is off to run it: another must watch over what is left
   } else if (stopped_) {
-    changed_.NotifyAll();  // those that waited for an instance to finish can go
+    WakeAll();  // those that waited for an instance to finish can go
   }
   return now;
 }

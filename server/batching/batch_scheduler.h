@@ -25,13 +25,15 @@ namespace hachi::server {
 inline constexpr std::string_view kPushbackPayloadUrl = "hachi/retry-pushback-ms";
 
 // Requests of one model version, of the same shapes, that run together. Whoever takes one passes it to
-// Finish.
+// Finish. Or an errand for the wide team's thread, which has none of that, and is called instead.
 struct Batch {
   ModelHandle model;
   std::shared_ptr<const PlanSet> plans;
   std::vector<std::shared_ptr<Request>> requests;
   int64_t rows = 0;
-  absl::Time expected_end;  // of its run
+  Team team = Team::kWorker;  // whom it is for
+  absl::Time expected_end;    // of its run
+  std::function<void()> errand = nullptr;
 };
 
 // Groups waiting requests of the same model version into batches and hands them to executor workers.
@@ -51,8 +53,9 @@ class BatchScheduler {
  public:
   struct Options {
     int64_t inflight_bytes = int64_t{256} << 20;
-    int workers = 1;             // threads that call Take; 0: see SetInlineRunner
+    int workers = 1;             // threads that call Take for workers; 0: see SetInlineRunner
     int threads_per_worker = 1;  // for the metric of idle cores
+    bool has_wide_team = false;  // one more thread calls Take for it; it runs while no worker does
 
     // Has Model::MakePlans called for these plans and a batch of so many rows, off this thread, then
     // PlansMade. Empty: whoever finds that plans are missing makes them.
@@ -85,10 +88,10 @@ class BatchScheduler {
   // whose oldest request has waited longest, times the model's weight, since it came or since the model's
   // last batch was taken, whichever is later. So a model that is flooded waits behind one that is asked now
   // and then.
-  std::optional<Batch> Take();
+  std::optional<Batch> Take(Team team = Team::kWorker);
 
   // Take, if there is something to take now.
-  std::optional<Batch> TryTake();
+  std::optional<Batch> TryTake(Team team = Team::kWorker);
 
   // Just before the run: ends the requests of `batch` whose deadline has passed or which were cancelled, and
   // removes them. Returns the time that it compared deadlines with.
@@ -97,6 +100,10 @@ class BatchScheduler {
   // After the run, before its requests' done; or instead of a run when DropDead left nothing, with a zero
   // `run_time`. Frees the model for its next batch. REQUIRES: batch.expected_end is as Take left it.
   void Finish(const Batch& batch, absl::Duration run_time);
+
+  // Has the wide team's thread call this while nothing waits for it; never after Stop. Requests run on
+  // workers meanwhile.
+  void RunOnWideTeam(std::function<void()> errand);
 
   // What make_plans asked for has been done. Requests of shapes that have no plan still end with `status`.
   void PlansMade(const std::shared_ptr<const PlanSet>& plans, const absl::Status& status);
@@ -107,6 +114,10 @@ class BatchScheduler {
   void Stop();
 
  private:
+  // So many runs of a model on workers later its requests are tried on the wide team once more, whatever was
+  // seen of that. Guessed.
+  static constexpr int64_t kRunsUntilWide = 100;
+
   // What the queues of a model version share.
   struct Line {
     int64_t rows = 0;  // that wait
@@ -123,6 +134,8 @@ class BatchScheduler {
     absl::Time nearest_deadline = absl::InfiniteFuture();   // of those waiting, or earlier
     absl::Duration fastest_run = absl::InfiniteDuration();  // until the first run
     RunEstimates runs;                                      // empty until there is a plan
+    RunEstimates wide_runs;                                 // empty where the wide team has no plans
+    int64_t runs_since_wide = kRunsUntilWide;               // on workers, while the wide team had plans
   };
   struct Ended {
     std::shared_ptr<Request> request;
@@ -160,10 +173,30 @@ class BatchScheduler {
   // before either changes.
   void CountIdleTime(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // Takes the batch whose turn it is, and whoever died waiting. Returns when to look again if it took
-  // nothing.
-  absl::Time Select(std::optional<Batch>& batch, std::vector<Ended>& ended, std::optional<Wanted>& wanted)
+  // Takes the batch whose turn it is, if it is for that team, and whoever died waiting. Returns when to look
+  // again if it took nothing.
+  absl::Time Select(Team team, std::optional<Batch>& batch, std::vector<Ended>& ended,
+                    std::optional<Wanted>& wanted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Estimates of its runs, as soon as there are plans.
+  void EstimateRuns(Queue& queue, const PlanSet& plans) const;
+
+  // Whose turn it is, and what becomes of it; null: nobody's, before `look_again`.
+  Queue* Choose(absl::Time now, BatchDecision& decision, absl::Time& look_again, std::vector<Ended>& ended)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Requests a second, of late, for all but that queue.
+  double OtherArrivals(const Queue& queue, absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Has one more thread of that team look whether there is something to take.
+  void Wake(Team team) { (team == Team::kWide ? wide_changed_ : changed_).NotifyOne(); }
+  void WakeAll() {
+    changed_.NotifyAll();
+    wide_changed_.NotifyAll();
+  }
+
+  void Wait(Team team, absl::Time until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeErrand(std::optional<Batch>& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Asks for plans for a batch of `rows` in that queue, unless they were asked for.
   static std::optional<Wanted> Want(Queue& queue, const Request& request, int64_t rows);
@@ -182,13 +215,18 @@ class BatchScheduler {
   std::function<void(Batch)> run_inline_;
 
   Mutex mutex_;
-  CondVar changed_;
+  CondVar changed_, wide_changed_;
   // Weak pointers keep an address from being taken for a later version's.
   std::map<std::weak_ptr<const ModelVersion>, std::shared_ptr<Line>, std::owner_less<>> lines_
       ABSL_GUARDED_BY(mutex_);
   std::map<std::weak_ptr<const PlanSet>, Queue, std::owner_less<>> queues_ ABSL_GUARDED_BY(mutex_);
   std::multiset<absl::Time> expected_ends_ ABSL_GUARDED_BY(mutex_);  // of the batches that run
-  int idle_workers_ ABSL_GUARDED_BY(mutex_) = 0;                     // threads that wait in Take
+  absl::Time wide_ended_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  bool wide_runs_ ABSL_GUARDED_BY(mutex_) = false;     // one of them on the wide team
+  int idle_workers_ ABSL_GUARDED_BY(mutex_) = 0;       // threads that wait in Take
+  bool wide_idle_ ABSL_GUARDED_BY(mutex_) = false;     // so does the wide team's
+  bool wide_is_away_ ABSL_GUARDED_BY(mutex_) = false;  // on an errand
+  std::deque<std::function<void()>> errands_ ABSL_GUARDED_BY(mutex_);
   absl::Time idle_counted_until_ ABSL_GUARDED_BY(mutex_);
   std::vector<Waiting> view_ ABSL_GUARDED_BY(mutex_);           // Decide's memory, kept
   std::vector<absl::Duration> others_ ABSL_GUARDED_BY(mutex_);  // likewise

@@ -10,6 +10,10 @@ namespace {
 // Weight of the newest run in the moving average: about the last ten runs count. Guessed.
 constexpr double kNewestRunWeight = 0.2;
 
+// So many times the average is what a run counts at most: one that the system interrupted says little of the
+// next. Guessed.
+constexpr int kMostOfAverage = 2;
+
 }  // namespace
 
 RunEstimates::RunEstimates(const std::map<int64_t, absl::Duration>& measured) {
@@ -20,7 +24,7 @@ void RunEstimates::Record(int64_t rows, absl::Duration time) {
   auto size = std::ranges::lower_bound(sizes_, rows, {}, &Size::rows);
   if (size == sizes_.end() || size->rows != rows)
     size = sizes_.insert(size, {.rows = rows, .average = time, .estimate = {}});
-  size->average += (time - size->average) * kNewestRunWeight;
+  size->average += (std::min(time, size->average * kMostOfAverage) - size->average) * kNewestRunWeight;
   absl::Duration estimate;
   for (Size& each : sizes_) each.estimate = estimate = std::max(estimate, each.average);
 }

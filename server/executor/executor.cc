@@ -15,10 +15,11 @@ namespace {
 // Confined to the worker's thread.
 class Worker {
  public:
-  explicit Worker(const Executor::Options& options)
-      : scheduler_(*options.scheduler), clock_(*options.clock), context_(options.new_context()) {}
+  Worker(const Executor::Options& options, Team team)
+      : scheduler_(*options.scheduler), clock_(*options.clock), context_(options.new_context(team)) {}
 
   void Run(Batch batch) {
+    if (batch.errand) return batch.errand();
     const absl::Time start = scheduler_.DropDead(batch);
     if (batch.requests.empty()) return scheduler_.Finish(batch, absl::ZeroDuration());
 
@@ -78,7 +79,7 @@ class Worker {
 // One worker for all callers, one after the other.
 class InlineWorker {
  public:
-  explicit InlineWorker(const Executor::Options& options) : worker_(options) {}
+  explicit InlineWorker(const Executor::Options& options) : worker_(options, Team::kWorker) {}
 
   void Run(Batch batch) {
     MutexLock lock(mutex_);
@@ -97,14 +98,16 @@ Executor::Executor(const Options& options) {
     options.scheduler->SetInlineRunner(
         [worker = std::make_shared<InlineWorker>(options)](Batch batch) { worker->Run(std::move(batch)); });
   }
-  for (int i = 0; i < options.workers; ++i) {
-    threads_.emplace_back([options, i] {
-      SetTeam(options.threads_per_worker);
-      if (options.on_start) options.on_start(i);
-      Worker worker(options);
-      while (std::optional<Batch> batch = options.scheduler->Take()) worker.Run(*std::move(batch));
+  const auto start = [&](int number, int threads, Team team) {
+    threads_.emplace_back([options, number, threads, team] {
+      SetTeam(threads);
+      if (options.on_start) options.on_start(number);
+      Worker worker(options, team);
+      while (std::optional<Batch> batch = options.scheduler->Take(team)) worker.Run(*std::move(batch));
     });
-  }
+  };
+  for (int i = 0; i < options.workers; ++i) start(i, options.threads_per_worker, Team::kWorker);
+  if (options.wide_threads > 0) start(options.workers, options.wide_threads, Team::kWide);
 }
 
 Executor::~Executor() {

@@ -20,11 +20,12 @@ namespace hachi::server {
 class Executor {
  public:
   struct Options {
-    int workers = 1;                      // 0: none; a request runs on the thread that pushes it
-    int threads_per_worker = 1;           // of the OpenMP team that a worker leads, itself included
-    BatchScheduler* scheduler = nullptr;  // required
-    std::function<std::unique_ptr<RunContext>()> new_context;  // hachi::NewRunContext; tests have their own
-    std::function<void(int worker)> on_start;                  // first on each worker's thread: pins its team
+    int workers = 1;             // 0: none; a request runs on the thread that pushes it
+    int threads_per_worker = 1;  // of the OpenMP team that a worker leads, itself included
+    int wide_threads = 0;        // of the team of one worker more, number `workers`; 0: there is none
+    BatchScheduler* scheduler = nullptr;                           // required
+    std::function<std::unique_ptr<RunContext>(Team)> new_context;  // hachi::NewRunContext; tests have theirs
+    std::function<void(int worker)> on_start;  // first on each worker's thread: pins its team
     const Clock* clock = &Clock::Real();
   };
 

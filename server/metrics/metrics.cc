@@ -137,6 +137,8 @@ ModelMetrics::ModelMetrics(Registry& registry, const std::string& model, int64_t
       queue_rows(GaugeOf(registry, "hachi_queue_rows", "Rows that wait for a batch.", labels_)),
       queue_duration_seconds(HistogramOf(registry, "hachi_queue_duration_seconds",
                                          "Time a computed request waited for its batch to run.", labels_)),
+      wide_batches_total(CounterOf(registry, "hachi_wide_batches_total",
+                                   "Batches that ran on all cores together, of those taken.", labels_)),
       batch_rows(HistogramOf(registry, "hachi_batch_rows", "Rows of each batch that ran.", labels_, kRows)),
       gather_duration_seconds(HistogramOf(registry, "hachi_gather_duration_seconds",
                                           "Time to gather, convert and quantize a batch's inputs.", labels_)),

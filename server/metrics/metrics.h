@@ -66,6 +66,8 @@ struct ModelMetrics {
     return *batches_[static_cast<size_t>(reason)];
   }
 
+  prometheus::Counter& wide_batches_total;
+
   // Of the run (server/executor).
   prometheus::Histogram& batch_rows;
   prometheus::Histogram& gather_duration_seconds;

@@ -35,6 +35,7 @@ class ModelRegistry {
     Loader loader;                    // hachi::LoadModel; tests have their own
     Trial* trial = nullptr;           // comes before the loader; null: there is none. Outlives the registry
     int threads = 1;                  // of each worker's team
+    int wide_threads = 0;             // as LoadOptions
 
     // Who is to look at the rows that a version answers; empty: nobody. It has loaded but for them, as
     // `model`; an error fails the load.

@@ -13,7 +13,7 @@
 namespace hachi::server {
 
 // A thread that makes the plans that requests with free shapes wait for, in the order in which they are asked
-// for.
+// for; then those for the wide team, on its own thread.
 //
 // Owned by Daemon; outlives whoever asks.
 //
@@ -23,13 +23,21 @@ class PlanMaker {
   // Told how each order ended, on the maker's thread.
   using Done = std::function<void(const std::shared_ptr<const PlanSet>& plans, const absl::Status& status)>;
 
-  explicit PlanMaker(Done done);
+  // Has the wide team's thread do something when it has time.
+  using OnWideTeam = std::function<void(std::function<void()>)>;
+
+  // Without `on_wide_team` there is no such team.
+  PlanMaker(Done done, OnWideTeam on_wide_team);
 
   // Makes what is under way and ends the rest: UNAVAILABLE.
   ~PlanMaker();
 
   // Never blocks.
   void Make(ModelHandle model, std::shared_ptr<const PlanSet> plans, int64_t rows);
+
+  // Has plans for the wide team made of a model without free shapes; others get theirs with Make. Never
+  // blocks.
+  void MakeWide(ModelHandle model);
 
  private:
   struct Order {
@@ -39,8 +47,12 @@ class PlanMaker {
   };
 
   void Loop();
+  static absl::Status MakePlans(const Order& order, Team team);
+  // From batches of `rows` on, twice as many each time: the team's thread looks after requests in between.
+  void MakeWide(Order order, int64_t rows = 1);
 
   const Done done_;
+  const OnWideTeam on_wide_team_;
   Mutex mutex_;
   CondVar changed_;
   std::deque<Order> orders_ ABSL_GUARDED_BY(mutex_);

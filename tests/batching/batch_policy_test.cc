@@ -153,6 +153,72 @@ TEST(BatchPolicyTest, NearestDeadlineEndsTheHoldingInTimeToRun) {
   EXPECT_EQ(decision.reason, BatchReason::kDeadlineNear);
 }
 
+// A row takes a worker 10 ms, and the wide team of four cores 4 ms.
+const RunEstimates kNarrow = Runs(0, 10), kWide = Runs(0, 4);
+const std::vector<absl::Duration> kThreeIdle(3, kNow);
+
+BatchDecision WithWideTeam(const std::vector<Waiting>& queue, Outlook outlook = {.runs = kNarrow}) {
+  outlook.wide_runs = &kWide;
+  if (outlook.others.empty()) outlook.others = kThreeIdle;
+  return kPolicy.Decide(queue, kStart, outlook);
+}
+
+TEST(BatchPolicyTest, LoneRequestRunsOnAllCores) {
+  const BatchDecision decision = WithWideTeam(Rows(1));
+  EXPECT_EQ(decision.team, Team::kWide);
+  EXPECT_EQ(decision.close_requests, 1u);
+}
+
+TEST(BatchPolicyTest, WithoutAWideTeamTheLoneRequestRunsOnAWorker) {
+  EXPECT_EQ(kPolicy.Decide(Rows(1), kStart, {.runs = kNarrow, .others = kThreeIdle}).team, Team::kWorker);
+}
+
+TEST(BatchPolicyTest, RequestsForAllWorkersRunThere) { EXPECT_EQ(WithWideTeam(Rows(4)).team, Team::kWorker); }
+
+TEST(BatchPolicyTest, LoneBatchOfManyRowsRunsOnAllCores) {
+  const BatchDecision decision = WithWideTeam({At(0, 4)});
+  EXPECT_EQ(decision.team, Team::kWide);
+  EXPECT_EQ(decision.close_requests, 1u);
+}
+
+TEST(BatchPolicyTest, WideTeamWaitsForAWorkerThatIsNearlyDone) {
+  const std::vector others = {kNow, kNow, 2 * kMs};
+  const BatchDecision decision = WithWideTeam(Rows(1), {.runs = kNarrow, .others = others});
+  EXPECT_EQ(decision.close_requests, 0u);
+  EXPECT_EQ(decision.hold_until, kStart + 2 * kMs);
+}
+
+TEST(BatchPolicyTest, NobodyWaitsForAWorkerThatNeedsLonger) {
+  const std::vector others = {kNow, kNow, 9 * kMs};
+  EXPECT_EQ(WithWideTeam(Rows(1), {.runs = kNarrow, .others = others}).team, Team::kWorker);
+  EXPECT_EQ(WithWideTeam(Rows(1), {.runs = kNarrow, .others = others}).close_requests, 1u);
+}
+
+TEST(BatchPolicyTest, NearDeadlineDoesNotWaitForTheWideTeam) {
+  const std::vector others = {kNow, kNow, 2 * kMs};
+  const Waiting request = At(0, 1, kStart + 5 * kMs);
+  EXPECT_EQ(WithWideTeam({request}, {.runs = kNarrow, .others = others}).close_requests, 1u);
+}
+
+TEST(BatchPolicyTest, WideTeamThatGainsLittleIsNotWorthTheMachine) {
+  const RunEstimates little_longer = Runs(0, 5);
+  EXPECT_EQ(WithWideTeam(Rows(1), {.runs = kNarrow}).team, Team::kWide);
+  EXPECT_EQ(WithWideTeam(Rows(1), {.runs = kWide}).team, Team::kWorker);
+  EXPECT_EQ(WithWideTeam(Rows(1), {.runs = little_longer, .wide_is_tried = true}).team, Team::kWide);
+}
+
+TEST(BatchPolicyTest, WhoCameDuringTheLastWideRunGivesWayToTheNext) {
+  const RunEstimates twice = Runs(0, 8), often = Runs(0, 20);
+  const absl::Time ended = kStart + kMs;
+  EXPECT_EQ(WithWideTeam(Rows(1), {.runs = twice, .wide_ended = ended}).team, Team::kWorker);
+  EXPECT_EQ(WithWideTeam(Rows(1), {.runs = often, .wide_ended = ended}).team, Team::kWide);
+}
+
+TEST(BatchPolicyTest, WideRunKeepsOtherModelsWaiting) {
+  EXPECT_EQ(WithWideTeam(Rows(1), {.runs = kNarrow, .other_arrivals_per_s = 100}).team, Team::kWide);
+  EXPECT_EQ(WithWideTeam(Rows(1), {.runs = kNarrow, .other_arrivals_per_s = 1000}).team, Team::kWorker);
+}
+
 TEST(BatchPolicyTest, FullBatchIsNotHeldBack) { EXPECT_EQ(Closes(Rows(4), kWorthHolding), 4u); }
 
 }  // namespace

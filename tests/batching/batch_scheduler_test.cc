@@ -537,7 +537,7 @@ TEST(BatchSchedulerTest, ShapesWithoutAPlanWaitForOneWhileOthersRun) {
   EXPECT_THAT(TakeOne(scheduler).requests, ElementsAre(beside.request()));
   EXPECT_FALSE(scheduler->TryTake().has_value());
   const auto plans = call.request()->plans;
-  ASSERT_OK(model.fake->MakePlans(*plans, 1));
+  ASSERT_OK(model.fake->MakePlans(*plans, 1, Team::kWorker));
   scheduler->PlansMade(plans, absl::OkStatus());
   EXPECT_EQ(TakeOne(scheduler).requests.front(), call.request());
 }
@@ -550,7 +550,7 @@ TEST(BatchSchedulerTest, LargerBatchThanItsPlansAsksForALargerPlan) {
   const Call call(model, {.rows = 3});
   scheduler->Push(call.request());
   const auto plans = call.request()->plans;
-  ASSERT_OK(model.fake->MakePlans(*plans, 1));
+  ASSERT_OK(model.fake->MakePlans(*plans, 1, Team::kWorker));
   scheduler->PlansMade(plans, absl::OkStatus());
   EXPECT_EQ(TakeOne(scheduler).rows, 3);
   EXPECT_THAT(orders, ElementsAre(1, 3));
@@ -739,6 +739,97 @@ TEST(BatchSchedulerThreadsTest, EveryRequestEndsOnceWhateverRunsBesideIt) {
   }
   EXPECT_EQ(rows_ok, rows_run);
   EXPECT_EQ(static_cast<double>(rows_ok) + rows_refused, static_cast<double>(rows_pushed));
+}
+
+// Two workers, and a wide team in whose runs a row takes a third of the time.
+class WideTeamTest : public testing::Test {
+ protected:
+  WideTeamTest() {
+    model_.fake->set_run_times({{1, 9 * kMs}, {4, 36 * kMs}});
+    model_.fake->set_wide_run_times({{1, 3 * kMs}, {4, 12 * kMs}});
+  }
+
+  Batch TakeWide() {
+    std::optional<Batch> batch = scheduler_->TryTake(Team::kWide);
+    EXPECT_TRUE(batch.has_value());
+    return batch.has_value() ? *std::move(batch) : Batch();
+  }
+
+  TestScheduler scheduler_{{.workers = 2, .has_wide_team = true}};
+  ServedModel model_ = scheduler_.Serve();
+  const Call first_{model_}, second_{model_};
+};
+
+TEST_F(WideTeamTest, TakesTheLoneRequestAndNoWorkerDoes) {
+  scheduler_->Push(first_.request());
+  EXPECT_FALSE(scheduler_->TryTake().has_value());
+  EXPECT_THAT(TakeWide().requests, ElementsAre(first_.request()));
+  EXPECT_EQ(model_.handle->metrics().wide_batches_total.Value(), 1);
+}
+
+TEST_F(WideTeamTest, WorkersWaitUntilItsRunEnds) {
+  scheduler_->Push(first_.request());
+  const Batch wide = TakeWide();
+  scheduler_->Push(second_.request());
+  EXPECT_FALSE(scheduler_->TryTake().has_value());
+  scheduler_.clock().Advance(7 * kMs);
+  scheduler_->Finish(wide, 7 * kMs);
+  EXPECT_THAT(TakeOne(scheduler_).requests, ElementsAre(second_.request()));  // it gained too little
+}
+
+TEST_F(WideTeamTest, WaitsForWorkersThatRun) {
+  scheduler_->Push(first_.request());
+  scheduler_->Push(second_.request());
+  const Batch running = TakeOne(scheduler_);  // one for each worker
+  TakeOne(scheduler_);
+  const Call third(model_);
+  scheduler_->Push(third.request());
+  EXPECT_FALSE(scheduler_->TryTake(Team::kWide).has_value());
+}
+
+TEST_F(WideTeamTest, DoesNotRunModelsWithInstances) {
+  const ServedModel capped = scheduler_.Serve({.name = "capped", .instances = 1});
+  capped.fake->set_run_times({{1, 9 * kMs}});
+  capped.fake->set_wide_run_times({{1, 3 * kMs}});
+  const Call call(capped);
+  scheduler_->Push(call.request());
+  EXPECT_FALSE(scheduler_->TryTake(Team::kWide).has_value());
+  EXPECT_THAT(TakeOne(scheduler_).requests, ElementsAre(call.request()));
+}
+
+TEST_F(WideTeamTest, RunThatIsOverdueIsNotWaitedForForever) {
+  scheduler_->Push(first_.request());
+  scheduler_->Push(second_.request());
+  TakeOne(scheduler_);  // is to end in 9 ms, and does not
+  scheduler_->Finish(TakeOne(scheduler_), 9 * kMs);
+  scheduler_.clock().Advance(absl::Seconds(1));
+  const Call third(model_);
+  scheduler_->Push(third.request());
+  EXPECT_THAT(TakeOne(scheduler_).requests, ElementsAre(third.request()));
+}
+
+TEST_F(WideTeamTest, IsTriedAgainAfterManyRunsOnWorkers) {
+  scheduler_->Push(first_.request());
+  scheduler_->Finish(TakeWide(), 12 * kMs);  // slower than a worker, this time
+  for (int i = 0; i < 100; ++i) {
+    scheduler_.clock().Advance(kMs);
+    scheduler_->Push(Call(model_).request());
+    scheduler_->Finish(TakeOne(scheduler_), 9 * kMs);
+  }
+  scheduler_->Push(second_.request());
+  EXPECT_THAT(TakeWide().requests, ElementsAre(second_.request()));
+}
+
+TEST_F(WideTeamTest, RunsErrandsWhileNothingWaitsForItAndWorkersTakeRequests) {
+  scheduler_->RunOnWideTeam([] {});
+  scheduler_->Push(first_.request());
+  const Batch wide = *scheduler_->Take(Team::kWide);
+  EXPECT_THAT(wide.requests, ElementsAre(first_.request()));
+  scheduler_->Finish(wide, 3 * kMs);
+  EXPECT_TRUE(scheduler_->Take(Team::kWide)->errand);
+  scheduler_.clock().Advance(kMs);
+  scheduler_->Push(second_.request());
+  EXPECT_THAT(TakeOne(scheduler_).requests, ElementsAre(second_.request()));
 }
 
 }  // namespace

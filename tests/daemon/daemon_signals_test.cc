@@ -28,7 +28,7 @@ Daemon::Options OptionsOf(ModelRegistry::Loader loader) {
   model.versions.push_back({1, "model.onnx", ""});
   options.config.models.push_back(std::move(model));
   options.loader = std::move(loader);
-  options.new_context = [] { return std::make_unique<FakeRunContext>(); };
+  options.new_context = [](Team) { return std::make_unique<FakeRunContext>(); };
   return options;
 }
 

@@ -77,8 +77,8 @@ class DaemonTest : public testing::Test {
       if (model_ == nullptr) model_ = model.get();
       return model;
     };
-    options.new_context = [this] {
-      if (on_worker_) on_worker_();
+    options.new_context = [this](Team team) {
+      if (on_worker_) on_worker_(team);
       return std::make_unique<FakeRunContext>();
     };
     auto daemon = Daemon::Start(std::move(options));
@@ -161,8 +161,9 @@ class DaemonTest : public testing::Test {
     return response.config().parameters().at("precision").string_value();
   }
 
-  std::function<void()> before_load_, on_worker_;  // empty: nothing
-  FakeModel* model_ = nullptr;                     // the first to load
+  std::function<void()> before_load_;    // empty: nothing
+  std::function<void(Team)> on_worker_;  // likewise
+  FakeModel* model_ = nullptr;           // the first to load
   std::unique_ptr<Daemon> daemon_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<inference::GRPCInferenceService::Stub> stub_;
@@ -269,7 +270,7 @@ TEST_F(DaemonTest, AddressInUseIsAnError) {
   options.config.metrics_address = "127.0.0.1:0";
   options.config.grpc_address = daemon_->grpc_address();
   options.loader = [](const LoadOptions&) { return absl::InternalError("never called"); };
-  options.new_context = [] { return std::make_unique<FakeRunContext>(); };
+  options.new_context = [](Team) { return std::make_unique<FakeRunContext>(); };
   EXPECT_THAT(Daemon::Start(options), StatusIs(StatusCode::kUnavailable, HasSubstr(daemon_->grpc_address())));
   options.config.grpc_address = "127.0.0.1:0";
   options.config.metrics_address = daemon_->metrics_address();
@@ -289,8 +290,9 @@ TEST_F(DaemonTest, WorkersKeepToCpusOfTheirOwn) {
   if (static_cast<int>(cpus.size()) != CpuBudget()) GTEST_SKIP() << "a quota: workers are not pinned";
   Mutex mutex;
   std::vector<int> of_workers;
-  on_worker_ = [&] {
+  on_worker_ = [&](Team team) {
     MutexLock lock(mutex);
+    if (team == Team::kWide) return;
     for (const int cpu : AllowedCpus()) of_workers.push_back(cpu);
   };
   ServerConfig config = ConfigOf({"one"});
@@ -306,10 +308,13 @@ TEST(CountWorkersTest, AutoFillsTheBudgetWithWorkersOfOneThread) {
     config.workers = workers;
     config.threads_per_worker = threads;
     const auto counts = CountWorkers(config, budget);
-    return counts.ok() ? absl::StrCat(counts->workers, "x", counts->threads_per_worker)
+    return counts.ok() ? absl::StrCat(counts->workers, "x", counts->threads_per_worker,
+                                      counts->wide_threads > 0 ? "+" : "",
+                                      counts->wide_threads > 0 ? absl::StrCat(counts->wide_threads) : "")
                        : counts.status().ToString();
   };
-  EXPECT_EQ(count({}, {}, 24), "24x1");
+  EXPECT_EQ(count({}, {}, 24), "24x1+24");
+  EXPECT_EQ(count({}, {}, 1), "1x1");
   EXPECT_EQ(count({}, 4, 24), "6x4");
   EXPECT_EQ(count({}, 5, 24), "4x5");
   EXPECT_EQ(count(2, {}, 24), "2x12");

@@ -30,7 +30,7 @@ constexpr absl::Duration kMs = absl::Milliseconds(1);
 Executor::Options OptionsFor(TestScheduler& scheduler, int workers) {
   return {.workers = workers,
           .scheduler = scheduler.get(),
-          .new_context = [] { return std::make_unique<FakeRunContext>(); },
+          .new_context = [](Team) { return std::make_unique<FakeRunContext>(); },
           .clock = &scheduler.clock()};
 }
 
@@ -223,7 +223,7 @@ TEST(ExecutorTest, EachWorkerStartsOnceWithItsTeamAndAContextOfItsOwn) {
     workers.push_back(worker);
     teams.push_back(TeamSize());
   };
-  options.new_context = [&] {
+  options.new_context = [&](Team) {
     ++contexts;
     return std::make_unique<FakeRunContext>();
   };
@@ -231,6 +231,29 @@ TEST(ExecutorTest, EachWorkerStartsOnceWithItsTeamAndAContextOfItsOwn) {
   EXPECT_THAT(workers, UnorderedElementsAre(0, 1, 2));
   EXPECT_THAT(teams, Each(2));
   EXPECT_EQ(contexts, 3);
+}
+
+TEST(ExecutorTest, WideTeamRunsLoneRequestsAndErrands) {
+  TestScheduler scheduler({.workers = 2, .has_wide_team = true});
+  const ServedModel model = scheduler.Serve();
+  model.fake->set_run_times({{1, 9 * kMs}});
+  model.fake->set_wide_run_times({{1, 3 * kMs}});
+  std::atomic<int> wide_contexts = 0, team_of_errand = 0;
+  Executor::Options options = OptionsFor(scheduler, /*workers=*/2);
+  options.wide_threads = 3;
+  options.new_context = [&](Team team) {
+    wide_contexts += team == Team::kWide;
+    return std::make_unique<FakeRunContext>();
+  };
+  const Call call(model);
+  TestExecutor executor(scheduler, options);
+  scheduler->Push(call.request());
+  EXPECT_OK(call.Wait());
+  scheduler->RunOnWideTeam([&] { team_of_errand = TeamSize(); });
+  while (team_of_errand == 0) std::this_thread::yield();
+  EXPECT_EQ(team_of_errand, 3);
+  EXPECT_EQ(wide_contexts, 1);
+  EXPECT_EQ(model.handle->metrics().wide_batches_total.Value(), 1);
 }
 
 TEST(ExecutorTest, DrainAnswersAllThatWasQueued) {

@@ -28,8 +28,9 @@ struct KnownCall {
 // A scheduler with three models and the batches that its workers have taken.
 class World {
  public:
-  World() : scheduler_({.inflight_bytes = 1000, .workers = 3}) {
+  World() : scheduler_({.inflight_bytes = 1000, .workers = 3, .has_wide_team = true}) {
     models_.push_back(scheduler_.Serve({.name = "a"}));
+    models_.back().fake->set_wide_run_times({{1, kMs / 2}});
     models_.push_back(
         scheduler_.Serve({.name = "b",
                           .batching = {.max_batch_rows = 8, .max_delay = 2 * kMs, .max_queue_rows = 16},
@@ -98,7 +99,10 @@ class World {
 
   void Take() {
     std::optional<Batch> batch = scheduler_->TryTake();
+    if (!batch) batch = scheduler_->TryTake(hachi::Team::kWide);
     if (!batch) return;
+    const auto is_wide = [](const Batch& each) { return each.team == hachi::Team::kWide; };
+    Require(running_.empty() || !(is_wide(*batch) || is_wide(running_.front())), "the wide team runs alone");
     Require(batch->rows <= batch->model->max_batch_rows(), "a batch is within its model's limit");
     Require(batch->plans->largest_rows() > 0, "a batch has plans");
     for (const auto& request : batch->requests)

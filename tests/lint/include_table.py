@@ -53,7 +53,7 @@ MAY_INCLUDE = {
     "server/daemon": SERVER | {"engine/cpu", "proto"},
     "server/commands": ENGINE | {"engine/engine.h", "config", "server/client", "server/models/load_options.h"},
     "server/commands/serve.cc": {"server/commands", "config", "engine/engine.h", "engine/cpu", "server/daemon"},
-    "server/main.cc": {"server/commands"},
+    "server/main.cc": {"server/commands", "engine/cpu"},
 }
 
 GRPC = {"server/rpc", "server/client", "server/daemon"}

@@ -31,28 +31,30 @@ TEST(MetricsTest, PageHasEveryMetricWithItsUnit) {
   const auto model = metrics.ForModel("m", 1);
   model->SetState("ready", true);
   model->SetLayers("int8", 5);
-  EXPECT_THAT(TypesOn(metrics.Text()),
-              UnorderedElementsAre(
-                  "hachi_build_info gauge", "hachi_cpu_budget gauge", "hachi_inflight_bytes gauge",
-                  "hachi_connections gauge", "hachi_log_lines_dropped_total counter",
-                  "hachi_answers_waiting_bytes gauge", "hachi_answers_cut_total counter",
-                  "hachi_certificate_expiry_timestamp_seconds gauge",
-                  "hachi_certificate_reload_failures_total counter",
-                  "hachi_connections_accepted_total counter", "hachi_accept_failures_total counter",
-                  "hachi_connections_refused_total counter", "hachi_connections_cut_total counter",
-                  "hachi_requests_total counter", "hachi_request_duration_seconds histogram",
-                  "hachi_queue_rows gauge", "hachi_queue_duration_seconds histogram",
-                  "hachi_batch_rows histogram", "hachi_batches_total counter",
-                  "hachi_batches_without_plan_total counter", "hachi_plan_cache_bytes gauge",
-                  "hachi_plan_cache_evictions gauge", "hachi_plan_cache_hits_total counter",
-                  "hachi_plan_cache_misses_total counter", "hachi_plan_duration_seconds histogram",
-                  "hachi_idle_core_seconds_total counter", "hachi_gather_duration_seconds histogram",
-                  "hachi_compute_duration_seconds histogram", "hachi_scatter_duration_seconds histogram",
-                  "hachi_rows_refused_total counter", "hachi_expired_rows_computed_total counter",
-                  "hachi_model_state gauge", "hachi_model_load_seconds gauge",
-                  "hachi_model_weights_bytes gauge", "hachi_model_weights_copies gauge",
-                  "hachi_model_arena_bytes gauge", "hachi_model_vnni_mac_ratio gauge",
-                  "hachi_model_reference_steps gauge", "hachi_model_layers gauge"));
+  EXPECT_THAT(
+      TypesOn(metrics.Text()),
+      UnorderedElementsAre(
+          "hachi_build_info gauge", "hachi_cpu_budget gauge", "hachi_inflight_bytes gauge",
+          "hachi_connections gauge", "hachi_log_lines_dropped_total counter",
+          "hachi_answers_waiting_bytes gauge", "hachi_answers_cut_total counter",
+          "hachi_certificate_expiry_timestamp_seconds gauge",
+          "hachi_certificate_reload_failures_total counter", "hachi_connections_accepted_total counter",
+          "hachi_accept_failures_total counter", "hachi_connections_refused_total counter",
+          "hachi_connections_cut_total counter", "hachi_requests_total counter",
+          "hachi_request_duration_seconds histogram", "hachi_queue_rows gauge",
+          "hachi_queue_duration_seconds histogram", "hachi_batch_rows histogram",
+          "hachi_batches_total counter", "hachi_batches_without_plan_total counter",
+          "hachi_wide_batches_total counter", "hachi_recorded_rows_total counter",
+          "hachi_record_failures_total counter", "hachi_plan_cache_bytes gauge",
+          "hachi_plan_cache_evictions gauge", "hachi_plan_cache_hits_total counter",
+          "hachi_plan_cache_misses_total counter", "hachi_plan_duration_seconds histogram",
+          "hachi_idle_core_seconds_total counter", "hachi_gather_duration_seconds histogram",
+          "hachi_compute_duration_seconds histogram", "hachi_scatter_duration_seconds histogram",
+          "hachi_rows_refused_total counter", "hachi_expired_rows_computed_total counter",
+          "hachi_model_state gauge", "hachi_model_load_seconds gauge", "hachi_model_weights_bytes gauge",
+          "hachi_model_weights_copies gauge", "hachi_model_arena_bytes gauge",
+          "hachi_model_vnni_mac_ratio gauge", "hachi_model_reference_steps gauge",
+          "hachi_model_layers gauge"));
 }
 
 TEST(MetricsTest, EachRefusalHasItsReason) {

@@ -38,8 +38,10 @@ class TestServer {
   explicit TestServer(std::vector<TestModel> models, RpcServer::Options options = {})
       : registry_(RegistryOptions(std::move(models))),
         scheduler_({.inflight_bytes = options.inflight_bytes, .metrics = &metrics_.server()}),
-        executor_(std::make_unique<Executor>(Executor::Options{
-            .scheduler = &scheduler_, .new_context = [] { return std::make_unique<FakeRunContext>(); }})) {
+        executor_(
+            std::make_unique<Executor>(Executor::Options{.scheduler = &scheduler_, .new_context = [](Team) {
+                                                           return std::make_unique<FakeRunContext>();
+                                                         }})) {
     registry_.LoadAll();
     options.address = "127.0.0.1:0";
     options.registry = &registry_;

@@ -44,6 +44,7 @@ class TestScheduler {
   struct Options {
     int64_t inflight_bytes = 1'000'000;
     int workers = 1;
+    bool has_wide_team = false;
     std::function<void(ModelHandle, std::shared_ptr<const PlanSet>, int64_t)> make_plans = {};
     const Clock* clock = nullptr;  // null: its own, which stands still
   };
@@ -52,6 +53,7 @@ class TestScheduler {
   explicit TestScheduler(const Options& options)
       : scheduler_({.inflight_bytes = options.inflight_bytes,
                     .workers = options.workers,
+                    .has_wide_team = options.has_wide_team,
                     .make_plans = options.make_plans,
                     .metrics = &metrics_.server(),
                     .clock = options.clock != nullptr ? options.clock : &clock_}) {}
