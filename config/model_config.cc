@@ -22,6 +22,8 @@ constexpr int64_t kMaxDim = int64_t{1} << 31;
 
 constexpr char kModelFile[] = "model.onnx";
 constexpr char kTableFile[] = "calibration.txt";
+constexpr char kTunedFile[] = "decisions.txt";
+constexpr char kGoldenFolder[] = "golden";
 constexpr char kConfigFile[] = "model.yaml";
 
 bool IsFile(const fs::path& path) {
@@ -117,6 +119,20 @@ absl::StatusOr<RecordConfig> ReadRecord(const YamlNode& node, const fs::path& di
   return record;
 }
 
+absl::StatusOr<GuardConfig> ReadGuard(const YamlNode& node) {
+  GuardConfig guard;
+  std::vector<std::pair<std::string, Metric>> metrics;
+  for (const auto& [metric, name] : kMetricNames) metrics.emplace_back(name, metric);
+  RETURN_IF_ERROR(ReadYamlMap(node, {Into("max_drop", guard.max_drop, YamlShare()),
+                                     Into("metric", guard.metric, YamlEnum(std::move(metrics))),
+                                     Into("on_failure", guard.on_failure,
+                                          YamlEnum<OnGuardFailure>({{"fallback", OnGuardFailure::kFallback},
+                                                                    {"refuse", OnGuardFailure::kRefuse},
+                                                                    {"fp32", OnGuardFailure::kFp32}})),
+                                     Into("time", guard.time, YamlDuration())}));
+  return guard;
+}
+
 YamlType<std::string> RangeType() {
   std::vector<std::pair<std::string, std::string>> words;
   for (const char* word : {"auto", "min_max", "percentile", "entropy", "mse"}) words.emplace_back(word, word);
@@ -160,11 +176,20 @@ absl::Status ReadModelYaml(const YamlNode& root, ModelConfig& config) {
                             {"layers", layers},
                             Into("range", config.range, RangeType()),
                             Into("repairs", config.repairs, YamlType<Repairs>(ReadRepairs)),
+                            Into("guard", config.guard, YamlType<GuardConfig>(ReadGuard)),
                             {"record", record}});
 }
 
+// `path` where something is there.
+fs::path IfThere(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error) ? path : fs::path();
+}
+
 absl::StatusOr<VersionFiles> ReadVersion(int64_t version, const fs::path& dir) {
-  VersionFiles files{.version = version, .model = dir / kModelFile, .table = {}};
+  VersionFiles files{.version = version, .model = dir / kModelFile};
+  files.tuned = IfThere(dir / kTunedFile);
+  files.golden = IfThere(dir / kGoldenFolder);
   if (!IsFile(files.model))
     return absl::NotFoundError(
         absl::StrCat("version directory '", dir.string(), "': no ", kModelFile, ", expected one"));
@@ -246,6 +271,8 @@ absl::StatusOr<ModelConfig> ReadModelDirectory(const fs::path& dir) {
                                                      " or a name in ", kConfigFile));
   }
   ASSIGN_OR_RETURN(config.versions, ReadVersions(dir));
+  for (VersionFiles& files : config.versions)
+    if (files.golden.empty()) files.golden = IfThere(dir / kGoldenFolder);
   return config;
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/base/accuracy.h"
 #include "engine/base/precision.h"
 #include "engine/base/repair_report.h"
 
@@ -48,11 +49,21 @@ struct RecordConfig {
   std::filesystem::path dir;  // absolute, or beneath the model directory; a folder a version
 };
 
-// One version's files: NAME/<version>/model.onnx, and calibration.txt beside it where there is one.
+// What a load in INT8 may cost, where golden samples lie beside the model.
+struct GuardConfig {
+  double max_drop = 0.01;  // of FP32's score
+  Metric metric = Metric::kAuto;
+  OnGuardFailure on_failure = OnGuardFailure::kFallback;
+  absl::Duration time = absl::Seconds(30);  // see GuardOptions::time
+};
+
+// One version's files: NAME/<version>/model.onnx, and what lies beside it.
 struct VersionFiles {
   int64_t version = 1;
   std::filesystem::path model;
-  std::filesystem::path table;  // empty: none
+  std::filesystem::path table;   // calibration.txt; empty: none
+  std::filesystem::path tuned;   // decisions.txt of `hachi tune`; empty: none
+  std::filesystem::path golden;  // the folder golden/ there, or else in the model directory; empty: none
 };
 
 // A model directory, read and validated (files exist; their content is the engine's business).
@@ -68,6 +79,7 @@ struct ModelConfig {
   std::map<std::string, Precision> layers;  // pins, by node name or pattern
   std::string range = "auto";               // as LoadOptions::range_method
   Repairs repairs;
+  GuardConfig guard;
   std::optional<RecordConfig> record;  // nullopt: nothing is kept
   std::vector<VersionFiles> versions;  // ascending, at least one
 };

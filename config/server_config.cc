@@ -155,6 +155,9 @@ absl::Status ReadServerSection(const YamlNode& node, const fs::path& base, Serve
                 Into("connections", config.connections, YamlInteger(1, 1 << 20)),
                 Into("connections_per_address", config.connections_per_address, YamlInteger(1, 1 << 20))});
   };
+  const auto guard = [&](const YamlNode& value) {
+    return ReadYamlMap(value, {Into("cache", config.guard_cache, PathType(base))});
+  };
   const YamlType<TlsConfig> tls = [&](const YamlNode& value) { return ReadTls(value, base); };
   RETURN_IF_ERROR(ReadYamlMap(
       node, {Into("grpc", config.grpc_address, YamlType<std::string>(Address)),
@@ -165,6 +168,7 @@ absl::Status ReadServerSection(const YamlNode& node, const fs::path& base, Serve
              Into("tls", config.tls, tls),
              Into("metrics_tls", config.metrics_tls, tls),
              {"drain", drain},
+             {"guard", guard},
              {"limits", limits}}));
   return CheckAddressesDiffer(node, config);
 }

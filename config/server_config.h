@@ -53,6 +53,7 @@ struct ServerConfig {
   int connections_per_address = 512;  // of one IPv4 address or IPv6 /64
   absl::Duration connection_age;      // then clients are asked to connect anew; zero: never
   TrialConfig trial;
+  std::filesystem::path guard_cache;      // folder that remembers what guards found; empty: none does
   std::optional<TlsConfig> tls;           // nullopt: none, clients and server talk in the clear
   std::optional<TlsConfig> metrics_tls;   // likewise, of the metrics page
   std::optional<AuthConfig> auth;         // nullopt: whoever may connect may use every model

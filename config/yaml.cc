@@ -233,6 +233,15 @@ YamlType<float> YamlNumber() {
   };
 }
 
+YamlType<double> YamlShare() {
+  return [](const YamlNode& node) -> absl::StatusOr<double> {
+    const auto share = ParseShare(node.text);
+    if (node.kind != YamlNode::Kind::kScalar || !share)
+      return node.Unexpected("a share from 0% to 100%, such as 1%");
+    return *share;
+  };
+}
+
 YamlType<absl::Duration> YamlDuration() {
   return [](const YamlNode& node) -> absl::StatusOr<absl::Duration> {
     absl::Duration value;

@@ -51,6 +51,8 @@ YamlType<std::string> YamlString();
 YamlType<int64_t> YamlInteger(int64_t least, int64_t most);
 // A finite decimal number.
 YamlType<float> YamlNumber();
+// "1%", "0.5%": from 0% to 100%, as 0 to 1.
+YamlType<double> YamlShare();
 // "5s", "2ms", "1m30s"; at least zero, at most a day.
 YamlType<absl::Duration> YamlDuration();
 // "256MiB": B, KiB, MiB or GiB.

@@ -12,6 +12,7 @@
 #include "engine/cpu/team.h"
 #include "engine/decide/adopt_table.h"
 #include "engine/decide/decisions.h"
+#include "engine/decide/tuned.h"
 #include "engine/onnx/import.h"
 #include "engine/ops/index_range.h"
 #include "engine/passes/infer_graph.h"
@@ -141,10 +142,10 @@ class Compiler {
     if (options_.table.empty()) return absl::OkStatus();
     RETURN_IF_ERROR(ReadTable(sha256));
     ASSIGN_OR_RETURN(pass_options_.range_method, ParseRangeMethod(options_.range_method));
-    ASSIGN_OR_RETURN(given_, Decisions::Parse(options_.decisions));
+    pass_options_.repairs = options_.repairs;
+    RETURN_IF_ERROR(ReadDecisions(sha256));
     pass_options_.given = &given_;
     pass_options_.decided = &decided_;
-    pass_options_.repairs = options_.repairs;
     pass_options_.repaired = &compiled_.info.repairs;
     return absl::OkStatus();
   }
@@ -154,6 +155,28 @@ class Compiler {
       pass_options_.pins[pattern] = pin == Precision::kBf16 && !HasBf16() ? Precision::kFp32 : pin;
       if (pin == Precision::kBf16) NoteBf16();
     }
+    return absl::OkStatus();
+  }
+
+  // What is decided before the rules: by whoever asks for the load, by `hachi tune`.
+  absl::Status ReadDecisions(const std::string& sha256) {
+    ASSIGN_OR_RETURN(const Decisions asked, Decisions::Parse(options_.decisions));
+    for (const auto& [node, decision] : asked.by_node())
+      if (!IsAdvice(decision.origin)) given_.Set(node, decision);
+    TakeAdvice(asked, options_.layers, given_);
+    if (!options_.tuned.empty()) {
+      ASSIGN_OR_RETURN(const TunedDecisions tuned, TunedDecisions::ReadFor(options_.tuned, sha256));
+      pass_options_.range_method = tuned.range;
+      pass_options_.repairs = tuned.repairs;
+      TakeAdvice(tuned.decisions, options_.layers, given_);
+    }
+    const Decisions advised = given_;
+    for (auto [node, decision] : advised.by_node())
+      if (decision.precision == Precision::kBf16 && IsAdvice(decision.origin) && !HasBf16()) {
+        NoteBf16();
+        decision.precision = Precision::kFp32;
+        given_.Set(node, decision);
+      }
     return absl::OkStatus();
   }
 

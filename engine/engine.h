@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/base/accuracy.h"
 #include "engine/base/pass_report.h"
 #include "engine/base/precision.h"
 #include "engine/base/repair_report.h"
@@ -34,7 +35,9 @@ struct LoadOptions {
   Precision precision = Precision::kAuto;      // kAuto: int8 with a table, else fp32
   std::map<std::string, InputOptions> inputs;  // by input name; unknown names are errors
   std::map<std::string, Precision> layers;     // pins: node name or pattern with '*' -> precision
-  std::string decisions;                       // ModelInfo::decisions, edited: overrule all else; empty: none
+  std::string decisions;                       // ModelInfo::decisions, edited: overrule all else (but see
+                                               // IsAdvice in engine/decide/decisions.h); empty: none
+  std::filesystem::path tuned;                 // `hachi tune`'s decisions.txt, used with a table; empty: none
   std::string range_method = "auto";           // auto | min_max | percentile | entropy | mse
   Repairs repairs;                             // of what a table quantizes
   int64_t max_batch_rows = 1;                  // plans are made for batches up to this
@@ -44,6 +47,10 @@ struct LoadOptions {
   std::set<std::string, std::less<>> skip_passes;  // by name, see engine/passes/pipeline.cc
   std::function<void(const PassReport&)> on_pass;  // called behind each pass; empty: nobody asks
   bool explain = false;                            // fills PassReport::changes and StepFacts::answers
+
+  // LoadGuarded's, in engine/tune/guard.h; LoadModel and Compile leave both alone.
+  GuardOptions guard;
+  std::function<void(const GuardReport&)> on_guard;  // called with what the guard found; empty: nobody asks
 };
 
 // One input or output as clients see it.

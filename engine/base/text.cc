@@ -1,5 +1,7 @@
 #include "engine/base/text.h"
 
+#include "absl/strings/numbers.h"
+
 namespace hachi {
 
 size_t Utf8Length(std::string_view text) {
@@ -27,6 +29,15 @@ bool IsPrintable(std::string_view text) {
     text.remove_prefix(length);
   }
   return true;
+}
+
+std::optional<double> ParseShare(std::string_view text) {
+  double percent = 0;
+  if (!text.ends_with('%') || text.find_first_not_of("0123456789.") + 1 != text.size()) return std::nullopt;
+  text.remove_suffix(1);
+  if (!absl::SimpleAtod(absl::string_view(text.data(), text.size()), &percent) || percent > 100)
+    return std::nullopt;
+  return percent / 100;
 }
 
 }  // namespace hachi

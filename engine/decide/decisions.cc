@@ -11,8 +11,12 @@
 namespace hachi {
 namespace {
 
-constexpr std::array<std::pair<Origin, std::string_view>, 3> kOrigins = {
-    {{Origin::kPin, "pin"}, {Origin::kTableComment, "table_comment"}, {Origin::kDefault, "default"}}};
+constexpr std::array<std::pair<Origin, std::string_view>, 5> kOrigins = {
+    {{Origin::kPin, "pin"},
+     {Origin::kTableComment, "table_comment"},
+     {Origin::kTune, "tune"},
+     {Origin::kGuard, "guard"},
+     {Origin::kDefault, "default"}}};
 
 absl::Status SetField(std::string_view key, const std::string& value, Decision& decision) {
   const auto unexpected = [&](std::string_view expected) {
@@ -35,7 +39,7 @@ absl::Status SetField(std::string_view key, const std::string& value, Decision& 
         decision.origin = origin;
         return absl::OkStatus();
       }
-    return unexpected("pin, table_comment or default");
+    return unexpected("pin, table_comment, tune, guard or default");
   } else {
     return absl::InvalidArgumentError(
         absl::StrCat("'", std::string(key), "', expected precision, range, kernel or origin"));

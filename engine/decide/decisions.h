@@ -15,9 +15,14 @@ namespace hachi {
 enum class Origin {
   kPin,           // model.yaml's `layers`, or whoever asks for a load
   kTableComment,  // a line of the calibration table that is commented out
+  kTune,          // `hachi tune`
+  kGuard,         // the accuracy guard of the load
   kDefault,       // the rules of DecideByRules
 };
 std::string_view NameOf(Origin origin);
+
+// Whether decisions from there, when they are given, yield to pins and to the table's comments.
+constexpr bool IsAdvice(Origin origin) { return origin == Origin::kTune || origin == Origin::kGuard; }
 
 // What was decided of one node.
 struct Decision {

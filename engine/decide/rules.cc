@@ -51,7 +51,8 @@ class Decider {
       if (decision == nullptr) continue;
       Decision made = *decision;
       made.precision = chosen_.contains(node) ? Precision::kInt8 : RealPrecision(*node, decision->precision);
-      if (const Decision* given = Given(*node); given != nullptr && given->precision != made.precision)
+      if (const Decision* given = Given(*node);
+          given != nullptr && !IsAdvice(given->origin) && given->precision != made.precision)
         return absl::InvalidArgumentError(absl::StrCat("decisions: node '", node->name, "' cannot run in ",
                                                        std::string(NameOf(given->precision)), ", expected ",
                                                        std::string(NameOf(made.precision))));
@@ -111,7 +112,8 @@ class Decider {
                                     [&](size_t i) { return ComesFromIntegers(*node.inputs[i]); })) {
       return false;
     }
-    const bool pinned = decision.origin == Origin::kPin || Given(node) != nullptr;
+    const bool pinned =
+        decision.origin == Origin::kPin || (Given(node) != nullptr && !IsAdvice(decision.origin));
     for (const size_t i : activations) {
       ASSIGN_OR_RETURN(const auto quant, ranges_.Of(*node.inputs[i], decision.range, pinned));
       if (quant) continue;

@@ -49,7 +49,8 @@ struct Rules {
   // match, the first in the map's order wins.
   std::map<std::string, Precision> pins = {};
 
-  // Overrule all rules for the nodes that they name, which count as pinned.
+  // Overrule all rules for the nodes that they name, which count as pinned; advice (see IsAdvice) overrules
+  // the default rule alone.
   const Decisions* given = nullptr;
 
   bool is_part = false;  // of a model's graph: pins and given decisions may be of other parts

@@ -29,7 +29,9 @@ absl::StatusOr<std::vector<std::filesystem::path>> ListFolder(const std::filesys
   return entries;
 }
 
-bool IsSample(const std::filesystem::path& file) { return IsNpz(file) || IsTensorFile(file); }
+bool IsSample(const std::filesystem::path& file) {
+  return file.filename() != "labels.npy" && (IsNpz(file) || IsTensorFile(file));
+}
 
 // The samples in the folders of a folder, as data sets lie that have one for each class, in the order of
 // names. Links to folders are not followed.

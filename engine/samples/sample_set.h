@@ -19,8 +19,8 @@ using Sample = std::map<std::string, Tensor>;
 // A file is one sample. A folder holds either the sets of the ONNX test data (`test_data_set_*/input_N.pb`,
 // or one such set itself), or files that are a sample each: .npz with one array an input (named after it, or
 // arr_N for the N-th); for models of a single input also .npy, .pb, .png, .jpg, .jpeg. Files of other kinds
-// are skipped. A folder without any of these stands for what lies in its folders, as of a data set that has
-// one for each class.
+// are skipped, and so is labels.npy. A folder without any of these stands for what lies in its folders, as of
+// a data set that has one for each class.
 //
 // Thread-compatible.
 class SampleSet {

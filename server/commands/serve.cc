@@ -12,6 +12,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/cpu/budget.h"
 #include "engine/engine.h"
+#include "engine/tune/guard.h"
 #include "server/commands/commands.h"
 #include "server/daemon.h"
 #include "server/daemon_signals.h"
@@ -27,12 +28,20 @@ struct Arguments {
   bool access_log = false;
 };
 
+// Loads with the accuracy guard, which remembers where it is configured to.
+ModelRegistry::Loader LoaderOf(const ServerConfig& config) {
+  return [cache = config.guard_cache](LoadOptions options) {
+    options.guard.cache = cache;
+    return LoadGuarded(options);
+  };
+}
+
 // Counts workers and loads every model as serving would, one after the other, and reports all that fail.
 absl::Status Check(const ServerConfig& config) {
   ASSIGN_OR_RETURN(const WorkerCounts counts, CountWorkers(config, CpuBudget()));
   Metrics metrics;
   ModelRegistry registry({.models = config.models,
-                          .loader = LoadModel,
+                          .loader = LoaderOf(config),
                           .threads = counts.threads_per_worker,
                           .metrics = &metrics});
   registry.LoadAll();
@@ -74,8 +83,9 @@ absl::Status Run(const Arguments& arguments) {
   if (!arguments.only.empty()) RETURN_IF_ERROR(KeepOnly(arguments.only, config));
   if (arguments.check) return Check(config);
 
+  ModelRegistry::Loader loader = LoaderOf(config);
   return RunUntilSignalled({.config = std::move(config),
-                            .loader = LoadModel,
+                            .loader = std::move(loader),
                             .new_context = NewRunContext,
                             .log_format = arguments.log_format,
                             .access_log = arguments.access_log,

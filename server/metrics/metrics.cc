@@ -204,6 +204,20 @@ void ModelMetrics::SetLayers(std::string_view precision, int64_t count) {
       .Set(static_cast<double>(count));
 }
 
+void ModelMetrics::SetGuard(const GuardReport& report) {
+  for (const auto& [result, name] : kGuardResultNames)
+    GaugeOf(registry_, "hachi_model_guard_result",
+            "1 for what the accuracy guard of the last load found, 0 for the others.",
+            With(labels_, "result", name))
+        .Set(result == report.result);
+  GaugeOf(registry_, "hachi_model_guard_drop_ratio",
+          "Loss of INT8 as it was asked for, against FP32 on golden samples.", labels_)
+      .Set(report.drop);
+  GaugeOf(registry_, "hachi_model_guard_layers", "Layers that lost most where INT8 lost more than it may.",
+          labels_)
+      .Set(static_cast<double>(report.layers.size()));
+}
+
 ConnectionMetrics::ConnectionMetrics(Registry& registry)
     : open(GaugeOf(registry, "hachi_connections", "Connections to the gRPC address.", {})),
       accepted_total(

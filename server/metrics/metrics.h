@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "engine/base/accuracy.h"
 
 namespace hachi::server {
 
@@ -96,6 +97,7 @@ struct ModelMetrics {
   prometheus::Gauge& reference_steps;
   void SetState(std::string_view state, bool is_current);
   void SetLayers(std::string_view precision, int64_t count);
+  void SetGuard(const GuardReport& report);
 
  private:
   std::array<prometheus::Counter*, kRefusals> refused_;

@@ -6,6 +6,12 @@ LoadOptions LoadOptionsOf(const ModelConfig& config, const VersionFiles& files, 
   options.name = config.name;
   options.model = files.model;
   options.table = files.table;
+  options.tuned = files.tuned;
+  options.guard = {.golden = files.golden,
+                   .max_drop = config.guard.max_drop,
+                   .metric = config.guard.metric,
+                   .on_failure = config.guard.on_failure,
+                   .time = config.guard.time};
   options.precision = config.precision;
   for (const auto& [name, input] : config.inputs) {
     InputOptions& own = options.inputs[name];

@@ -44,6 +44,19 @@ void LogLoaded(const std::string& what, const Model& model, absl::Duration load_
   }
 }
 
+// A guard that found nothing wrong is news too: it says how much INT8 loses.
+void ReportGuard(const ModelVersion& version, const GuardReport& report) {
+  version.metrics().SetGuard(report);
+  const std::string text =
+      absl::StrFormat("model '%s' version %d: guard: %s%s: %s; served: %.2f %%", version.name(),
+                      version.version(), NameOf(report.result), report.from_cache ? " (remembered)" : "",
+                      ToText(report, version.config().guard.max_drop), 100 * report.served_drop);
+  if (report.result == GuardResult::kPassed)
+    LogInfo(text);
+  else
+    LogWarning(text);
+}
+
 }  // namespace
 
 ModelRegistry::ModelRegistry(Options options) : options_(std::move(options)) {
@@ -102,6 +115,7 @@ void ModelRegistry::Load(ModelVersion& version) {
   load_options.on_pass = [&](const PassReport& report) {
     absl::StrAppendFormat(&passes, " %s %.3f s", report.pass, absl::ToDoubleSeconds(report.time));
   };
+  load_options.on_guard = [&](const GuardReport& report) { ReportGuard(version, report); };
   const absl::Time start = options_.clock->Now();
   absl::StatusOr<Loaded> loaded = LoadFiles(version, load_options);
   const absl::Duration load_time = options_.clock->Now() - start;

@@ -28,5 +28,12 @@ TEST(TextTest, ControlCharactersAndMalformedTextAreNotPrintable) {
     EXPECT_FALSE(IsPrintable(text)) << text;
 }
 
+TEST(TextTest, SharesArePercentages) {
+  EXPECT_EQ(ParseShare("1%"), 0.01);
+  EXPECT_EQ(ParseShare("0.5%"), 0.005);
+  for (const char* text : {"", "%", "1", "-1%", "101%", "1 %", "1%%", "1e1%"})
+    EXPECT_EQ(ParseShare(text), std::nullopt) << text;
+}
+
 }  // namespace
 }  // namespace hachi

@@ -72,6 +72,7 @@ layers: {conv1: fp32, "block*": bf16}
 range: entropy
 repairs: {bias_correction: false}
 record: {rows: 64, dir: recorded}
+guard: {max_drop: 0.5%, metric: agreement, on_failure: refuse, time: 5s}
 )");
   const auto config = ReadModelDirectory(temp.path() / "m");
   ASSERT_OK(config);
@@ -102,6 +103,25 @@ record: {rows: 64, dir: recorded}
   ASSERT_TRUE(config->record.has_value());
   EXPECT_EQ(config->record->rows, 64);
   EXPECT_EQ(config->record->dir, temp.path() / "m/recorded");
+  EXPECT_EQ(config->guard.max_drop, 0.005);
+  EXPECT_EQ(config->guard.metric, Metric::kAgreement);
+  EXPECT_EQ(config->guard.on_failure, OnGuardFailure::kRefuse);
+  EXPECT_EQ(config->guard.time, absl::Seconds(5));
+}
+
+TEST(ReadModelDirectoryTest, GoldenSamplesAndDecisionsLieBesideTheVersionOrForAll) {
+  const TempDir temp;
+  temp.Write("m/1/model.onnx");
+  temp.Write("m/1/decisions.txt");
+  temp.Write("m/1/golden/a.npy");
+  temp.Write("m/2/model.onnx");
+  temp.Write("m/golden/a.npy");
+  const auto config = ReadModelDirectory(temp.path() / "m");
+  ASSERT_OK(config);
+  EXPECT_EQ(config->versions[0].tuned, temp.path() / "m/1/decisions.txt");
+  EXPECT_EQ(config->versions[0].golden, temp.path() / "m/1/golden");
+  EXPECT_THAT(config->versions[1].tuned.string(), IsEmpty());
+  EXPECT_EQ(config->versions[1].golden, temp.path() / "m/golden");
 }
 
 // A wrong model.yaml and the message after its path.
@@ -125,7 +145,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{
             "nmae: x\n",
             ":1: nmae: unknown key, expected one of name, precision, inputs, outputs, batching, plan_bytes, "
-            "instances, layers, range, repairs, record"},
+            "instances, layers, range, repairs, guard, record"},
+        Refused{"guard: {max_drop: 2}\n",
+                ":1: guard.max_drop: '2', expected a share from 0% to 100%, such as 1%"},
         Refused{"[]\n", ":1: a list, expected a map"},
         Refused{"name: a/b\n", ":1: name: 'a/b', expected up to 128 letters, digits or any of . _ -"},
         Refused{"name: [a]\n", ":1: name: a list, expected up to 128 letters, digits or any of . _ -"},

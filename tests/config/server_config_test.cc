@@ -51,6 +51,7 @@ server:
   limits: {inflight_bytes: 1MiB, received_bytes: 1GiB, answer_time: 1s, streams_per_connection: 8, connections: 2, connections_per_address: 1,
            connection_age: 30m}
   trial: {enabled: false, memory: 2GiB, time: 30s, cache: known}
+  guard: {cache: judged}
 cpu: {workers: 2, threads_per_worker: auto}
 models:
   - {dir: digits}
@@ -70,6 +71,7 @@ models:
   EXPECT_EQ(config->trial.memory_bytes, int64_t{2} << 30);
   EXPECT_EQ(config->trial.time, absl::Seconds(30));
   EXPECT_EQ(config->trial.cache, temp.path() / "known");
+  EXPECT_EQ(config->guard_cache, temp.path() / "judged");
   EXPECT_FALSE(config->reflection);
   EXPECT_EQ(config->connections, 2);
   EXPECT_EQ(config->connections_per_address, 1);
@@ -187,7 +189,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"modles: []\n", ":1: modles: unknown key, expected one of server, cpu, auth, models"},
         Refused{"server: {port: 1}\n",
                 ":1: server.port: unknown key, expected one of grpc, metrics, reflection, trial, tls, "
-                "metrics_tls, drain, limits"},
+                "metrics_tls, drain, guard, limits"},
         Refused{"server: {grpc: 8001}\n", ":1: server.grpc: '8001'" + std::string(kAddressRule)},
         Refused{"server: {grpc: '0.0.0.0:65536'}\n",
                 ":1: server.grpc: \"0.0.0.0:65536\"" + std::string(kAddressRule)},

@@ -33,7 +33,7 @@ TEST(DecisionsTest, WhatIsNotWrittenSoNamesItsLine) {
                   "line 2: precision: 'int4', expected int8, bf16 or fp32"},
         {"a colour=red\n", "line 1: 'colour', expected precision, range, kernel or origin"},
         {"a range=all\n", "'all', expected auto, min_max"},
-        {"a origin=whim\n", "expected pin, table_comment or default"},
+        {"a origin=whim\n", "expected pin, table_comment, tune, guard or default"},
         {"a kernel=\n", "expected the name of a kernel"},
         {"a\na\n", "line 2: node 'a', expected each node's name once"}}) {
     EXPECT_THAT(Decisions::Parse(text), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(message)))

@@ -32,6 +32,21 @@ TEST(LoadOptionsOfTest, FilesAreTheVersions) {
   EXPECT_EQ(options.table, "m/3/calibration.txt");
 }
 
+TEST(LoadOptionsOfTest, GuardLooksAtTheVersionsGoldenSamples) {
+  ModelConfig config;
+  config.guard = {.max_drop = 0.02,
+                  .metric = Metric::kTop5,
+                  .on_failure = OnGuardFailure::kFp32,
+                  .time = absl::Seconds(1)};
+  const LoadOptions options = LoadOptionsOf(config, {.tuned = "m/decisions.txt", .golden = "m/golden"}, 1);
+  EXPECT_EQ(options.tuned, "m/decisions.txt");
+  EXPECT_EQ(options.guard.golden, "m/golden");
+  EXPECT_EQ(options.guard.max_drop, 0.02);
+  EXPECT_EQ(options.guard.metric, Metric::kTop5);
+  EXPECT_EQ(options.guard.on_failure, OnGuardFailure::kFp32);
+  EXPECT_EQ(options.guard.time, absl::Seconds(1));
+}
+
 TEST(LoadOptionsOfTest, InputsCarryTheirPreprocessing) {
   ModelConfig config;
   config.inputs["image"] = {.dtype = InputConfig::DType::kUint8,

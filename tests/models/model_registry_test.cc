@@ -146,6 +146,24 @@ TEST(ModelRegistryTest, LoaderGetsTheVersionsOptionsAndItsTimeIsMeasured) {
   EXPECT_EQ(registry.AllVersions()[0]->metrics().load_seconds.Value(), 3);
 }
 
+TEST(ModelRegistryTest, WhatTheGuardFoundIsAMetric) {
+  Metrics metrics;
+  ModelRegistry registry({.models = {ConfigOf("a", {1})},
+                          .loader = [](const LoadOptions& options) -> absl::StatusOr<std::unique_ptr<Model>> {
+                            options.on_guard(
+                                {.result = GuardResult::kFellBack, .drop = 0.25, .layers = {"conv"}});
+                            return std::make_unique<FakeModel>();
+                          },
+                          .metrics = &metrics});
+  registry.LoadAll();
+  const std::string page = metrics.Text();
+  EXPECT_THAT(page,
+              HasSubstr("hachi_model_guard_result{model=\"a\",result=\"fell_back\",version=\"1\"} 1\n"));
+  EXPECT_THAT(page, HasSubstr("hachi_model_guard_result{model=\"a\",result=\"passed\",version=\"1\"} 0\n"));
+  EXPECT_THAT(page, HasSubstr("hachi_model_guard_drop_ratio{model=\"a\",version=\"1\"} 0.25\n"));
+  EXPECT_THAT(page, HasSubstr("hachi_model_guard_layers{model=\"a\",version=\"1\"} 1\n"));
+}
+
 TEST(ModelRegistryTest, WithoutModelsAllAreReady) {
   Metrics metrics;
   EXPECT_TRUE(ModelRegistry({.models = {}, .loader = LoadFake, .metrics = &metrics}).AllReady());

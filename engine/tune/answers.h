@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/engine.h"
+#include "engine/tune/golden.h"
+#include "engine/tune/score.h"
+
+namespace hachi {
+
+// How rows are run.
+struct RunSetup {
+  int workers = 1;         // threads that run at the same time, a team each
+  int threads = 1;         // of each team: LoadOptions::threads of the model
+  int64_t batch_rows = 1;  // rows that run together where their shapes are the same; 1 where not batched
+};
+
+// What the model answers to the rows, in their order. On threads of its own. UNIMPLEMENTED where only a run
+// finds how much an output holds.
+absl::StatusOr<std::vector<Answer>> AnswersOf(const Model& model, std::span<const GoldenRow> rows,
+                                              const RunSetup& setup);
+
+// Rows a second over the rows, again and again: of some rounds that take `time` together, the best one, which
+// other work on the machine slowed least.
+absl::StatusOr<double> ThroughputOf(const Model& model, std::span<const GoldenRow> rows,
+                                    const RunSetup& setup, absl::Duration time);
+
+// What the model runs a row on, with plans made. One of a model without free shapes.
+absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOfRow(const Model& model, const GoldenRow& row);
+
+}  // namespace hachi
