@@ -248,6 +248,7 @@ class ImportedSource final : public ModelSource {
     return CompileGuarded(options, {imported_.graph.Clone(), imported_.sha256}, packed_);
   }
 
+  const std::string& sha256() const override { return imported_.sha256; }
   int64_t packed_bytes() const override { return packed_->bytes(); }
 
  private:

@@ -262,6 +262,9 @@ class ModelSource {
   // same packed weights share them.
   virtual absl::StatusOr<std::unique_ptr<Model>> Compile(const LoadOptions& options) const = 0;
 
+  // Of the file and its external data, as calibration tables name it.
+  virtual const std::string& sha256() const = 0;
+
   // Of the packed weights that its compiled models hold, shared ones once.
   virtual int64_t packed_bytes() const = 0;
 };

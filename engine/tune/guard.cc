@@ -5,20 +5,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/clock.h"
+#include "engine/base/log.h"
 #include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
 #include "engine/decide/decisions.h"
 #include "engine/tune/evaluator.h"
+#include "engine/tune/guard_cache.h"
 #include "engine/tune/search.h"
 
 namespace hachi {
 namespace {
-
-// What a guard found, and what is to be loaded.
-struct Verdict {
-  GuardReport report;
-  std::string decisions;  // advice of origin kGuard; empty: none
-};
 
 // Looks for layers to take out, for as long as the guard may.
 class GuardSearch final : public LayerSearch {
@@ -52,7 +48,7 @@ class GuardSearch final : public LayerSearch {
 };
 
 // Takes the worst layers out; the whole model runs in FP32 where that is not enough.
-absl::Status FallBack(const Evaluator& evaluator, const GuardOptions& options, Verdict& verdict) {
+absl::Status FallBack(const Evaluator& evaluator, const GuardOptions& options, GuardVerdict& verdict) {
   ASSIGN_OR_RETURN(std::vector<Layer> layers, evaluator.Layers());
   GuardSearch search(evaluator, std::move(layers), options);
   ASSIGN_OR_RETURN(const TakenOut taken, TakeOutWorstLayers(evaluator.plain(), search));
@@ -73,14 +69,14 @@ absl::Status FallBack(const Evaluator& evaluator, const GuardOptions& options, V
   return absl::OkStatus();
 }
 
-absl::StatusOr<Verdict> Judge(const ModelSource& source, const LoadOptions& options) {
+absl::StatusOr<GuardVerdict> Judge(const ModelSource& source, const LoadOptions& options) {
   ASSIGN_OR_RETURN(const auto evaluator, Evaluator::Create({.source = &source,
                                                             .samples = options.guard.golden,
                                                             .load = options,
                                                             .metric = options.guard.metric,
                                                             .origin = Origin::kGuard}));
   ASSIGN_OR_RETURN(const Evaluator::Measured plain, evaluator->Measure(evaluator->plain()));
-  Verdict verdict;
+  GuardVerdict verdict;
   verdict.report.metric = evaluator->scorer().metric();
   verdict.report.drop = verdict.report.served_drop = plain.score.drop;
   if (plain.score.drop > evaluator->scorer().Budget(options.guard.max_drop))
@@ -90,7 +86,7 @@ absl::StatusOr<Verdict> Judge(const ModelSource& source, const LoadOptions& opti
 
 // Loads what the verdict says.
 absl::StatusOr<std::unique_ptr<Model>> Serve(const ModelSource& source, LoadOptions options,
-                                             const Verdict& verdict) {
+                                             const GuardVerdict& verdict) {
   const GuardReport& report = verdict.report;
   if (report.result == GuardResult::kRefused)
     return absl::FailedPreconditionError(absl::StrCat("guard: ", ToText(report, options.guard.max_drop)));
@@ -99,9 +95,22 @@ absl::StatusOr<std::unique_ptr<Model>> Serve(const ModelSource& source, LoadOpti
   return source.Compile(options);
 }
 
+// The verdict that is remembered, or a new one.
+absl::StatusOr<GuardVerdict> FindOrJudge(const ModelSource& source, const LoadOptions& options) {
+  const GuardOptions& guard = options.guard;
+  if (guard.cache.empty()) return Judge(source, options);
+  const GuardCache cache(guard.cache);
+  ASSIGN_OR_RETURN(const std::string key, GuardCache::KeyOf(options, source.sha256()));
+  if (auto known = cache.Find(key)) return *std::move(known);
+  ASSIGN_OR_RETURN(GuardVerdict verdict, Judge(source, options));
+  if (const absl::Status written = cache.Remember(key, verdict); !written.ok())
+    LogWarning(WithContext(written, "guard cache").ToString());
+  return verdict;
+}
+
 absl::StatusOr<std::unique_ptr<Model>> LoadAndJudge(const LoadOptions& options) {
   ASSIGN_OR_RETURN(const auto source, ImportModel(options.model));
-  auto verdict = Judge(*source, options);
+  const auto verdict = FindOrJudge(*source, options);
   if (!verdict.ok()) return WithContext(verdict.status(), "guard");
   if (options.on_guard) options.on_guard(verdict->report);
   return Serve(*source, options, *verdict);
