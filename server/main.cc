@@ -4,7 +4,7 @@
 int main(int argc, char** argv) {
   hachi::LimitSpins(argv);
   using namespace hachi::server;
-  const Command commands[] = {kServeCommand, kCalibrateCommand, kInspectCommand,
+  const Command commands[] = {kServeCommand, kCalibrateCommand, kTuneCommand, kInspectCommand,
                               kBenchCommand, kLoadCommand,      kInferCommand};
   return RunCommandLine(argc, argv, commands);
 }

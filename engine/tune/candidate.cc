@@ -1,10 +1,20 @@
 #include "engine/tune/candidate.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 
 namespace hachi {
+
+std::vector<std::string> Candidate::ChangesFrom(const Candidate& other) const {
+  const std::vector<std::string> own = absl::StrSplit(Key(), ' '), others = absl::StrSplit(other.Key(), ' ');
+  std::vector<std::string> changes;
+  for (const std::string& word : own)
+    if (std::ranges::count(others, word) == 0) changes.push_back(word);
+  return changes;
+}
 
 std::string Candidate::Key() const {
   const auto on_off = [](bool on) { return on ? "on" : "off"; };

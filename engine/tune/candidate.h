@@ -2,6 +2,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "engine/base/precision.h"
 #include "engine/base/repair_report.h"
@@ -27,6 +28,9 @@ struct Candidate {
 
   // "range=auto equalization=on bias_correction=on conv1=bf16 fc=int8/mse": tells candidates apart.
   std::string Key() const;
+
+  // What of Key differs from the other's.
+  std::vector<std::string> ChangesFrom(const Candidate& other) const;
 
   // The layers as decisions of that origin.
   Decisions ToDecisions(Origin origin) const;

@@ -1,10 +1,8 @@
 #include "engine/calibrate/calibrate.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -21,6 +19,7 @@
 #include "engine/cpu/team.h"
 #include "engine/quant/foreign_table.h"
 #include "server/commands/commands.h"
+#include "server/commands/interruption.h"
 #include "server/commands/model_argument.h"
 
 namespace hachi::server {
@@ -30,29 +29,6 @@ struct Arguments {
   std::string model, data, output, tag, format = "hachi";
   std::vector<std::string> merge;
   int64_t first = 0, count = 0;
-};
-
-volatile sig_atomic_t interrupted = 0;
-
-// While it lives, SIGINT and SIGTERM ask for an end; a second one kills.
-class InterruptionGuard {
- public:
-  InterruptionGuard() {
-    interrupted = 0;
-    struct sigaction action = {};
-    action.sa_handler = [](int) { interrupted = 1; };
-    action.sa_flags = static_cast<int>(SA_RESETHAND);
-    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &action, &before_[i]);
-  }
-  ~InterruptionGuard() {
-    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &before_[i], nullptr);
-  }
-  InterruptionGuard(const InterruptionGuard&) = delete;
-  InterruptionGuard& operator=(const InterruptionGuard&) = delete;
-
- private:
-  static constexpr std::array kSignals = {SIGINT, SIGTERM};
-  std::array<struct sigaction, kSignals.size()> before_;
 };
 
 // Whether a table can be written there: asked before hours of work are spent on it.
@@ -114,7 +90,7 @@ absl::Status Run(const Arguments& arguments) {
                            .data_tag = arguments.tag,
                            .tool_version = absl::StrCat("hachi ", HACHI_VERSION),
                            .first_row = arguments.first,
-                           .stop = [] { return interrupted != 0; }};
+                           .stop = [] { return Interruption::came(); }};
   if (arguments.count > 0) options.max_rows = arguments.count;
   const bool on_terminal = isatty(STDERR_FILENO) == 1;
   if (on_terminal)
@@ -122,7 +98,7 @@ absl::Status Run(const Arguments& arguments) {
       absl::FPrintF(stderr, "\r%d of %d samples, %d rows", progress.sample, progress.samples, progress.rows);
     };
   SetTeam(CpuBudget());
-  const InterruptionGuard guard;
+  const Interruption interruption;
   auto calibration = CalibrateUntil(options);
   if (on_terminal) absl::FPrintF(stderr, "\r%60s\r", "");
   const std::string what = absl::StrCat("model '", options.model.string(), "'");

@@ -10,5 +10,6 @@ extern const Command kInferCommand;
 extern const Command kInspectCommand;
 extern const Command kLoadCommand;
 extern const Command kServeCommand;
+extern const Command kTuneCommand;
 
 }  // namespace hachi::server

@@ -23,6 +23,8 @@ absl::StatusOr<LoadOptions> ReadModelArgument(const std::filesystem::path& model
   LoadOptions options{.name = model.stem().string(), .model = model};
   const std::filesystem::path table = model.parent_path() / "calibration.txt";
   if (std::filesystem::is_regular_file(table, error)) options.table = table;
+  const std::filesystem::path tuned = model.parent_path() / "decisions.txt";
+  if (std::filesystem::is_regular_file(tuned, error)) options.tuned = tuned;
   options.max_batch_rows = BatchingConfig().max_batch_rows;
   return options;
 }

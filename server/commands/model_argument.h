@@ -12,7 +12,7 @@
 namespace hachi::server {
 
 // What the engine is to load for MODEL on a command line: a model directory's highest version as its
-// model.yaml has it, or an .onnx file, with the calibration.txt beside it if there is one.
+// model.yaml has it, or an .onnx file, with the calibration.txt and decisions.txt beside it if there are any.
 absl::StatusOr<LoadOptions> ReadModelArgument(const std::filesystem::path& model);
 
 // What --precision may be: the words that ParsePrecision takes.

@@ -1,0 +1,130 @@
+#include "engine/tune/tune.h"
+
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/base/clock.h"
+#include "engine/base/file.h"
+#include "engine/base/no_throw.h"
+#include "engine/base/status_macros.h"
+#include "engine/cpu/budget.h"
+#include "engine/cpu/isa.h"
+#include "engine/tune/golden.h"
+
+namespace hachi {
+namespace {
+
+constexpr char kFp32Key[] = "fp32";
+
+// What measurements depend on beside the candidate, as one hash.
+absl::StatusOr<std::string> SubjectOf(const TuneOptions& options, const std::string& model_sha256) {
+  ASSIGN_OR_RETURN(std::vector<std::filesystem::path> files, GoldenFiles(options.samples));
+  for (const auto& file : {options.labels, options.load.table})
+    if (!file.empty()) files.push_back(file);
+  std::string head = absl::StrCat(HACHI_VERSION, " ", std::string(NameOf(DetectIsa())), " ", HasBf16(), " ",
+                                  CpuBudget(), " ", options.load.threads, " ", options.batch_rows, " ",
+                                  options.max_rows, " ", std::string(NameOf(options.metric)), " ",
+                                  options.absolute, " ", absl::FormatDuration(options.speed_time), " ",
+                                  options.load.range_method, "\n", model_sha256);
+  for (const auto& [pattern, precision] : options.load.layers)
+    absl::StrAppend(&head, "\n", pattern, " ", std::string(NameOf(precision)));
+  return Sha256Of(head, files);
+}
+
+absl::StatusOr<Evaluator::Measured> MeasureFp32(const Evaluator& evaluator, TrialLog* log) {
+  if (log != nullptr)
+    if (const auto known = log->FindTrial(kFp32Key)) return *known;
+  ASSIGN_OR_RETURN(const Evaluator::Measured measured, evaluator.MeasureFp32());
+  if (log != nullptr) RETURN_IF_ERROR(log->AddTrial(kFp32Key, measured));
+  return measured;
+}
+
+// INT8 as it is, and with every layer out, so that there is something to fall back to; then the strategy.
+absl::Status RunStrategy(const Strategy& strategy, TuneSearch& search) {
+  RETURN_IF_ERROR(search.Try(search.plain()).status());
+  std::vector<size_t> all(search.layers().size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  RETURN_IF_ERROR(search.Try(Without(search, search.plain(), all)).status());
+  return strategy.run(search);
+}
+
+std::string Remarks(const TuneOptions& options, const TuneResult& result) {
+  const Evaluator::Measured& best = result.best->measured;
+  return absl::StrFormat(
+      "# hachi tune: the best of %d trials (%s, seed %d) for %s\n"
+      "# %s %.4f, loses %.2f %% of at most %.2f %%; %.1f rows/s, FP32 %.1f; %d bytes, FP32 %d\n",
+      result.trials.size(), options.strategy->name, options.seed,
+      options.objective == Objective::kThroughput ? "throughput" : "memory", NameOf(result.metric),
+      best.score.value, 100 * best.score.drop, 100 * options.max_drop, best.throughput_per_s,
+      result.fp32.throughput_per_s, best.bytes, result.fp32.bytes);
+}
+
+void Finish(const TuneOptions& options, const TuneSearch& search, const std::string& model_sha256,
+            TuneResult& result) {
+  result.trials = search.trials();
+  if (search.best() == nullptr) return;
+  result.best = &result.trials[static_cast<size_t>(search.best()->id - 1)];
+  const Candidate& candidate = result.best->candidate;
+  result.decisions = {.model_sha256 = model_sha256,
+                      .range = candidate.range,
+                      .repairs = candidate.repairs,
+                      .decisions = candidate.ToDecisions(Origin::kTune),
+                      .remarks = Remarks(options, result)};
+}
+
+absl::StatusOr<TuneResult> TuneWith(const TuneOptions& options) {
+  const absl::Time until = Clock::Real().Now() + options.time;
+  ASSIGN_OR_RETURN(const auto source, ImportModel(options.load.model));
+  std::optional<TrialLog> log;
+  if (!options.log.empty()) {
+    ASSIGN_OR_RETURN(const std::string subject, SubjectOf(options, source->sha256()));
+    ASSIGN_OR_RETURN(log, TrialLog::Open(options.log, subject));
+  }
+  LoadOptions load = options.load;
+  load.precision = Precision::kInt8;
+  load.tuned.clear();
+  ASSIGN_OR_RETURN(const auto evaluator, Evaluator::Create({.source = source.get(),
+                                                            .samples = options.samples,
+                                                            .labels = options.labels,
+                                                            .max_rows = options.max_rows,
+                                                            .load = std::move(load),
+                                                            .metric = options.metric,
+                                                            .absolute = options.absolute,
+                                                            .origin = Origin::kTune,
+                                                            .batch_rows = options.batch_rows,
+                                                            .speed_time = options.speed_time}));
+  TuneResult result{.metric = evaluator->scorer().metric(), .plain = evaluator->plain()};
+  ASSIGN_OR_RETURN(result.fp32, MeasureFp32(*evaluator, log ? &*log : nullptr));
+  ASSIGN_OR_RETURN(std::vector<Layer> layers, evaluator->Layers());
+  if (layers.empty())
+    return absl::FailedPreconditionError("no layer runs in INT8 by the rules, expected some to decide");
+  TuneSearch search({.plain = evaluator->plain(),
+                     .layers = std::move(layers),
+                     .measure = [&](const Candidate& candidate) { return evaluator->Measure(candidate); },
+                     .noise_of = [&](std::span<const Candidate> some) { return evaluator->NoiseOf(some); },
+                     .max_drop = evaluator->scorer().Budget(options.max_drop),
+                     .objective = options.objective,
+                     .strategy = std::string(options.strategy->name),
+                     .seed = options.seed,
+                     .max_trials = options.max_trials,
+                     .until = until,
+                     .stop = options.stop,
+                     .progress = options.progress,
+                     .log = log ? &*log : nullptr});
+  result.ended = RunStrategy(*options.strategy, search);
+  if (!result.ended.ok() && !absl::IsCancelled(result.ended)) return result.ended;
+  Finish(options, search, source->sha256(), result);
+  return result;
+}
+
+}  // namespace
+
+absl::StatusOr<TuneResult> Tune(const TuneOptions& options) {
+  return NoThrow([&] { return TuneWith(options); });
+}
+
+}  // namespace hachi
