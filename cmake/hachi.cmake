@@ -41,3 +41,17 @@ function(hachi_test name)
     endif()
   endforeach()
 endfunction()
+
+# hachi_embed(TARGET FILE...): TARGET's sources may #include "NAME.inc", a string literal with what FILE holds; NAME is
+# the file's name without its folder.
+function(hachi_embed target)
+  foreach(file ${ARGN})
+    get_filename_component(path ${file} ABSOLUTE)
+    get_filename_component(name ${file} NAME)
+    file(READ ${path} EMBEDDED)
+    file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/gen/${name}.inc
+      CONTENT "R\"embedded(@EMBEDDED@)embedded\"\n" @ONLY)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${path})
+  endforeach()
+  target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/gen)
+endfunction()

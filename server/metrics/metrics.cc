@@ -128,6 +128,18 @@ Counter& RequestCounters::operator[](absl::StatusCode code) const {
   return *by_code_[index < by_code_.size() ? index : static_cast<size_t>(absl::StatusCode::kUnknown)];
 }
 
+std::map<std::string, int64_t> RequestCounters::Counts() const {
+  std::map<std::string, int64_t> counts;
+  for (size_t code = 0; code < by_code_.size(); ++code) {
+    const auto status = static_cast<absl::StatusCode>(code);
+    if (by_code_[code] == &(*this)[absl::StatusCode::kUnknown] && status != absl::StatusCode::kUnknown)
+      continue;
+    if (const auto count = static_cast<int64_t>(by_code_[code]->Value()); count > 0)
+      counts[absl::StatusCodeToString(status)] = count;
+  }
+  return counts;
+}
+
 ModelMetrics::ModelMetrics(Registry& registry, const std::string& model, int64_t version)
     : registry_(registry),
       labels_(LabelsOf(model, std::to_string(version))),

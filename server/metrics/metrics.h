@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -27,6 +28,9 @@ class RequestCounters {
 
   // Codes that no request should end with are counted as UNKNOWN.
   prometheus::Counter& operator[](absl::StatusCode code) const;
+
+  // Of the codes that some request ended with, by name: "OK".
+  std::map<std::string, int64_t> Counts() const;
 
  private:
   std::array<prometheus::Counter*, 17> by_code_;

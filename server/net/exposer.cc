@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -32,33 +33,44 @@ constexpr absl::Duration kTimeToRead = absl::Seconds(5);
 // How long new clients wait when the process may open no more files.
 constexpr absl::Duration kExhausted = absl::Milliseconds(50);
 
-std::string Response(std::string_view status, std::string_view type, std::string_view body) {
-  return absl::StrCat("HTTP/1.1 ", std::string(status), "\r\nContent-Type: ", std::string(type),
-                      "\r\nContent-Length: ", body.size(), "\r\nConnection: close\r\n\r\n",
-                      std::string(body));
+std::string Response(const HttpPage& page) {
+  return absl::StrCat("HTTP/1.1 ", page.status, "\r\nContent-Type: ", page.type,
+                      "\r\nContent-Length: ", page.body.size(), "\r\n", page.headers,
+                      "Connection: close\r\n\r\n", page.body);
 }
 
 std::string Refusal(std::string_view status) {
-  return Response(status, "text/plain; charset=utf-8", absl::StrCat(std::string(status), "\n"));
+  return Response({.status = std::string(status),
+                   .type = "text/plain; charset=utf-8",
+                   .body = absl::StrCat(std::string(status), "\n")});
 }
 
-// Pages for the clients that ask at about the same time are the same one.
-class Page {
+// Answers for the clients that ask at about the same time are the same ones.
+class Answers {
  public:
-  explicit Page(const Metrics& metrics) : metrics_(metrics) {}
+  Answers(const Metrics& metrics, const HttpPages& pages) : metrics_(metrics), pages_(pages) {}
 
-  const std::string& text() {
-    if (!text_) text_ = metrics_.Text();
-    return *text_;
+  const std::string& Of(std::string_view path) {
+    const auto [it, is_new] = by_path_.try_emplace(std::string(path));
+    if (is_new) it->second = Make(path);
+    return it->second;
   }
 
  private:
+  std::string Make(std::string_view path) const {
+    if (path == "/metrics")
+      return Response({.type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics_.Text()});
+    const std::optional<HttpPage> page = pages_ ? pages_(path) : std::nullopt;
+    return page ? Response(*page) : Refusal("404 Not Found");
+  }
+
   const Metrics& metrics_;
-  std::optional<std::string> text_;
+  const HttpPages& pages_;
+  std::map<std::string, std::string> by_path_;
 };
 
 // What a whole request is answered with.
-std::string Answer(std::string_view request, Page& page) {
+std::string Answer(std::string_view request, Answers& answers) {
   const std::string_view line = request.substr(0, request.find("\r\n"));
   const size_t method_end = line.find(' '), path_end = line.find(' ', method_end + 1);
   if (method_end == std::string_view::npos || path_end == std::string_view::npos ||
@@ -67,13 +79,12 @@ std::string Answer(std::string_view request, Page& page) {
   const std::string_view method = line.substr(0, method_end);
   if (method != "GET" && method != "HEAD") return Refusal("405 Method Not Allowed");
   const std::string_view path = line.substr(method_end + 1, path_end - method_end - 1);
-  if (path.substr(0, path.find('?')) != "/metrics") return Refusal("404 Not Found");
-  std::string answer = Response("200 OK", "text/plain; version=0.0.4; charset=utf-8", page.text());
+  std::string answer = answers.Of(path.substr(0, path.find('?')));
   if (method == "HEAD") answer.resize(answer.find("\r\n\r\n") + 4);
   return answer;
 }
 
-// Somebody who asks for the page.
+// Somebody who asks for a page.
 //
 // Confined to the exposer's thread.
 class HttpClient {
@@ -87,12 +98,12 @@ class HttpClient {
   short awaited() const { return stream_.awaited(); }
 
   // Goes on; false when there is no more to do.
-  bool Continue(absl::Time now, Page& page) {
+  bool Continue(absl::Time now, Answers& answers) {
     if (now >= until_) return false;
     if (!has_asked()) {
       if (!ReadOn()) return false;
       if (request_.find("\r\n\r\n") != std::string::npos)
-        answer_ = Answer(request_, page);
+        answer_ = Answer(request_, answers);
       else if (request_.size() >= kMaxRequestBytes)
         answer_ = Refusal("431 Request Header Fields Too Large");
       else
@@ -142,15 +153,16 @@ class HttpClient {
 class HttpClients {
  public:
   // `tls` may be null.
-  HttpClients(const Listener& listener, int wake, TlsContexts* tls, const Metrics& metrics)
-      : listener_(listener), wake_(wake), tls_(tls), metrics_(metrics) {}
+  HttpClients(const Listener& listener, int wake, TlsContexts* tls, const Metrics& metrics,
+              const HttpPages& pages)
+      : listener_(listener), wake_(wake), tls_(tls), metrics_(metrics), pages_(pages) {}
 
   void ServeUntilWoken() {
     while (Wait()) {
       const absl::Time now = Clock::Real().Now();
-      Page page(metrics_);
+      Answers answers(metrics_, pages_);
       for (auto it = clients_.begin(); it != clients_.end();)
-        it = (*it).Continue(now, page) ? std::next(it) : clients_.erase(it);
+        it = (*it).Continue(now, answers) ? std::next(it) : clients_.erase(it);
       if (now >= accept_from_)
         for (const int listening : listener_.descriptors()) AcceptFrom(listening, now);
     }
@@ -199,6 +211,7 @@ class HttpClients {
   const int wake_;
   TlsContexts* const tls_;
   const Metrics& metrics_;
+  const HttpPages& pages_;
   absl::Time accept_from_ = absl::InfinitePast();
   std::list<HttpClient> clients_;  // in the order in which they came
 };
@@ -206,17 +219,20 @@ class HttpClients {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Exposer>> Exposer::Create(const std::string& address, const Metrics& metrics,
-                                                         std::unique_ptr<TlsContexts> tls) {
+                                                         std::unique_ptr<TlsContexts> tls, HttpPages pages) {
   absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Open(address);
   if (!listener.ok())
     return absl::UnavailableError(absl::StrCat("metrics address '", address,
                                                "': cannot listen there: ", listener.status().message(),
                                                ", expected a free host:port of this machine or unix:/path"));
-  return std::unique_ptr<Exposer>(new Exposer(*std::move(listener), std::move(tls), metrics));
+  return std::unique_ptr<Exposer>(
+      new Exposer(*std::move(listener), std::move(tls), metrics, std::move(pages)));
 }
 
-Exposer::Exposer(std::unique_ptr<Listener> listener, std::unique_ptr<TlsContexts> tls, const Metrics& metrics)
-    : listener_(std::move(listener)),
+Exposer::Exposer(std::unique_ptr<Listener> listener, std::unique_ptr<TlsContexts> tls, const Metrics& metrics,
+                 HttpPages pages)
+    : pages_(std::move(pages)),
+      listener_(std::move(listener)),
       tls_(std::move(tls)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       thread_([this, &metrics] { Serve(metrics); }) {}
@@ -234,7 +250,7 @@ void Exposer::Serve(const Metrics& metrics) {
   sigemptyset(&pipe);
   sigaddset(&pipe, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
-  HttpClients(*listener_, wake_, tls_.get(), metrics).ServeUntilWoken();
+  HttpClients(*listener_, wake_, tls_.get(), metrics, pages_).ServeUntilWoken();
 }
 
 }  // namespace hachi::server

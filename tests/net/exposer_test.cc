@@ -6,7 +6,9 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -67,6 +69,22 @@ TEST(ExposerTest, WhatIsNotThePageIsRefused) {
   EXPECT_THAT(head, EndsWith("\r\n\r\n"));
 }
 
+TEST(ExposerTest, OtherPagesAreAskedForByTheirPath) {
+  const Metrics metrics;
+  const auto exposer = Exposer::Create(
+      "127.0.0.1:0", metrics, /*tls=*/nullptr, [](std::string_view path) -> std::optional<HttpPage> {
+        if (path != "/") return std::nullopt;
+        return HttpPage{.type = "text/html", .headers = "X-Own: 1\r\n", .body = "<p>"};
+      });
+  ASSERT_OK(exposer);
+  EXPECT_EQ(Get((*exposer)->address(), "/?query"),
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 3\r\nX-Own: 1\r\n"
+            "Connection: close\r\n\r\n<p>");
+  EXPECT_THAT(Ask((*exposer)->address(), "HEAD / HTTP/1.1\r\n\r\n"), EndsWith("close\r\n\r\n"));
+  EXPECT_THAT(Get((*exposer)->address(), "/else"), StartsWith("HTTP/1.1 404 "));
+  EXPECT_THAT(Get((*exposer)->address(), "/metrics"), HasSubstr("hachi_build_info"));
+}
+
 TEST(ExposerTest, RequestMayComeInPieces) {
   const Metrics metrics;
   const auto exposer = Exposer::Create("127.0.0.1:0", metrics);
@@ -108,6 +126,21 @@ TEST(ExposerTest, ClientsThatDoNotReadKeepNobodyFromThePage) {
   const std::string page = Get((*exposer)->address(), "/metrics");
   EXPECT_THAT(page, HasSubstr("model-199"));
   EXPECT_THAT(page, HasSubstr("hachi_build_info"));
+}
+
+TEST(ExposerTest, ReadersOfLargePagesKeepNoScrapeOut) {
+  const Metrics metrics;
+  const std::string large(size_t{4} << 20, 'x');  // more than the sockets' buffers hold
+  const auto exposer = Exposer::Create("127.0.0.1:0", metrics, /*tls=*/nullptr, [&](std::string_view) {
+    return HttpPage{.type = "text/plain", .body = large};
+  });
+  ASSERT_OK(exposer);
+  std::vector<ClientSocket> others;
+  for (int i = 0; i < 40; ++i) {
+    others.emplace_back((*exposer)->address());
+    others.back().Send("GET /reports/m/1 HTTP/1.1\r\n\r\n");
+  }
+  EXPECT_THAT(Get((*exposer)->address(), "/metrics"), HasSubstr("hachi_build_info"));
 }
 
 TEST(ExposerTest, ClientThatAsksNothingIsGoneAfterTwoSeconds) {
