@@ -78,7 +78,9 @@ absl::Status Daemon::Open() {
   ASSIGN_OR_RETURN(workers_, CountWorkers(config, budget));
   metrics_.server().cpu_budget.Set(budget);
   ASSIGN_OR_RETURN(auto page_tls, PageTls());
-  ASSIGN_OR_RETURN(exposer_, Exposer::Create(config.metrics_address, metrics_, std::move(page_tls)));
+  ASSIGN_OR_RETURN(exposer_,
+                   Exposer::Create(config.metrics_address, metrics_, std::move(page_tls),
+                                   [this](std::string_view path) { return status_pages_.Find(path); }));
   scheduler_ = std::make_unique<BatchScheduler>(BatchScheduler::Options{
       .inflight_bytes = config.inflight_bytes,
       .workers = workers_.workers,
@@ -111,6 +113,7 @@ absl::Status Daemon::Open() {
                              .observers = ObserversOf,
                              .metrics = &metrics_,
                              .on_change = [this](const ModelVersion& version) { OnModelChange(version); }});
+  status_pages_.Show(registry_.get());
 
   Executor::Options executor{.workers = workers_.workers,
                              .threads_per_worker = workers_.threads_per_worker,
@@ -170,6 +173,7 @@ absl::StatusOr<std::unique_ptr<TlsContexts>> Daemon::PageTls() {
 Daemon::~Daemon() {
   if (rpc_ != nullptr) BeginDrain();  // a load that still runs finds nobody to tell
   rpc_.reset();
+  status_pages_.Show(nullptr);
   registry_.reset();
   if (scheduler_ != nullptr) scheduler_->Stop();
   executor_.reset();  // once it has drained, nobody asks for plans

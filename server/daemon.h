@@ -22,6 +22,7 @@
 #include "server/net/tls_contexts.h"
 #include "server/rpc/access.h"
 #include "server/rpc/server.h"
+#include "server/status/status_pages.h"
 
 namespace hachi::server {
 
@@ -95,6 +96,7 @@ class Daemon {
   Metrics metrics_;
   std::unique_ptr<LogQueue> log_;
   const MemoryReturner memory_returner_;
+  StatusPages status_pages_{metrics_.server()};
   std::unique_ptr<Exposer> exposer_;
   std::unique_ptr<BatchScheduler> scheduler_;
   std::unique_ptr<PlanMaker> plan_maker_;

@@ -13,7 +13,7 @@ OPS = {"engine/ops", "engine/graph", "engine/quant", "engine/cpu", "engine/kerne
 ENGINE = OPS | {"engine/onnx", "engine/samples", "engine/decide", "engine/passes", "engine/plan", "engine/run", "engine/calibrate", "engine/tune"}
 MODELS = {"engine/engine.h", "config", "server/metrics"}
 BATCHING = MODELS | {"server/models", "engine/tensor"}
-SERVER = BATCHING | {"server/batching", "server/executor", "server/net", "server/record", "server/rpc"}
+SERVER = BATCHING | {"server/batching", "server/executor", "server/net", "server/record", "server/rpc", "server/status"}
 
 MAY_INCLUDE = {
     "proto": {"engine/tensor"},  # the datatypes' names on the wire
@@ -47,6 +47,8 @@ MAY_INCLUDE = {
     "server/models": MODELS | {"server/models/load_options.h"},
     # Rows of requests as files that the engine's tools read.
     "server/record": MODELS | {"server/models", "engine/samples", "engine/tensor"},
+    # What the metrics' port shows people.
+    "server/status": MODELS | {"server/models", "server/net"},
     "server/batching": BATCHING,
     "server/executor": BATCHING | {"server/batching", "engine/cpu"},
     "server/rpc": BATCHING | {"server/batching", "server/net", "proto"},
@@ -71,7 +73,7 @@ HOMES = [
     (r"openssl/", {"engine/base", "server/net"}),
     (r"zip\.h|png\.h|jpeglib\.h", {"engine/samples"}),
     (r"CLI/", {"server/commands"}),
-    (r"nlohmann/", {"server/commands", "engine/quant"}),  # ONNX Runtime keeps calibration tables as JSON
+    (r"nlohmann/", {"server/commands", "server/status", "engine/quant"}),  # ONNX Runtime keeps calibration tables as JSON
     (r"absl/(?!log/)", None),  # everywhere
 ]
 # Everything else with a folder in its name has to be one of these.
