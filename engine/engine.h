@@ -168,6 +168,9 @@ struct KernelAnswer {
 struct TensorFacts {
   std::string name;
   DType dtype = DType::kF32;
+  // The real numbers that its integers reach, of channels with scales of their own the widest; equal where it
+  // holds none that stand for real numbers.
+  float low = 0, high = 0;
 };
 
 // One step of a plan.

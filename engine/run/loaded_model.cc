@@ -48,6 +48,18 @@ size_t BytesOf(const Shape& shape, DType dtype) {
   return static_cast<size_t>(CountOf(shape)) * SizeOf(dtype);
 }
 
+TensorFacts FactsOf(const Place& place) {
+  TensorFacts facts{.name = place.name, .dtype = place.spec.dtype};
+  if (!place.spec.is_quantized_byte()) return facts;
+  const auto [least, most] = place.spec.dtype == DType::kU8 ? std::pair(0, 255) : std::pair(-128, 127);
+  const QuantParams& quant = *place.spec.quant;
+  for (size_t i = 0; i < quant.scales.size(); ++i) {
+    facts.low = std::min(facts.low, static_cast<float>(least - quant.zero_points[i]) * quant.scales[i]);
+    facts.high = std::max(facts.high, static_cast<float>(most - quant.zero_points[i]) * quant.scales[i]);
+  }
+  return facts;
+}
+
 StepFacts FactsOf(const PlannedStep& step) {
   StepFacts facts{.name = step.name,
                   .op = step.op,
@@ -59,8 +71,8 @@ StepFacts FactsOf(const PlannedStep& step) {
                   .macs = step.macs,
                   .bytes = step.bytes};
   for (const Place& input : step.inputs)
-    if (!input.name.empty()) facts.inputs.push_back({input.name, input.spec.dtype});
-  for (const Place& output : step.outputs) facts.outputs.push_back({output.name, output.spec.dtype});
+    if (!input.name.empty()) facts.inputs.push_back(FactsOf(input));
+  for (const Place& output : step.outputs) facts.outputs.push_back(FactsOf(output));
   for (const OfferAnswer& offer : step.answers)
     facts.answers.push_back({std::string(offer.offer), std::string(offer.answer.message())});
   return facts;
