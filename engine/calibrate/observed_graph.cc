@@ -39,7 +39,8 @@ bool HoldsNoNumber(DType dtype, std::span<const std::byte> bytes) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ObservedGraph>> ObservedGraph::Create(
-    PreparedGraph prepared, const std::map<std::string, InputOptions>& inputs, CalibrationTable& table) {
+    PreparedGraph prepared, const std::map<std::string, InputOptions>& inputs, CalibrationTable& table,
+    SampleForms forms) {
   std::unique_ptr<ObservedGraph> made(new ObservedGraph(std::move(prepared), table));
   for (const auto& [name, value] : made->graph_.values())
     if (!value->is_constant() && value->dtype == DType::kF32) {
@@ -50,15 +51,16 @@ absl::StatusOr<std::unique_ptr<ObservedGraph>> ObservedGraph::Create(
         made->tokens_.insert(name);
     }
   RETURN_IF_ERROR(RunPasses(made->graph_, ObservePasses(), {}));
-  made->MakeForms(inputs);
+  made->MakeForms(inputs, forms);
   return made;
 }
 
-void ObservedGraph::MakeForms(const std::map<std::string, InputOptions>& inputs) {
+void ObservedGraph::MakeForms(const std::map<std::string, InputOptions>& inputs, SampleForms forms) {
   for (const Value* input : graph_.inputs()) {
-    std::vector<InputOptions>& forms = forms_.emplace_back();
-    forms.push_back({.dtype = input->dtype});
-    if (inputs.contains(input->name)) forms.push_back(OptionsOf(*input, inputs));
+    const bool is_given = inputs.contains(input->name);
+    std::vector<InputOptions>& own = forms_.emplace_back();
+    if (forms == SampleForms::kModelOrClient || !is_given) own.push_back({.dtype = input->dtype});
+    if (is_given) own.push_back(OptionsOf(*input, inputs));
     ranges_.push_back(IndexRange(*input));
   }
 }
@@ -111,12 +113,15 @@ absl::StatusOr<std::vector<Tensor>> ObservedGraph::Outputs() {
   std::vector<Tensor> tensors;
   for (size_t i = 0; i < graph_.outputs().size(); ++i) {
     const Place& place = last_->outputs()[i];
-    ASSIGN_OR_RETURN(const Outlet outlet,
-                     Outlet::Create({.dtype = place.spec.dtype,
-                                     .layout = LayoutOfRows(*graph_.outputs()[i].value, /*batched=*/false),
-                                     .row_shape = place.spec.shape,
-                                     .client_dtype = place.spec.dtype}));
-    outlet.Run(bound.At(place), 1, tensors.emplace_back(place.spec.dtype, place.spec.shape).bytes());
+    const bool batched = rows_.has_value();
+    const int64_t rows = batched ? place.spec.shape[0] : 1;
+    ASSIGN_OR_RETURN(
+        const Outlet outlet,
+        Outlet::Create({.dtype = place.spec.dtype,
+                        .layout = LayoutOfRows(*graph_.outputs()[i].value, batched),
+                        .row_shape = Shape(place.spec.shape.begin() + batched, place.spec.shape.end()),
+                        .client_dtype = place.spec.dtype}));
+    outlet.Run(bound.At(place), rows, tensors.emplace_back(place.spec.dtype, place.spec.shape).bytes());
   }
   return tensors;
 }

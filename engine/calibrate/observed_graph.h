@@ -33,20 +33,27 @@ struct RowPart {
   std::function<void(int64_t rows)> done;  // called behind every few; may be empty
 };
 
+// How a sample may hold an input.
+enum class SampleForms {
+  kModelOrClient,  // as the model takes it, or as clients send it
+  kClient,         // as clients send it
+};
+
 // A prepared graph that runs samples, unfused, and notes in a table what each computed f32 tensor held.
 //
 // Confined to one thread. The options of inputs and the table outlive it.
 class ObservedGraph {
  public:
   static absl::StatusOr<std::unique_ptr<ObservedGraph>> Create(
-      PreparedGraph prepared, const std::map<std::string, InputOptions>& inputs, CalibrationTable& table);
+      PreparedGraph prepared, const std::map<std::string, InputOptions>& inputs, CalibrationTable& table,
+      SampleForms forms = SampleForms::kModelOrClient);
 
   // Runs that part of the sample; how many rows the sample has. INVALID_ARGUMENT where it doesn't fit the
   // graph or a row holds no number, CANCELLED where it was stopped.
   absl::StatusOr<int64_t> Run(const Sample& sample, const RowPart& part);
 
-  // What the last run made, dense and row-major, in the graph's order. REQUIRES: the graph takes whole
-  // tensors.
+  // What the last run made, of its last rows where it takes batches (eight at most), dense and row-major, in
+  // the graph's order. REQUIRES: there was one.
   absl::StatusOr<std::vector<Tensor>> Outputs();
 
  private:
@@ -61,8 +68,8 @@ class ObservedGraph {
   ObservedGraph(PreparedGraph prepared, CalibrationTable& table)
       : graph_(std::move(prepared.graph)), rows_(std::move(prepared.rows)), table_(table) {}
 
-  // The ways in which a sample may hold each input: as the model takes it, or as clients send it.
-  void MakeForms(const std::map<std::string, InputOptions>& inputs);
+  // The ways in which a sample may hold each input.
+  void MakeForms(const std::map<std::string, InputOptions>& inputs, SampleForms forms);
 
   // The tensor as rows of input `i`; notes what its free dimensions are.
   absl::StatusOr<FittedInput> Fit(size_t i, const Tensor& tensor, Bindings& bindings) const;
