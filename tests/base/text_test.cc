@@ -28,10 +28,11 @@ TEST(TextTest, ControlCharactersAndMalformedTextAreNotPrintable) {
     EXPECT_FALSE(IsPrintable(text)) << text;
 }
 
-TEST(TextTest, SharesArePercentages) {
+TEST(TextTest, SharesAreDecimalPercentages) {
   EXPECT_EQ(ParseShare("1%"), 0.01);
   EXPECT_EQ(ParseShare("0.5%"), 0.005);
-  for (const char* text : {"", "%", "1", "-1%", "101%", "1 %", "1%%", "1e1%"})
+  EXPECT_EQ(ParseShare("100%"), 1.0);
+  for (const char* text : {"", "%", "1", "1 %", "-1%", "101%", "1e1%", "nan%", "1%%"})
     EXPECT_EQ(ParseShare(text), std::nullopt) << text;
 }
 
