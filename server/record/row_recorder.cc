@@ -15,6 +15,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/samples/tensor_file.h"
+#include "server/record/copied_row.h"
 
 namespace hachi::server {
 namespace {
@@ -24,21 +25,6 @@ namespace fs = std::filesystem;
 // Of rows that wait for the disk: no more are taken once there are as many. Guessed.
 constexpr size_t kEnoughWaiting = 64;
 constexpr size_t kEnoughWaitingBytes = size_t{32} << 20;
-
-// Copies bytes [begin, begin + to.size()) of what the chunks hold one after the other.
-void CopyFrom(const InputChunks& chunks, size_t begin, std::span<std::byte> to) {
-  for (const std::span<const std::byte> chunk : chunks) {
-    if (begin >= chunk.size()) {
-      begin -= chunk.size();
-      continue;
-    }
-    const size_t bytes = std::min(chunk.size() - begin, to.size());
-    std::memcpy(to.data(), chunk.data() + begin, bytes);
-    to = to.subspan(bytes);
-    if (to.empty()) return;
-    begin = 0;
-  }
-}
 
 bool HasNumbersOnly(const Tensor& tensor) {
   return tensor.dtype() != DType::kF32 ||
@@ -98,17 +84,8 @@ std::optional<int64_t> RowRecorder::Place() {
 }
 
 RowRecorder::Record RowRecorder::RecordOf(int64_t place, const Rows& request, int64_t row) const {
-  Record record{.place = place, .inputs = {}};
-  for (size_t i = 0; i < request.inputs.size(); ++i) {
-    const TensorSignature& input = options_.signature->inputs[i];
-    std::vector<int64_t> shape = request.shapes != nullptr ? request.shapes->inputs[i] : input.dims;
-    if (options_.signature->batched) shape.insert(shape.begin(), 1);
-    Tensor tensor(input.dtype, shape);
-    const std::span<std::byte> bytes = tensor.bytes();
-    CopyFrom(request.inputs[i], bytes.size() * static_cast<size_t>(row), bytes);
-    record.bytes += bytes.size();
-    record.inputs.emplace(input.name, std::move(tensor));
-  }
+  Record record{.place = place, .inputs = CopyOfInputs(*options_.signature, request, row)};
+  for (const auto& [name, tensor] : record.inputs) record.bytes += tensor.bytes().size();
   return record;
 }
 
