@@ -133,6 +133,14 @@ absl::StatusOr<GuardConfig> ReadGuard(const YamlNode& node) {
   return guard;
 }
 
+absl::StatusOr<ShadowConfig> ReadShadow(const YamlNode& node) {
+  ShadowConfig shadow;
+  RETURN_IF_ERROR(
+      ReadYamlMap(node, {Into("rate", shadow.rate, YamlShare()), Into("cpu", shadow.cpu, YamlShare())}));
+  if (shadow.cpu == 0) return node.Error("cpu 0%", "more; rate 0% is what turns it off");
+  return shadow;
+}
+
 YamlType<std::string> RangeType() {
   std::vector<std::pair<std::string, std::string>> words;
   for (const char* word : {"auto", "min_max", "percentile", "entropy", "mse"}) words.emplace_back(word, word);
@@ -177,6 +185,7 @@ absl::Status ReadModelYaml(const YamlNode& root, ModelConfig& config) {
                             Into("range", config.range, RangeType()),
                             Into("repairs", config.repairs, YamlType<Repairs>(ReadRepairs)),
                             Into("guard", config.guard, YamlType<GuardConfig>(ReadGuard)),
+                            Into("shadow", config.shadow, YamlType<ShadowConfig>(ReadShadow)),
                             {"record", record}});
 }
 

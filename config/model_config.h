@@ -57,6 +57,12 @@ struct GuardConfig {
   absl::Duration time = absl::Seconds(30);  // see GuardOptions::time
 };
 
+// A sample of what clients ask that runs once more in FP32, to be compared.
+struct ShadowConfig {
+  double rate = 0;   // of rows; 0: none
+  double cpu = 0.1;  // of one core that this may take at most
+};
+
 // One version's files: NAME/<version>/model.onnx, and what lies beside it.
 struct VersionFiles {
   int64_t version = 1;
@@ -80,6 +86,7 @@ struct ModelConfig {
   std::string range = "auto";               // as LoadOptions::range_method
   Repairs repairs;
   GuardConfig guard;
+  ShadowConfig shadow;
   std::optional<RecordConfig> record;  // nullopt: nothing is kept
   std::vector<VersionFiles> versions;  // ascending, at least one
 };

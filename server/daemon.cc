@@ -1,7 +1,6 @@
 #include "server/daemon.h"
 
 #include <algorithm>
-#include <random>
 #include <utility>
 #include <vector>
 
@@ -13,8 +12,8 @@
 #include "engine/cpu/budget.h"
 #include "engine/cpu/isa.h"
 #include "engine/cpu/team.h"
+#include "server/daemon_observers.h"
 #include "server/net/descriptors.h"
-#include "server/record/row_recorder.h"
 
 namespace hachi::server {
 namespace {
@@ -23,24 +22,6 @@ namespace {
 // own shutdown ends CANCELLED, which tells its client nothing and which no client tries again elsewhere. Long
 // enough for clients near by to get the answer; a guess.
 constexpr absl::Duration kRefusing = absl::Milliseconds(500);
-
-// Who looks at the rows of a version that is about to be served.
-absl::StatusOr<std::vector<std::unique_ptr<RowsObserver>>> ObserversOf(const ModelVersion& version,
-                                                                       const Model& model) {
-  std::vector<std::unique_ptr<RowsObserver>> observers;
-  if (const std::optional<RecordConfig>& record = version.config().record) {
-    ASSIGN_OR_RETURN(
-        auto recorder,
-        RowRecorder::Create({.what = absl::StrCat("model '", version.name(), "' version ", version.version()),
-                             .folder = record->dir / absl::StrCat(version.version()),
-                             .rows = record->rows,
-                             .seed = std::random_device()(),
-                             .signature = &model.signature(),
-                             .metrics = &version.metrics()}));
-    observers.push_back(std::move(recorder));
-  }
-  return observers;
-}
 
 }  // namespace
 
@@ -110,7 +91,7 @@ absl::Status Daemon::Open() {
                              .trial = trial_.get(),
                              .threads = workers_.threads_per_worker,
                              .wide_threads = workers_.wide_threads,
-                             .observers = ObserversOf,
+                             .observers = [this](const ModelVersion& version, const Model& model) { return ObserversOf(version, model, metrics_); },
                              .metrics = &metrics_,
                              .on_change = [this](const ModelVersion& version) { OnModelChange(version); }});
   status_pages_.Show(registry_.get());

@@ -1,5 +1,6 @@
 #include "engine/shadow/shadow_model.h"
 
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -56,11 +57,17 @@ class ObservedShadow final : public ShadowModel {
       const TensorStats seen = Remembered(name);
       if (seen.count() == seen.nonfinite()) continue;
       const RangeUse use = UseOfRange(seen, range.low, range.high);
-      TensorUse& made = uses[name] = {.clipped = use.clipped, .used = use.used, .drift = {}};
-      const CalibrationTable::Entry* line = table_ && inputs_.contains(name) ? table_->Line(name) : nullptr;
-      if (line != nullptr) made.drift = PopulationStability(line->stats.histogram(), seen.histogram());
+      uses[name] = {.clipped = use.clipped, .used = use.used};
     }
     return uses;
+  }
+
+  std::map<std::string, double> Drifts() const override {
+    std::map<std::string, double> drifts;
+    for (const std::string& name : inputs_)
+      if (const CalibrationTable::Entry* line = table_ ? table_->Line(name) : nullptr; line != nullptr)
+        drifts[name] = PopulationStability(line->stats.histogram(), Remembered(name).histogram());
+    return drifts;
   }
 
  private:

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,9 +19,8 @@ struct TensorRange {
 
 // What rows held of one tensor.
 struct TensorUse {
-  double clipped = 0;           // share of values that lie beyond the range that integers reach
-  double used = 0;              // share of that range that values reach
-  std::optional<double> drift;  // of an input with a line in a table of ours: PopulationStability
+  double clipped = 0;  // share of values that lie beyond the range that integers reach
+  double used = 0;     // share of that range that values reach
 };
 
 // A served model's file once more in FP32, unfused, so that every tensor is there to be seen: what rows that
@@ -42,6 +40,10 @@ class ShadowModel {
 
   // Of the remembered rows, the tensors among `ranges` that they had, by name.
   virtual std::map<std::string, TensorUse> Uses(const std::map<std::string, TensorRange>& ranges) const = 0;
+
+  // How far they lie from what calibration saw (PopulationStability), by input; of those with a line in a
+  // table of ours.
+  virtual std::map<std::string, double> Drifts() const = 0;
 };
 
 // The ranges of what a plan's steps read and write as integers, by the names that the file has for the real

@@ -15,6 +15,7 @@
 #include "engine/tune/guard.h"
 #include "server/commands/commands.h"
 #include "server/daemon.h"
+#include "server/daemon_observers.h"
 #include "server/daemon_signals.h"
 
 namespace hachi::server {
@@ -43,6 +44,11 @@ absl::Status Check(const ServerConfig& config) {
   ModelRegistry registry({.models = config.models,
                           .loader = LoaderOf(config),
                           .threads = counts.threads_per_worker,
+                          .observers = [&](const ModelVersion& version, const Model& model)
+                              -> absl::StatusOr<std::vector<std::unique_ptr<RowsObserver>>> {
+                            RETURN_IF_ERROR(ShadowOf(version, model, metrics).status());
+                            return std::vector<std::unique_ptr<RowsObserver>>();
+                          },
                           .metrics = &metrics});
   registry.LoadAll();
   int failed = 0;

@@ -4,14 +4,12 @@
 
 #include <sstream>
 
+#include "server/metrics/families.h"
+
 namespace hachi::server {
 namespace {
 
-using prometheus::BuildCounter;
-using prometheus::BuildGauge;
-using prometheus::BuildHistogram;
 using prometheus::Counter;
-using prometheus::Family;
 using prometheus::Gauge;
 using prometheus::Histogram;
 using prometheus::Labels;
@@ -23,25 +21,8 @@ const Histogram::BucketBoundaries kSeconds = {0.00005, 0.0001, 0.00025, 0.0005, 
                                               0.2,     0.5,    1,       2,      5,     10};
 const Histogram::BucketBoundaries kRows = {1, 2, 4, 8, 16, 32, 64, 128, 256};
 
-// Asking again for a family that is there gives the same one.
-Counter& CounterOf(Registry& registry, const char* name, const char* help, const Labels& labels) {
-  return BuildCounter().Name(name).Help(help).Register(registry).Add(labels);
-}
-Gauge& GaugeOf(Registry& registry, const char* name, const char* help, const Labels& labels) {
-  return BuildGauge().Name(name).Help(help).Register(registry).Add(labels);
-}
-Histogram& HistogramOf(Registry& registry, const char* name, const char* help, const Labels& labels,
-                       const Histogram::BucketBoundaries& buckets = kSeconds) {
-  return BuildHistogram().Name(name).Help(help).Register(registry).Add(labels, buckets);
-}
-
-Labels With(Labels labels, const std::string& name, std::string_view value) {
-  labels[name] = value;
-  return labels;
-}
-
-Labels LabelsOf(const std::string& model, const std::string& version) {
-  return {{"model", model}, {"version", version}};
+Histogram& DurationOf(Registry& registry, const char* name, const char* help, const Labels& labels) {
+  return HistogramOf(registry, name, help, labels, kSeconds);
 }
 
 }  // namespace
@@ -144,20 +125,20 @@ ModelMetrics::ModelMetrics(Registry& registry, const std::string& model, int64_t
     : registry_(registry),
       labels_(LabelsOf(model, std::to_string(version))),
       requests_total(registry, model, std::to_string(version)),
-      request_duration_seconds(HistogramOf(registry, "hachi_request_duration_seconds",
-                                           "Time from a request's arrival to its answer.", labels_)),
+      request_duration_seconds(DurationOf(registry, "hachi_request_duration_seconds",
+                                          "Time from a request's arrival to its answer.", labels_)),
       queue_rows(GaugeOf(registry, "hachi_queue_rows", "Rows that wait for a batch.", labels_)),
-      queue_duration_seconds(HistogramOf(registry, "hachi_queue_duration_seconds",
-                                         "Time a computed request waited for its batch to run.", labels_)),
+      queue_duration_seconds(DurationOf(registry, "hachi_queue_duration_seconds",
+                                        "Time a computed request waited for its batch to run.", labels_)),
       wide_batches_total(CounterOf(registry, "hachi_wide_batches_total",
                                    "Batches that ran on all cores together, of those taken.", labels_)),
       batch_rows(HistogramOf(registry, "hachi_batch_rows", "Rows of each batch that ran.", labels_, kRows)),
-      gather_duration_seconds(HistogramOf(registry, "hachi_gather_duration_seconds",
-                                          "Time to gather, convert and quantize a batch's inputs.", labels_)),
-      compute_duration_seconds(HistogramOf(registry, "hachi_compute_duration_seconds",
-                                           "Time to compute a batch, after its gather.", labels_)),
-      scatter_duration_seconds(HistogramOf(registry, "hachi_scatter_duration_seconds",
-                                           "Time to write a batch's outputs to its requests.", labels_)),
+      gather_duration_seconds(DurationOf(registry, "hachi_gather_duration_seconds",
+                                         "Time to gather, convert and quantize a batch's inputs.", labels_)),
+      compute_duration_seconds(DurationOf(registry, "hachi_compute_duration_seconds",
+                                          "Time to compute a batch, after its gather.", labels_)),
+      scatter_duration_seconds(DurationOf(registry, "hachi_scatter_duration_seconds",
+                                          "Time to write a batch's outputs to its requests.", labels_)),
       expired_rows_computed_total(CounterOf(registry, "hachi_expired_rows_computed_total",
                                             "Rows computed although their deadline had passed when the run "
                                             "began; always 0.",
@@ -179,7 +160,7 @@ ModelMetrics::ModelMetrics(Registry& registry, const std::string& model, int64_t
       plan_cache_bytes(GaugeOf(registry, "hachi_plan_cache_bytes",
                                "Memory that plans for free shapes may take.", labels_)),
       plan_duration_seconds(
-          HistogramOf(registry, "hachi_plan_duration_seconds", "Time to make plans for a shape.", labels_)),
+          DurationOf(registry, "hachi_plan_duration_seconds", "Time to make plans for a shape.", labels_)),
       load_seconds(
           GaugeOf(registry, "hachi_model_load_seconds", "Time the last load took, failed or not.", labels_)),
       weights_bytes(
@@ -286,6 +267,10 @@ Metrics::Metrics() : registry_(std::make_shared<Registry>()), server_(*registry_
 
 std::unique_ptr<ModelMetrics> Metrics::ForModel(const std::string& model, int64_t version) {
   return std::make_unique<ModelMetrics>(*registry_, model, version);
+}
+
+std::unique_ptr<ShadowMetrics> Metrics::ForShadow(const std::string& model, int64_t version) {
+  return std::make_unique<ShadowMetrics>(*registry_, model, version);
 }
 
 std::string Metrics::Text() const {

@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "engine/base/accuracy.h"
+#include "server/metrics/shadow_metrics.h"
 
 namespace hachi::server {
 
@@ -180,6 +181,7 @@ class Metrics {
 
   ServerMetrics& server() { return server_; }
   std::unique_ptr<ModelMetrics> ForModel(const std::string& model, int64_t version);
+  std::unique_ptr<ShadowMetrics> ForShadow(const std::string& model, int64_t version);
 
   // The page as Prometheus reads it.
   std::string Text() const;

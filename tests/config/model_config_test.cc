@@ -71,6 +71,7 @@ instances: 2
 layers: {conv1: fp32, "block*": bf16}
 range: entropy
 repairs: {bias_correction: false}
+shadow: {rate: 0.1%}
 record: {rows: 64, dir: recorded}
 guard: {max_drop: 0.5%, metric: agreement, on_failure: refuse, time: 5s}
 )");
@@ -100,6 +101,8 @@ guard: {max_drop: 0.5%, metric: agreement, on_failure: refuse, time: 5s}
   EXPECT_EQ(config->range, "entropy");
   EXPECT_TRUE(config->repairs.equalization);
   EXPECT_FALSE(config->repairs.bias_correction);
+  EXPECT_DOUBLE_EQ(config->shadow.rate, 0.001);
+  EXPECT_DOUBLE_EQ(config->shadow.cpu, 0.1);
   ASSERT_TRUE(config->record.has_value());
   EXPECT_EQ(config->record->rows, 64);
   EXPECT_EQ(config->record->dir, temp.path() / "m/recorded");
@@ -145,7 +148,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{
             "nmae: x\n",
             ":1: nmae: unknown key, expected one of name, precision, inputs, outputs, batching, plan_bytes, "
-            "instances, layers, range, repairs, guard, record"},
+            "instances, layers, range, repairs, guard, shadow, record"},
         Refused{"guard: {max_drop: 2}\n",
                 ":1: guard.max_drop: '2', expected a share from 0% to 100%, such as 1%"},
         Refused{"[]\n", ":1: a list, expected a map"},
@@ -192,6 +195,12 @@ INSTANTIATE_TEST_SUITE_P(
                 ":2: batching: max_queue 16, expected at least max_batch, which is 32"},
         Refused{"instances: many\n", ":1: instances: 'many', expected auto or a whole number from 1 to 1024"},
         Refused{"instances: 0\n", ":1: instances: '0', expected auto or a whole number from 1 to 1024"},
+        Refused{"shadow: {rate: 0.1}\n",
+                ":1: shadow.rate: '0.1', expected a share from 0% to 100%, such as 1%"},
+        Refused{"shadow: {rate: 101%}\n",
+                ":1: shadow.rate: '101%', expected a share from 0% to 100%, such as 1%"},
+        Refused{"shadow: {rate: 1%, cpu: 0%}\n",
+                ":1: shadow: cpu 0%, expected more; rate 0% is what turns it off"},
         Refused{"record: {rows: 8}\n", ":1: record: no dir, expected a folder to write to"},
         Refused{"layers: {conv1: auto}\n", ":1: layers.conv1: 'auto', expected int8 | bf16 | fp32"},
         Refused{"name: &n a\n", ":1: an anchor, expected plain YAML"}));

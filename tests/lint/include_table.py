@@ -13,7 +13,7 @@ OPS = {"engine/ops", "engine/graph", "engine/quant", "engine/cpu", "engine/kerne
 ENGINE = OPS | {"engine/onnx", "engine/samples", "engine/decide", "engine/passes", "engine/plan", "engine/run", "engine/calibrate", "engine/tune"}
 MODELS = {"engine/engine.h", "config", "server/metrics"}
 BATCHING = MODELS | {"server/models", "engine/tensor"}
-SERVER = BATCHING | {"server/batching", "server/executor", "server/net", "server/record", "server/rpc", "server/status"}
+SERVER = BATCHING | {"server/batching", "server/executor", "server/net", "server/record", "server/rpc", "server/shadow", "server/status"}
 
 MAY_INCLUDE = {
     "proto": {"engine/tensor"},  # the datatypes' names on the wire
@@ -49,13 +49,15 @@ MAY_INCLUDE = {
     "server/models": MODELS | {"server/models/load_options.h"},
     # Rows of requests as files that the engine's tools read.
     "server/record": MODELS | {"server/models", "engine/samples", "engine/tensor"},
+    # A share of the rows once more in FP32.
+    "server/shadow": BATCHING | {"server/record", "engine/shadow", "engine/cpu"},
     # What the metrics' port shows people.
     "server/status": MODELS | {"server/models", "server/net"},
     "server/batching": BATCHING,
     "server/executor": BATCHING | {"server/batching", "engine/cpu"},
     "server/rpc": BATCHING | {"server/batching", "server/net", "proto"},
     "server/client": {"proto", "engine/tensor"},
-    "server/daemon": SERVER | {"engine/cpu", "proto"},
+    "server/daemon": SERVER | {"engine/cpu", "engine/shadow", "server/models/load_options.h", "proto"},
     "server/commands": ENGINE | {"engine/engine.h", "config", "server/client", "server/models/load_options.h"},
     "server/commands/serve.cc": {"server/commands", "config", "engine/engine.h", "engine/cpu", "engine/tune", "server/daemon"},
     "server/main.cc": {"server/commands", "engine/cpu"},

@@ -31,6 +31,9 @@ TEST(MetricsTest, PageHasEveryMetricWithItsUnit) {
   const auto model = metrics.ForModel("m", 1);
   model->SetState("ready", true);
   model->SetLayers("int8", 5);
+  const auto shadow = metrics.ForShadow("m", 1);
+  shadow->SetDrift("x", 0.1);
+  shadow->SetUse("conv", 0, 1);
   EXPECT_THAT(
       TypesOn(metrics.Text()),
       UnorderedElementsAre(
@@ -44,17 +47,21 @@ TEST(MetricsTest, PageHasEveryMetricWithItsUnit) {
           "hachi_request_duration_seconds histogram", "hachi_queue_rows gauge",
           "hachi_queue_duration_seconds histogram", "hachi_batch_rows histogram",
           "hachi_batches_total counter", "hachi_batches_without_plan_total counter",
-          "hachi_wide_batches_total counter", "hachi_recorded_rows_total counter",
-          "hachi_record_failures_total counter", "hachi_plan_cache_bytes gauge",
-          "hachi_plan_cache_evictions gauge", "hachi_plan_cache_hits_total counter",
-          "hachi_plan_cache_misses_total counter", "hachi_plan_duration_seconds histogram",
-          "hachi_idle_core_seconds_total counter", "hachi_gather_duration_seconds histogram",
-          "hachi_compute_duration_seconds histogram", "hachi_scatter_duration_seconds histogram",
-          "hachi_rows_refused_total counter", "hachi_expired_rows_computed_total counter",
-          "hachi_model_state gauge", "hachi_model_load_seconds gauge", "hachi_model_weights_bytes gauge",
+          "hachi_wide_batches_total counter",
+          "hachi_plan_cache_bytes gauge", "hachi_plan_cache_evictions gauge",
+          "hachi_plan_cache_hits_total counter", "hachi_plan_cache_misses_total counter",
+          "hachi_plan_duration_seconds histogram", "hachi_idle_core_seconds_total counter",
+          "hachi_gather_duration_seconds histogram", "hachi_compute_duration_seconds histogram",
+          "hachi_scatter_duration_seconds histogram", "hachi_rows_refused_total counter",
+          "hachi_expired_rows_computed_total counter", "hachi_model_state gauge",
+          "hachi_model_load_seconds gauge", "hachi_model_weights_bytes gauge",
           "hachi_model_weights_copies gauge", "hachi_model_arena_bytes gauge",
-          "hachi_model_vnni_mac_ratio gauge", "hachi_model_reference_steps gauge",
-          "hachi_model_layers gauge"));
+          "hachi_model_vnni_mac_ratio gauge", "hachi_model_reference_steps gauge", "hachi_model_layers gauge",
+          "hachi_recorded_rows_total counter", "hachi_record_failures_total counter",
+          "hachi_shadow_rows_total counter", "hachi_shadow_places_total counter",
+          "hachi_shadow_error_ratio histogram", "hachi_shadow_rows_dropped_total counter",
+          "hachi_shadow_cpu_seconds_total counter", "hachi_shadow_drift_index gauge",
+          "hachi_shadow_clipped_ratio gauge", "hachi_shadow_range_used_ratio gauge"));
 }
 
 TEST(MetricsTest, EachRefusalHasItsReason) {
