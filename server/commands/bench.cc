@@ -20,9 +20,9 @@
 #include "engine/cpu/budget.h"
 #include "engine/cpu/peak.h"
 #include "engine/cpu/team.h"
+#include "server/commands/bench_request.h"
 #include "server/commands/commands.h"
 #include "server/commands/model_argument.h"
-#include "server/commands/rows.h"
 
 namespace hachi::server {
 namespace {
@@ -79,36 +79,6 @@ struct Candidate {
     return sorted[sorted.size() / 2];
   }
   bool is_int8() const { return model->info().precision == Precision::kInt8; }
-};
-
-// A request of made-up rows that stays the same from run to run.
-class BenchRequest {
- public:
-  BenchRequest(const Signature& signature, std::shared_ptr<const RowShapes> shapes, int64_t rows) {
-    rows_.count = rows;
-    for (size_t i = 0; i < signature.inputs.size(); ++i) {
-      Shape shape = shapes->inputs[i];
-      if (signature.batched) shape.insert(shape.begin(), rows);
-      inputs_.push_back(TensorRows::Random({signature.inputs[i].name, signature.inputs[i].dtype, shape},
-                                           signature.batched, rows)
-                            .Bytes(0, rows));
-    }
-    for (const std::string& bytes : inputs_) rows_.inputs.push_back({std::as_bytes(std::span(bytes))});
-    for (const size_t bytes : shapes->output_bytes) outputs_.emplace_back(bytes * static_cast<size_t>(rows));
-    if (shapes->measured) rows_.measured = &measured_;
-    rows_.shapes = std::move(shapes);
-    for (std::vector<std::byte>& bytes : outputs_) rows_.outputs.emplace_back(bytes);
-  }
-  BenchRequest(const BenchRequest&) = delete;
-  BenchRequest& operator=(const BenchRequest&) = delete;
-
-  std::span<const Rows> rows() const { return {&rows_, 1}; }
-
- private:
-  std::vector<std::string> inputs_;
-  std::vector<std::vector<std::byte>> outputs_;
-  std::vector<MeasuredOutput> measured_;
-  Rows rows_;
 };
 
 absl::StatusOr<Candidate> Load(const Arguments& arguments, LoadOptions options, const std::string& precision,
