@@ -85,15 +85,16 @@ absl::Status Daemon::Open() {
         .cache = config.trial.cache,
         .circumstances = absl::StrCat(HACHI_VERSION, " ", std::string(NameOf(DetectIsa())), " ",
                                       workers_.threads_per_worker, " ", workers_.wide_threads)});
-  registry_ = std::make_unique<ModelRegistry>(
-      ModelRegistry::Options{.models = config.models,
-                             .loader = options_.loader,
-                             .trial = trial_.get(),
-                             .threads = workers_.threads_per_worker,
-                             .wide_threads = workers_.wide_threads,
-                             .observers = [this](const ModelVersion& version, const Model& model) { return ObserversOf(version, model, metrics_); },
-                             .metrics = &metrics_,
-                             .on_change = [this](const ModelVersion& version) { OnModelChange(version); }});
+  registry_ = std::make_unique<ModelRegistry>(ModelRegistry::Options{
+      .models = config.models,
+      .loader = options_.loader,
+      .trial = trial_.get(),
+      .threads = workers_.threads_per_worker,
+      .wide_threads = workers_.wide_threads,
+      .observers = [this](const ModelVersion& version,
+                          const Model& model) { return ObserversOf(version, model, metrics_); },
+      .metrics = &metrics_,
+      .on_change = [this](const ModelVersion& version) { OnModelChange(version); }});
   status_pages_.Show(registry_.get());
 
   Executor::Options executor{.workers = workers_.workers,

@@ -4,7 +4,7 @@
 int main(int argc, char** argv) {
   hachi::LimitSpins(argv);
   using namespace hachi::server;
-  const Command commands[] = {kServeCommand, kCalibrateCommand, kTuneCommand, kInspectCommand,
-                              kBenchCommand, kLoadCommand,      kInferCommand};
+  const Command commands[] = {kServeCommand, kCalibrateCommand, kTuneCommand,  kInspectCommand,
+                              kBenchCommand, kLoadCommand,      kInferCommand, kReportCommand};
   return RunCommandLine(argc, argv, commands);
 }

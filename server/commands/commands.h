@@ -9,6 +9,7 @@ extern const Command kCalibrateCommand;
 extern const Command kInferCommand;
 extern const Command kInspectCommand;
 extern const Command kLoadCommand;
+extern const Command kReportCommand;
 extern const Command kServeCommand;
 extern const Command kTuneCommand;
 

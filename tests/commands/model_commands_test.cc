@@ -27,7 +27,7 @@ const std::filesystem::path kSource = HACHI_SOURCE_DIR;
 const std::string kDigits = kSource / "deploy/models/digits";
 
 Outcome Hachi(const std::vector<std::string>& arguments) {
-  return RunHachi({kCalibrateCommand, kInspectCommand, kBenchCommand}, arguments);
+  return RunHachi({kCalibrateCommand, kInspectCommand, kBenchCommand, kReportCommand}, arguments);
 }
 
 TEST(CalibrateCommandTest, DemoModelsTableIsWhatTheCommandWrites) {
@@ -258,6 +258,56 @@ TEST(BenchCommandTest, JsonHasTheFieldsThatTheDesignNames) {
 
 TEST(BenchCommandTest, MoreThreadsThanTheBudgetAreRefused) {
   EXPECT_THAT(Hachi({"bench", kDigits, "--instances", "1024"}).error, HasSubstr("the CPU budget"));
+}
+
+// The demo model in a folder of its own.
+std::string CopyOfDigits(const TempDir& dir) {
+  std::filesystem::copy(kDigits, dir.path() / "digits", std::filesystem::copy_options::recursive);
+  return dir.path() / "digits";
+}
+
+TEST(ReportCommandTest, JsonHasSpeedStepsAndWhatIntegersReach) {
+  const Outcome outcome = Hachi({"report", kDigits, "--json", "--seconds", "0.05"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.error;
+  const auto report = nlohmann::json::parse(outcome.out);
+  EXPECT_GT(report["served"]["throughput_per_s"], 0);
+  EXPECT_EQ(report["fp32"]["precision"], "fp32");
+  EXPECT_GT(report["steps"][0]["us"], 0);
+  EXPECT_FALSE(report["steps"][0]["offers"].empty());
+  for (const auto& tensor : report["tensors"]) EXPECT_GT(tensor["snr_db"], 30) << tensor["name"];
+  EXPECT_TRUE(report["tune"].is_null());
+}
+
+TEST(ReportCommandTest, DataSayHowAnswersAgree) {
+  const Outcome outcome =
+      Hachi({"report", kDigits, "--json", "--seconds", "0.05", "--data", kSource / "tests/demo/calibration"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.error;
+  const auto accuracy = nlohmann::json::parse(outcome.out)["accuracy"];
+  EXPECT_EQ(accuracy["rows"], 256);
+  EXPECT_GT(accuracy["agreement"], 0.98);
+  EXPECT_LT(accuracy["error"], 0.1);
+}
+
+TEST(ReportCommandTest, ThePageLiesBesideTheModelAndHoldsWhatTuneFound) {
+  const TempDir dir;
+  const std::string model = CopyOfDigits(dir);
+  dir.Write("digits/1/tune.json", R"({"metric": "</script>"})");
+  const Outcome outcome = Hachi({"report", model, "--seconds", "0.05"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.error;
+  const auto page = ReadFile(model + "/1/report.html");
+  ASSERT_OK(page);
+  EXPECT_THAT(*page, HasSubstr(R"("metric":"\u003c/script>")"));
+  EXPECT_THAT(*page, HasSubstr("default-src 'none'"));
+}
+
+TEST(ReportCommandTest, DamagedTrialsAreRefused) {
+  const TempDir dir;
+  const std::string model = CopyOfDigits(dir);
+  dir.Write("digits/1/tune.json", "{");
+  const Outcome outcome = Hachi({"report", model, "--seconds", "0.05"});
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.error, HasSubstr("tune.json: is no JSON"));
+  EXPECT_FALSE(std::filesystem::exists(model + "/1/report.html"));
 }
 
 }  // namespace

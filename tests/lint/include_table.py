@@ -49,8 +49,10 @@ MAY_INCLUDE = {
     "server/models": MODELS | {"server/models/load_options.h"},
     # Rows of requests as files that the engine's tools read.
     "server/record": MODELS | {"server/models", "engine/samples", "engine/tensor"},
+    # How answers stand to FP32's, for the shadow and for reports.
+    "server/shadow/agreement.h": {"engine/tensor"},
     # A share of the rows once more in FP32.
-    "server/shadow": BATCHING | {"server/record", "engine/shadow", "engine/cpu"},
+    "server/shadow": BATCHING | {"server/shadow/agreement.h", "server/record", "engine/shadow", "engine/cpu"},
     # What the metrics' port shows people.
     "server/status": MODELS | {"server/models", "server/net"},
     "server/batching": BATCHING,
@@ -58,7 +60,7 @@ MAY_INCLUDE = {
     "server/rpc": BATCHING | {"server/batching", "server/net", "proto"},
     "server/client": {"proto", "engine/tensor"},
     "server/daemon": SERVER | {"engine/cpu", "engine/shadow", "server/models/load_options.h", "proto"},
-    "server/commands": ENGINE | {"engine/engine.h", "config", "server/client", "server/models/load_options.h"},
+    "server/commands": ENGINE | {"engine/engine.h", "config", "engine/shadow", "server/client", "server/models/load_options.h", "server/shadow/agreement.h"},
     "server/commands/serve.cc": {"server/commands", "config", "engine/engine.h", "engine/cpu", "engine/tune", "server/daemon"},
     "server/main.cc": {"server/commands", "engine/cpu"},
 }
