@@ -11,7 +11,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from dataclasses import dataclass
 from typing import Callable
@@ -292,7 +291,9 @@ def unpack(name):
     if archive.suffix == ".whl":
         zipfile.ZipFile(archive).extractall(partial)
     else:
-        tarfile.open(archive).extractall(partial, filter="data")
+        partial.mkdir(parents=True)
+        # The distribution's Python can't keep an archive's files inside a folder; its tar does.
+        subprocess.run(["tar", "--extract", "--file", archive, "--directory", partial], check=True)
         (inside,) = partial.iterdir()
         inside.rename(folder.with_suffix(".inside"))
         partial.rmdir()
