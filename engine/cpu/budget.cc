@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -108,6 +109,24 @@ std::vector<int> AllowedCpus() {
   return {0};
 }
 
+std::vector<int> FirstOfCores(const std::vector<int>& cpus, const fs::path& root) {
+  const auto siblings_of = [&](int cpu) {
+    const fs::path topology =
+        root / "sys/devices/system/cpu" / ("cpu" + std::to_string(cpu)) / "topology";
+    // The second name is that of kernels before 5.7.
+    for (const char* name : {"core_cpus_list", "thread_siblings_list"}) {
+      std::ifstream in(topology / name);
+      if (std::string list; std::getline(in, list) && !list.empty()) return list;
+    }
+    return "cpu" + std::to_string(cpu);
+  };
+  std::vector<int> firsts;
+  std::set<std::string> cores;
+  for (const int cpu : cpus)
+    if (cores.insert(siblings_of(cpu)).second) firsts.push_back(cpu);
+  return firsts;
+}
+
 std::optional<double> CgroupCpuQuota(const fs::path& root) {
   return SmallestLimit(root, "cpu", QuotaOfV2, QuotaOfV1);
 }
@@ -125,17 +144,20 @@ int64_t MemoryBudget() {
   return limit && *limit < static_cast<double>(physical) ? static_cast<int64_t>(*limit) : physical;
 }
 
-int CpuBudgetOf(int allowed_cpus, std::optional<double> quota) {
-  const double limit = quota ? std::min<double>(allowed_cpus, *quota) : allowed_cpus;
+int CpuBudgetOf(int cores, std::optional<double> quota) {
+  const double limit = quota ? std::min<double>(cores, *quota) : cores;
   return std::max(1, static_cast<int>(limit));
 }
 
-int CpuBudget() { return CpuBudgetOf(static_cast<int>(AllowedCpus().size()), CgroupCpuQuota()); }
+int CpuBudget() {
+  return CpuBudgetOf(static_cast<int>(FirstOfCores(AllowedCpus()).size()), CgroupCpuQuota());
+}
 
 std::vector<int> OwnCpus() {
-  std::vector<int> cpus = AllowedCpus();
-  if (static_cast<int>(cpus.size()) != CpuBudget()) cpus.clear();
-  return cpus;
+  const std::vector<int> cpus = AllowedCpus();
+  const std::optional<double> quota = CgroupCpuQuota();
+  if (quota && *quota < static_cast<double>(cpus.size())) return {};
+  return FirstOfCores(cpus);
 }
 
 }  // namespace hachi

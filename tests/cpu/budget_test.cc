@@ -39,6 +39,27 @@ TEST(BudgetTest, QuotaIsRoundedDownAndNeverBelowOne) {
   EXPECT_EQ(CpuBudgetOf(24, 1e300), 24);
 }
 
+TEST(BudgetTest, SecondHardwareThreadsOfACoreAreNotCounted) {
+  FakeRoot root;
+  for (int cpu = 0; cpu < 4; ++cpu)
+    root.With("sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/core_cpus_list",
+              cpu % 2 == 0 ? "0,2\n" : "1,3\n");
+  EXPECT_EQ(FirstOfCores({0, 1, 2, 3}, root.path()), (std::vector{0, 1}));
+  EXPECT_EQ(FirstOfCores({1, 2, 3}, root.path()), (std::vector{1, 2}));  // one thread of one core, both of another
+}
+
+TEST(BudgetTest, OldKernelsNameTheSameCoresOtherwise) {
+  FakeRoot root;
+  for (int cpu = 0; cpu < 4; ++cpu)
+    root.With("sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list",
+              cpu < 2 ? "0-1\n" : "2-3\n");
+  EXPECT_EQ(FirstOfCores({0, 1, 2, 3}, root.path()), (std::vector{0, 2}));
+}
+
+TEST(BudgetTest, CpusOfUnknownCoresAreCores) {
+  EXPECT_EQ(FirstOfCores({0, 3, 5}, FakeRoot().path()), (std::vector{0, 3, 5}));
+}
+
 TEST(BudgetTest, SmallestQuotaOfTheVersion2HierarchyHolds) {
   FakeRoot root;
   root.With("proc/self/cgroup", "0::/pods/pod1/main\n")

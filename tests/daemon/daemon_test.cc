@@ -286,8 +286,8 @@ TEST_F(DaemonTest, MoreWorkersThanTheCpuBudgetAreRefused) {
 }
 
 TEST_F(DaemonTest, WorkersKeepToCpusOfTheirOwn) {
-  const std::vector<int> cpus = AllowedCpus();
-  if (static_cast<int>(cpus.size()) != CpuBudget()) GTEST_SKIP() << "a quota: workers are not pinned";
+  const std::vector<int> cpus = OwnCpus();
+  if (cpus.empty()) GTEST_SKIP() << "a quota: workers are not pinned";
   Mutex mutex;
   std::vector<int> of_workers;
   on_worker_ = [&](Team team) {
