@@ -1,5 +1,8 @@
 #include "engine/base/accuracy.h"
 
+#include <algorithm>
+#include <span>
+
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 
@@ -8,8 +11,11 @@ namespace hachi {
 std::string ToText(const GuardReport& report, double max_drop) {
   std::string text = absl::StrFormat("INT8 loses %.2f %% (%s), expected at most %.2f %%", 100 * report.drop,
                                      NameOf(report.metric), 100 * max_drop);
-  if (!report.layers.empty())
-    absl::StrAppendFormat(&text, "; most in: '%s'", absl::StrJoin(report.layers, "', '"));
+  constexpr size_t kShown = 10;
+  const std::span shown = std::span(report.layers).first(std::min(kShown, report.layers.size()));
+  if (!shown.empty())
+    absl::StrAppendFormat(&text, "; most in %d layers: '%s'%s", report.layers.size(),
+                          absl::StrJoin(shown, "', '"), shown.size() < report.layers.size() ? ", ..." : "");
   return text;
 }
 

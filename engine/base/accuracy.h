@@ -75,7 +75,8 @@ struct GuardReport {
   bool from_cache = false;          // found by an earlier load
 };
 
-// "INT8 loses 35.20 % (snr), expected at most 1.00 %; most in: 'conv3', 'fc'", for logs and messages.
+// "INT8 loses 35.20 % (snr), expected at most 1.00 %; most in 12 layers: 'conv3', 'fc', ...", for logs and
+// messages: the first ten of them.
 std::string ToText(const GuardReport& report, double max_drop);
 
 }  // namespace hachi

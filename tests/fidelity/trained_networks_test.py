@@ -4,6 +4,8 @@ fake quantization. ./dev fidelity measures the same on all images, beside other 
 import json
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,8 @@ import fashion  # noqa: E402
 IMAGES = 2000
 ROWS = 32  # of a request
 MOST_LOST = 0.01  # of FP32's accuracy
+GOLDEN = 200  # samples of a guard
+FEW_LAYERS = 10  # of the hard case's 24 in INT8
 
 
 class TrainedNetworksTest(unittest.TestCase):
@@ -91,6 +95,26 @@ class TrainedNetworksTest(unittest.TestCase):
         images = fashion.test()[0][:ROWS]
         origin, hard = self.scores([(self.directory(name), "fp32") for name in ("fashion_mobile", "fashion_mobile_hard")], images)
         np.testing.assert_allclose(hard, origin, rtol=0, atol=1e-4 * float(np.ptp(origin)))
+
+    def test_guard_takes_few_layers_out_of_the_hard_case_and_none_once_it_is_repaired(self):
+        model = self.calibrated("fashion_mobile_hard")
+        (model / "golden").mkdir()
+        images, labels = fashion.test()
+        np.save(model / "golden/images.npy", images[:GOLDEN])
+        np.save(model / "golden/labels.npy", labels[:GOLDEN])
+        as_it_is = self.folder / "as_it_is"
+        shutil.copytree(model, as_it_is)
+        (as_it_is / "model.yaml").write_text("repairs: {equalization: false, bias_correction: false}\n")
+        server = daemon.Daemon([f"dir: '{model}', name: repaired", f"dir: '{as_it_is}'"]).wait_until_ready()
+        self.addCleanup(server.stop)
+        found = {name: value for name, value in re.findall(r'^hachi_model_guard_(\w+{model="\w+"[^}]*}) (\S+)$', server.metrics_page(), re.M)}
+        self.assertEqual(found['result{model="repaired",result="passed",version="1"}'], "1")
+        self.assertEqual(found['result{model="as_it_is",result="fell_back",version="1"}'], "1")
+        self.assertGreater(float(found['drop_ratio{model="as_it_is",version="1"}']), 0.2)
+        layers = re.search(r"most in (\d+) layers: ('.*')", server.log())
+        self.assertLessEqual(int(layers[1]), FEW_LAYERS)
+        # What reads the depthwise convolutions whose channels differ by powers of two.
+        self.assertIn("/project/conv/Conv", layers[2])
 
 
 if __name__ == "__main__":
