@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/clock.h"
+#include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/team.h"
 #include "engine/tensor/half.h"
@@ -99,7 +100,7 @@ absl::Status OnWorkers(const RunSetup& setup, const std::function<absl::Status(i
   for (int worker = 0; worker < setup.workers; ++worker)
     threads.emplace_back([&, worker] {
       SetTeam(setup.threads);
-      statuses[static_cast<size_t>(worker)] = fn(worker);
+      statuses[static_cast<size_t>(worker)] = NoThrow([&] { return fn(worker); });
     });
   for (std::thread& thread : threads) thread.join();
   for (const absl::Status& status : statuses) RETURN_IF_ERROR(status);

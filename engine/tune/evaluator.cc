@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/budget.h"
 #include "engine/cpu/team.h"
@@ -44,6 +45,7 @@ absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Create(Options options) {
 absl::Status Evaluator::Prepare() {
   LoadOptions& load = options_.load;
   load.max_batch_rows = options_.batch_rows;
+  load.wide_threads = 0;
   load.on_pass = nullptr;
   ASSIGN_OR_RETURN(plain_.range, ParseRangeMethod(load.range_method));
   plain_.repairs = load.repairs;
@@ -117,7 +119,7 @@ absl::StatusOr<std::vector<double>> Evaluator::NoiseOf(std::span<const Candidate
   for (size_t first = 0; first < candidates.size(); first += static_cast<size_t>(setup_.workers)) {
     std::vector<std::thread> threads;
     for (size_t i = first; i < std::min(candidates.size(), first + static_cast<size_t>(setup_.workers)); ++i)
-      threads.emplace_back([&, i] { noises[i] = measure(i); });
+      threads.emplace_back([&, i] { noises[i] = NoThrow([&] { return measure(i); }); });
     for (std::thread& thread : threads) thread.join();
   }
   std::vector<double> found;

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <filesystem>
+#include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>

@@ -1,4 +1,6 @@
 #include <array>
+#include <string>
+#include <utility>
 
 #include "engine/base/status_macros.h"
 #include "engine/tune/strategy.h"
@@ -36,6 +38,22 @@ absl::StatusOr<Candidate> BestWhole(TuneSearch& search) {
   return best;
 }
 
+// Layers that were taken out may do in INT8 with a range of their own.
+absl::StatusOr<Candidate> WithRangesOfTheirOwn(const TakenOut& taken, TuneSearch& search) {
+  Candidate good = taken.candidate;
+  for (const std::string& layer : taken.layers)
+    for (const RangeMethod range : kRanges) {
+      if (range == good.range) continue;
+      Candidate other = good;
+      other.layers[layer] = {.precision = Precision::kInt8, .range = range};
+      ASSIGN_OR_RETURN(const bool is_good, search.IsGood(other));
+      if (!is_good) continue;
+      good = std::move(other);
+      break;
+    }
+  return good;
+}
+
 }  // namespace
 
 absl::Status SearchGreedily(TuneSearch& search) {
@@ -44,7 +62,8 @@ absl::Status SearchGreedily(TuneSearch& search) {
   Candidate good = whole;
   if (!start.good) {
     ASSIGN_OR_RETURN(const TakenOut taken, TakeOutWorstLayers(whole, search));
-    good = taken.candidate;
+    if (!taken.good) return absl::OkStatus();
+    ASSIGN_OR_RETURN(good, WithRangesOfTheirOwn(taken, search));
   }
   // What runs no slower in a higher precision.
   std::vector<size_t> free;

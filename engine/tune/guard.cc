@@ -1,5 +1,7 @@
 #include "engine/tune/guard.h"
 
+#include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -31,20 +33,21 @@ class GuardSearch final : public LayerSearch {
   }
   absl::StatusOr<bool> IsGood(const Candidate& candidate) override {
     ASSIGN_OR_RETURN(const Evaluator::Measured measured, evaluator_.Measure(candidate));
-    drop_ = measured.score.drop;
-    return drop_ <= evaluator_.scorer().Budget(options_.max_drop);
+    drops_[candidate.Key()] = measured.score.drop;
+    return measured.score.drop <= evaluator_.scorer().Budget(options_.max_drop);
   }
   double likely_noise() const override { return NoiseOfDrop(options_.max_drop); }
   bool is_hurried() const override { return Clock::Real().Now() >= until_; }
 
-  double drop() const { return drop_; }  // of what IsGood was asked of last
+  // REQUIRES: IsGood was asked of it.
+  double DropOf(const Candidate& candidate) const { return drops_.at(candidate.Key()); }
 
  private:
   const Evaluator& evaluator_;
   const std::vector<Layer> layers_;
   const GuardOptions& options_;
   const absl::Time until_;
-  double drop_ = 0;
+  std::map<std::string, double> drops_;  // by key
 };
 
 // Takes the worst layers out; the whole model runs in FP32 where that is not enough.
@@ -62,8 +65,7 @@ absl::Status FallBack(const Evaluator& evaluator, const GuardOptions& options, G
     report.served_drop = 0;
   } else {
     report.result = GuardResult::kFellBack;
-    ASSIGN_OR_RETURN(const Evaluator::Measured measured, evaluator.Measure(taken.candidate));
-    report.served_drop = measured.score.drop;
+    report.served_drop = search.DropOf(taken.candidate);
     verdict.decisions = taken.candidate.ToDecisions(Origin::kGuard).ToText();
   }
   return absl::OkStatus();

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <utility>
 
@@ -39,17 +40,17 @@ absl::StatusOr<TrialLog> TrialLog::Open(std::filesystem::path file, const std::s
 
 void TrialLog::Take(const std::string& line) {
   int at = 0;
-  double noise = 0;
+  char kind[16];
+  double number = 0;
   Evaluator::Measured measured;
   long long bytes = 0;
-  if (std::sscanf(line.c_str(), "noise %lf %n", &noise, &at) == 1 && at > 0) {
-    noises_[line.substr(static_cast<size_t>(at))] = noise;
-  } else if (std::sscanf(line.c_str(), "trial %lf %lf %lf %lf %lld %n", &measured.score.value,
-                         &measured.score.drop, &measured.score.noise, &measured.throughput_per_s, &bytes,
-                         &at) == 5 &&
-             at > 0) {
+  if (std::sscanf(line.c_str(), "trial %lf %lf %lf %lf %lld %n", &measured.score.value, &measured.score.drop,
+                  &measured.score.noise, &measured.throughput_per_s, &bytes, &at) == 5 &&
+      at > 0) {
     measured.bytes = bytes;
     trials_[line.substr(static_cast<size_t>(at))] = measured;
+  } else if (std::sscanf(line.c_str(), "%15s %lf %n", kind, &number, &at) == 2 && at > 0) {
+    numbers_[{kind, line.substr(static_cast<size_t>(at))}] = number;
   }
 }
 
@@ -58,9 +59,9 @@ std::optional<Evaluator::Measured> TrialLog::FindTrial(const std::string& key) c
   return found == trials_.end() ? std::nullopt : std::optional(found->second);
 }
 
-std::optional<double> TrialLog::FindNoise(const std::string& key) const {
-  const auto found = noises_.find(key);
-  return found == noises_.end() ? std::nullopt : std::optional(found->second);
+std::optional<double> TrialLog::FindNumber(const std::string& kind, const std::string& key) const {
+  const auto found = numbers_.find({kind, key});
+  return found == numbers_.end() ? std::nullopt : std::optional(found->second);
 }
 
 absl::Status TrialLog::AddTrial(const std::string& key, const Evaluator::Measured& measured) {
@@ -70,9 +71,9 @@ absl::Status TrialLog::AddTrial(const std::string& key, const Evaluator::Measure
                                 measured.bytes, key));
 }
 
-absl::Status TrialLog::AddNoise(const std::string& key, double noise) {
-  noises_[key] = noise;
-  return Append(absl::StrFormat("noise %.17g %s\n", noise, key));
+absl::Status TrialLog::AddNumber(const std::string& kind, const std::string& key, double number) {
+  numbers_[{kind, key}] = number;
+  return Append(absl::StrFormat("%s %.17g %s\n", kind, number, key));
 }
 
 absl::Status TrialLog::Append(const std::string& line) {

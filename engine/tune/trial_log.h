@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,11 +26,13 @@ class TrialLog {
 
   // By a candidate's key.
   std::optional<Evaluator::Measured> FindTrial(const std::string& key) const;
-  std::optional<double> FindNoise(const std::string& key) const;
+
+  // Other measurements, of candidates or layers; `kind` is a word.
+  std::optional<double> FindNumber(const std::string& kind, const std::string& key) const;
 
   // On disk when they return, so that a killed process loses nothing.
   absl::Status AddTrial(const std::string& key, const Evaluator::Measured& measured);
-  absl::Status AddNoise(const std::string& key, double noise);
+  absl::Status AddNumber(const std::string& kind, const std::string& key, double number);
 
  private:
   explicit TrialLog(std::filesystem::path file) : file_(std::move(file)) {}
@@ -39,7 +42,7 @@ class TrialLog {
 
   std::filesystem::path file_;
   std::map<std::string, Evaluator::Measured, std::less<>> trials_;
-  std::map<std::string, double, std::less<>> noises_;
+  std::map<std::pair<std::string, std::string>, double> numbers_;  // by kind and key
 };
 
 }  // namespace hachi

@@ -43,6 +43,19 @@ absl::StatusOr<Evaluator::Measured> MeasureFp32(const Evaluator& evaluator, Tria
   return measured;
 }
 
+// The layers, with the costs that the log remembers: a search that goes on asks for what it asked before.
+absl::StatusOr<std::vector<Layer>> LayersOf(const Evaluator& evaluator, TrialLog* log) {
+  ASSIGN_OR_RETURN(std::vector<Layer> layers, evaluator.Layers());
+  for (size_t i = 0; log != nullptr && i < layers.size(); ++i) {
+    if (const auto known = log->FindNumber("cost", layers[i].name))
+      layers[i].cost = absl::Seconds(*known);
+    else
+      RETURN_IF_ERROR(log->AddNumber("cost", layers[i].name, absl::ToDoubleSeconds(layers[i].cost)));
+  }
+  if (!layers.empty()) return layers;
+  return absl::FailedPreconditionError("no layer runs in INT8 by the rules, expected some to decide");
+}
+
 // INT8 as it is, and with every layer out, so that there is something to fall back to; then the strategy.
 absl::Status RunStrategy(const Strategy& strategy, TuneSearch& search) {
   RETURN_IF_ERROR(search.Try(search.plain()).status());
@@ -76,45 +89,57 @@ void Finish(const TuneOptions& options, const TuneSearch& search, const std::str
                       .remarks = Remarks(options, result)};
 }
 
+Evaluator::Options EvaluatorOptionsOf(const TuneOptions& options, const ModelSource& source) {
+  Evaluator::Options evaluator{.source = &source,
+                               .samples = options.samples,
+                               .labels = options.labels,
+                               .max_rows = options.max_rows,
+                               .load = options.load,
+                               .metric = options.metric,
+                               .absolute = options.absolute,
+                               .origin = Origin::kTune,
+                               .batch_rows = options.batch_rows,
+                               .speed_time = options.speed_time};
+  evaluator.load.precision = Precision::kInt8;
+  evaluator.load.tuned.clear();
+  return evaluator;
+}
+
+TuneSearch::Options SearchOptionsOf(const TuneOptions& options, const Evaluator& evaluator,
+                                    std::vector<Layer> layers, TrialLog* log) {
+  return {.plain = evaluator.plain(),
+          .layers = std::move(layers),
+          .measure = [&](const Candidate& candidate) { return evaluator.Measure(candidate); },
+          .noise_of = [&](std::span<const Candidate> candidates) { return evaluator.NoiseOf(candidates); },
+          .max_drop = evaluator.scorer().Budget(options.max_drop),
+          .objective = options.objective,
+          .strategy = std::string(options.strategy->name),
+          .seed = options.seed,
+          .max_trials = options.max_trials,
+          .stop = options.stop,
+          .progress = options.progress,
+          .log = log};
+}
+
+absl::StatusOr<std::optional<TrialLog>> OpenLog(const TuneOptions& options, const std::string& model_sha256) {
+  if (options.log.empty()) return std::nullopt;
+  ASSIGN_OR_RETURN(const std::string subject, SubjectOf(options, model_sha256));
+  ASSIGN_OR_RETURN(TrialLog log, TrialLog::Open(options.log, subject));
+  return log;
+}
+
 absl::StatusOr<TuneResult> TuneWith(const TuneOptions& options) {
   const absl::Time until = Clock::Real().Now() + options.time;
   ASSIGN_OR_RETURN(const auto source, ImportModel(options.load.model));
-  std::optional<TrialLog> log;
-  if (!options.log.empty()) {
-    ASSIGN_OR_RETURN(const std::string subject, SubjectOf(options, source->sha256()));
-    ASSIGN_OR_RETURN(log, TrialLog::Open(options.log, subject));
-  }
-  LoadOptions load = options.load;
-  load.precision = Precision::kInt8;
-  load.tuned.clear();
-  ASSIGN_OR_RETURN(const auto evaluator, Evaluator::Create({.source = source.get(),
-                                                            .samples = options.samples,
-                                                            .labels = options.labels,
-                                                            .max_rows = options.max_rows,
-                                                            .load = std::move(load),
-                                                            .metric = options.metric,
-                                                            .absolute = options.absolute,
-                                                            .origin = Origin::kTune,
-                                                            .batch_rows = options.batch_rows,
-                                                            .speed_time = options.speed_time}));
+  ASSIGN_OR_RETURN(std::optional<TrialLog> opened, OpenLog(options, source->sha256()));
+  TrialLog* const log = opened ? &*opened : nullptr;
+  ASSIGN_OR_RETURN(const auto evaluator, Evaluator::Create(EvaluatorOptionsOf(options, *source)));
   TuneResult result{.metric = evaluator->scorer().metric(), .plain = evaluator->plain()};
-  ASSIGN_OR_RETURN(result.fp32, MeasureFp32(*evaluator, log ? &*log : nullptr));
-  ASSIGN_OR_RETURN(std::vector<Layer> layers, evaluator->Layers());
-  if (layers.empty())
-    return absl::FailedPreconditionError("no layer runs in INT8 by the rules, expected some to decide");
-  TuneSearch search({.plain = evaluator->plain(),
-                     .layers = std::move(layers),
-                     .measure = [&](const Candidate& candidate) { return evaluator->Measure(candidate); },
-                     .noise_of = [&](std::span<const Candidate> some) { return evaluator->NoiseOf(some); },
-                     .max_drop = evaluator->scorer().Budget(options.max_drop),
-                     .objective = options.objective,
-                     .strategy = std::string(options.strategy->name),
-                     .seed = options.seed,
-                     .max_trials = options.max_trials,
-                     .until = until,
-                     .stop = options.stop,
-                     .progress = options.progress,
-                     .log = log ? &*log : nullptr});
+  ASSIGN_OR_RETURN(result.fp32, MeasureFp32(*evaluator, log));
+  ASSIGN_OR_RETURN(std::vector<Layer> layers, LayersOf(*evaluator, log));
+  TuneSearch::Options searched = SearchOptionsOf(options, *evaluator, std::move(layers), log);
+  searched.until = until;
+  TuneSearch search(std::move(searched));
   result.ended = RunStrategy(*options.strategy, search);
   if (!result.ended.ok() && !absl::IsCancelled(result.ended)) return result.ended;
   Finish(options, search, source->sha256(), result);

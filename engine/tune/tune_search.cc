@@ -41,7 +41,8 @@ absl::StatusOr<std::vector<double>> TuneSearch::NoiseOf(std::span<const Candidat
   std::vector<std::optional<double>> noises;
   std::vector<Candidate> unknown;
   for (const Candidate& candidate : candidates) {
-    noises.push_back(options_.log == nullptr ? std::nullopt : options_.log->FindNoise(candidate.Key()));
+    noises.push_back(options_.log == nullptr ? std::nullopt
+                                             : options_.log->FindNumber("noise", candidate.Key()));
     if (!noises.back()) unknown.push_back(candidate);
   }
   std::vector<double> measured;
@@ -49,7 +50,7 @@ absl::StatusOr<std::vector<double>> TuneSearch::NoiseOf(std::span<const Candidat
     ASSIGN_OR_RETURN(measured, options_.noise_of(unknown));
   }
   for (size_t i = 0; options_.log != nullptr && i < unknown.size(); ++i)
-    RETURN_IF_ERROR(options_.log->AddNoise(unknown[i].Key(), measured[i]));
+    RETURN_IF_ERROR(options_.log->AddNumber("noise", unknown[i].Key(), measured[i]));
   std::vector<double> found;
   size_t next = 0;
   for (const auto& noise : noises) found.push_back(noise ? *noise : measured[next++]);

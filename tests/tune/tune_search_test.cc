@@ -139,13 +139,13 @@ TEST(TrialLogTest, LineThatWasCutShortIsForgotten) {
   const auto file = folder.path() / "tune.log";
   auto log = TrialLog::Open(file, "digits");
   ASSERT_OK(log);
-  ASSERT_OK(log->AddNoise("a", 0.25));
-  ASSERT_OK(log->AddNoise("b=int8/auto", 0.5));
+  ASSERT_OK(log->AddNumber("noise", "a", 0.25));
+  ASSERT_OK(log->AddNumber("noise", "b=int8/auto", 0.5));
   std::filesystem::resize_file(file, std::filesystem::file_size(file) - 3);
   auto again = TrialLog::Open(file, "digits");
   ASSERT_OK(again);
-  EXPECT_EQ(again->FindNoise("a"), 0.25);
-  EXPECT_EQ(again->FindNoise("b=int8/auto"), std::nullopt);
+  EXPECT_EQ(again->FindNumber("noise", "a"), 0.25);
+  EXPECT_EQ(again->FindNumber("noise", "b=int8/auto"), std::nullopt);
   ASSERT_OK(again->AddTrial(
       "c", {.score = {.value = 1, .drop = 0.5, .noise = 2}, .throughput_per_s = 3, .bytes = 4}));
   const auto third = TrialLog::Open(file, "digits");
@@ -157,10 +157,10 @@ TEST(TrialLogTest, LogOfSomethingElseIsBegunAnew) {
   const TempDir folder;
   auto log = TrialLog::Open(folder.path() / "tune.log", "digits");
   ASSERT_OK(log);
-  ASSERT_OK(log->AddNoise("a", 0.25));
+  ASSERT_OK(log->AddNumber("noise", "a", 0.25));
   const auto other = TrialLog::Open(folder.path() / "tune.log", "letters");
   ASSERT_OK(other);
-  EXPECT_EQ(other->FindNoise("a"), std::nullopt);
+  EXPECT_EQ(other->FindNumber("noise", "a"), std::nullopt);
 }
 
 }  // namespace
