@@ -1,9 +1,7 @@
 #include "server/shadow/row_shadow.h"
 
-#include <sys/resource.h>
-#include <sys/syscall.h>
+#include <sched.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -43,9 +41,11 @@ uint64_t Mixed(uint64_t bits) {
   return bits ^ (bits >> 31);
 }
 
+// Runs where nobody else wants the CPU, almost: a thread that is merely nice is given a turn whenever it
+// wakes, which costs a worker on that CPU more than the thread's share.
 void TakeLowestPriority() {
-  constexpr int kLowest = 19;
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kLowest);
+  const sched_param none = {};
+  sched_setscheduler(/*pid=*/0, SCHED_IDLE, &none);  // of this thread; anybody may
 }
 
 }  // namespace
@@ -99,7 +99,7 @@ bool RowShadow::Put(std::unique_ptr<const Sampled> sampled) {
     const Sampled* none = nullptr;
     if (others > 0 && others + bytes > kMostWaitingBytes) break;
     if (!place.compare_exchange_strong(none, sampled.get(), std::memory_order_release)) continue;
-    sampled.release();
+    static_cast<void>(sampled.release());  // whoever takes it deletes it
     changed_.NotifyOne();
     return true;
   }
@@ -108,11 +108,13 @@ bool RowShadow::Put(std::unique_ptr<const Sampled> sampled) {
 }
 
 std::unique_ptr<const RowShadow::Sampled> RowShadow::Take() {
-  for (std::atomic<const Sampled*>& place : waiting_)
+  for (size_t i = 0; i < kMostWaiting; ++i) {
+    std::atomic<const Sampled*>& place = waiting_[next_++ % kMostWaiting];
     if (std::unique_ptr<const Sampled> taken(place.exchange(nullptr, std::memory_order_acquire)); taken) {
       waiting_bytes_.fetch_sub(taken->bytes, std::memory_order_relaxed);
       return taken;
     }
+  }
   return nullptr;
 }
 

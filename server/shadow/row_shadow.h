@@ -88,6 +88,7 @@ class RowShadow final : public RowsObserver {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   // Confined to the thread.
+  size_t next_ = 0;  // place to look at: none waits for ever
   std::map<std::string, TensorRange> ranges_;
   int64_t compared_ = 0;
   bool failed_ = false;  // a failure is logged once

@@ -1,7 +1,7 @@
 #include "server/shadow/row_shadow.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <string>
@@ -21,7 +21,7 @@ class FakeShadow final : public ShadowModel {
     CondVar changed;
     std::vector<float> rows ABSL_GUARDED_BY(mutex);  // the first value of each
     bool is_blocked ABSL_GUARDED_BY(mutex) = false;
-    int priority ABSL_GUARDED_BY(mutex) = 0;  // of the thread that runs them
+    int policy ABSL_GUARDED_BY(mutex) = -1;  // of the thread that runs them
 
     void WaitForRows(size_t count) {
       MutexLock lock(mutex);
@@ -39,7 +39,7 @@ class FakeShadow final : public ShadowModel {
   absl::StatusOr<std::vector<Tensor>> Run(const std::map<std::string, Tensor>& row) override {
     MutexLock lock(log_.mutex);
     log_.rows.push_back(row.at("x").As<float>()[0]);
-    log_.priority = getpriority(PRIO_PROCESS, 0);
+    log_.policy = sched_getscheduler(0);
     log_.changed.NotifyAll();
     while (log_.is_blocked) log_.changed.Wait(log_.mutex);
     if (!status_.ok()) return status_;
@@ -115,7 +115,7 @@ TEST_F(RowShadowTest, RowsAreComparedAtTheLowestPriority) {
   EXPECT_EQ(Value("hachi_shadow_error_ratio_count{"), "2");
   MutexLock lock(log_.mutex);
   EXPECT_EQ(log_.rows, std::vector<float>({1, 1}));
-  EXPECT_EQ(log_.priority, 19);
+  EXPECT_EQ(log_.policy, SCHED_IDLE);
 }
 
 TEST_F(RowShadowTest, AShareOfTheRowsIsSampled) {
