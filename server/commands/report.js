@@ -73,10 +73,12 @@
   // The trials of tune.json: what is best has no other above and right of it.
   function frontier() {
     var tune = facts.tune, section = d3.select("#frontier");
-    if (!tune || !tune.trials || !tune.trials.length) return section.attr("hidden", "");
+    if (!tune || !tune.baseline || !Array.isArray(tune.trials)) return section.attr("hidden", "");
     var width = 1160, height = 300, left = 60, bottom = 40;
     var points = tune.trials.concat([{ id: "baseline", strategy: "baseline", score: tune.baseline.score,
-                                       throughput_per_s: tune.baseline.throughput_per_s, changes: [], ok: false }]);
+                                       throughput_per_s: tune.baseline.throughput_per_s, changes: [], ok: false }])
+      .filter(function (t) { return typeof t.score === "number"; });  // FP32's own signal-to-noise is no number
+    if (!points.length) return section.attr("hidden", "");
     var x = d3.scale.linear().domain(d3.extent(points, function (t) { return t.throughput_per_s; })).nice().range([left, width - 20]);
     var y = d3.scale.linear().domain(d3.extent(points, function (t) { return t.score; })).nice().range([height - bottom, 12]);
     var svg = plot("#frontier .plot", width, height);
