@@ -111,8 +111,7 @@ std::vector<int> AllowedCpus() {
 
 std::vector<int> FirstOfCores(const std::vector<int>& cpus, const fs::path& root) {
   const auto siblings_of = [&](int cpu) {
-    const fs::path topology =
-        root / "sys/devices/system/cpu" / ("cpu" + std::to_string(cpu)) / "topology";
+    const fs::path topology = root / "sys/devices/system/cpu" / ("cpu" + std::to_string(cpu)) / "topology";
     // The second name is that of kernels before 5.7.
     for (const char* name : {"core_cpus_list", "thread_siblings_list"}) {
       std::ifstream in(topology / name);

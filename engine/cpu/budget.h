@@ -11,8 +11,8 @@ namespace hachi {
 std::vector<int> AllowedCpus();
 
 // The first of `cpus` on each physical core that they are on, in their order: what else they hold are further
-// hardware threads of the same cores. `root` stands for "/": sys/devices/system/cpu is read below it; a CPU that
-// it says nothing of is a core. REQUIRES: they ascend.
+// hardware threads of the same cores. `root` stands for "/": sys/devices/system/cpu is read below it; a CPU
+// that it says nothing of is a core. REQUIRES: they ascend.
 std::vector<int> FirstOfCores(const std::vector<int>& cpus, const std::filesystem::path& root = "/");
 
 // The smallest CPU quota, in CPUs, of this process's cgroup and its ancestors, versions 1 and 2; nothing when
@@ -29,18 +29,18 @@ int64_t MemoryBudget();
 // For tests: what MemoryBudget says from now on, 0 the truth again.
 void SetMemoryBudget(int64_t bytes);
 
-// Cores that this process may keep busy: the smaller of `cores` and the quota rounded down, at least 1. A second
-// thread that computes on a core takes from the first what it gets: it is left to the threads that talk to
-// clients.
+// Cores that this process may keep busy: the smaller of `cores` and the quota rounded down, at least 1. A
+// second thread that computes on a core takes from the first what it gets: it is left to the threads that
+// talk to clients.
 int CpuBudgetOf(int cores, std::optional<double> quota);
 
-// The budget of this process, from the physical cores of the calling thread's affinity. REQUIRES: the thread has
-// not been pinned.
+// The budget of this process, from the physical cores of the calling thread's affinity. REQUIRES: the thread
+// has not been pinned.
 int CpuBudget();
 
-// The CPUs that threads may be pinned to: the first of each allowed core, or none where a quota is smaller than
-// all that is allowed. CPUs that it makes us share with others are the kernel's to hand out. REQUIRES: as
-// CpuBudget.
+// The CPUs that threads may be pinned to: the first of each allowed core, or none where a quota is smaller
+// than all that is allowed. CPUs that it makes us share with others are the kernel's to hand out. REQUIRES:
+// as CpuBudget.
 std::vector<int> OwnCpus();
 
 }  // namespace hachi

@@ -45,8 +45,8 @@ void LogLoaded(const std::string& what, const Model& model, absl::Duration load_
 }
 
 // A guard that found nothing wrong is news too: it says how much INT8 loses.
-void ReportGuard(const ModelVersion& version, const GuardReport& report) {
-  version.metrics().SetGuard(report);
+void ReportGuard(ModelVersion& version, const GuardReport& report) {
+  version.ReportGuard(report);
   const std::string text =
       absl::StrFormat("model '%s' version %d: guard: %s%s: %s; served: %.2f %%", version.name(),
                       version.version(), NameOf(report.result), report.from_cache ? " (remembered)" : "",

@@ -33,6 +33,11 @@ absl::Status ModelVersion::ReadyStatus() const {
 
 void ModelVersion::StartLoading() { TransitionTo(ModelState::kLoading); }
 
+void ModelVersion::ReportGuard(const GuardReport& report) {
+  guard_ = report;
+  metrics_->SetGuard(report);
+}
+
 void ModelVersion::FinishLoading(std::unique_ptr<const Model> model, absl::Duration load_time, Labels labels,
                                  std::vector<std::unique_ptr<RowsObserver>> observers) {
   model_ = std::move(model);

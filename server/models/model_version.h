@@ -3,11 +3,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "config/model_config.h"
+#include "engine/base/accuracy.h"
 #include "engine/base/mutex.h"
 #include "engine/engine.h"
 #include "server/metrics/metrics.h"
@@ -51,8 +53,12 @@ class ModelVersion {
   // Whether requests bring shapes that need plans of their own.
   bool has_free_shapes() const { return has_free_shapes_; }
 
+  // What the accuracy guard of the load found; nullopt: there is none. REQUIRES: READY or FAILED.
+  const std::optional<GuardReport>& guard() const { return guard_; }
+
   // The load, step by step; the loader calls them. REQUIRES: the order that ModelState allows.
   void StartLoading();
+  void ReportGuard(const GuardReport& report);
   void FinishLoading(std::unique_ptr<const Model> model, absl::Duration load_time, Labels labels = {},
                      std::vector<std::unique_ptr<RowsObserver>> observers = {});
   void FailLoading(const absl::Status& error, absl::Duration load_time);
@@ -66,13 +72,15 @@ class ModelVersion {
   mutable ModelStatistics statistics_;
 
   // Written by the loader only. Atomic, so that a request finds its model without a lock: the release store
-  // of kReady or kFailed publishes model_ and labels_, or error_for_clients_, which never change after it.
+  // of kReady or kFailed publishes model_, labels_, observers_ and guard_, or error_for_clients_, which never
+  // change after it.
   std::atomic<ModelState> state_ = ModelState::kWaiting;
   std::unique_ptr<const Model> model_;
   bool has_free_shapes_ = false;
   Labels labels_;
   std::vector<std::unique_ptr<RowsObserver>> observers_;  // outlived by model_
   std::string error_for_clients_;
+  std::optional<GuardReport> guard_;
 };
 
 // A READY version; holding one keeps the version alive. A request has one from admission to completion, so

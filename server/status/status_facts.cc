@@ -23,6 +23,14 @@ LoadedFacts FactsOf(const Model& model) {
           .why_not_batched = model.signature().why_not_batched};
 }
 
+GuardFacts FactsOf(const GuardReport& report) {
+  return {.result = std::string(NameOf(report.result)),
+          .metric = std::string(NameOf(report.metric)),
+          .drop = report.drop,
+          .served_drop = report.served_drop,
+          .layers = report.layers};
+}
+
 VersionFacts FactsOf(const ModelVersion& version) {
   const ModelState state = version.state();
   VersionFacts facts{.name = version.name(),
@@ -36,6 +44,8 @@ VersionFacts FactsOf(const ModelVersion& version) {
   if (state == ModelState::kReady) facts.model = FactsOf(version.model());
   if (state == ModelState::kFailed)
     facts.reason = std::string(version.ReadyStatus().message().substr(0, kMaxReasonBytes));
+  const bool is_settled = state == ModelState::kReady || state == ModelState::kFailed;
+  if (is_settled && version.guard()) facts.guard = FactsOf(*version.guard());
   for (const auto& [rows, batches] : version.statistics().Snapshot().by_batch_rows)
     facts.batches[rows] = static_cast<int64_t>(batches.compute_infer.count);
   return facts;

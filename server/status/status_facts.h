@@ -22,6 +22,14 @@ struct LoadedFacts {
   std::string why_not_batched;  // empty: requests run together
 };
 
+// What it says of the accuracy guard of a load.
+struct GuardFacts {
+  std::string result;                // NameOf(GuardResult)
+  std::string metric;                // that was compared
+  double drop = 0, served_drop = 0;  // relative, of INT8 as it was asked for and of what is served
+  std::vector<std::string> layers;   // that lose most
+};
+
 // What it says of one version of a model. Text in it may be anybody's: names and reasons come from files.
 struct VersionFacts {
   std::string name;
@@ -29,6 +37,7 @@ struct VersionFacts {
   std::string state;                 // NameOf(ModelState)
   std::string reason;                // why it is not ready, without paths of this machine; empty: it is
   std::optional<LoadedFacts> model;  // of a ready one
+  std::optional<GuardFacts> guard;   // where golden samples lie beside it, once it is ready or failed
   double load_seconds = 0;
   std::map<std::string, int64_t> requests;  // by the code that they ended with
   HistogramView latency_seconds;            // of requests, from arrival to answer

@@ -123,6 +123,20 @@ std::string Loaded(const LoadedFacts& model, double load_seconds) {
   return html + "</dl>";
 }
 
+std::string Guarded(const GuardFacts& guard) {
+  constexpr size_t kShown = 10;
+  std::string layers;
+  for (size_t i = 0; i < std::min(kShown, guard.layers.size()); ++i)
+    absl::StrAppend(&layers, layers.empty() ? "" : ", ", guard.layers[i]);
+  if (guard.layers.size() > kShown) absl::StrAppend(&layers, " and ", guard.layers.size() - kShown, " more");
+  const std::string what = guard.result == "passed"
+                               ? absl::StrCat("passed, ", Share(guard.drop), " lost")
+                               : absl::StrCat(guard.result, ", ", Share(guard.drop), " lost in INT8, ",
+                                              Share(guard.served_drop), " as served");
+  return absl::StrCat("<dl class=\"facts guard\">", Fact(absl::StrCat("guard (", guard.metric, ")"), what),
+                      layers.empty() ? "" : Fact("layers that lose most", layers), "</dl>");
+}
+
 std::string Card(const VersionFacts& facts) {
   std::string html = absl::StrFormat(
       "<article class=\"%1$s\"><header><h2>%2$s</h2><span class=\"version\">version %3$d</span>"
@@ -130,6 +144,7 @@ std::string Card(const VersionFacts& facts) {
       Escaped(facts.state), Escaped(facts.name), facts.version);
   if (!facts.reason.empty()) absl::StrAppend(&html, "<p class=\"reason\">", Escaped(facts.reason), "</p>");
   if (facts.model) absl::StrAppend(&html, Loaded(*facts.model, facts.load_seconds));
+  if (facts.guard) absl::StrAppend(&html, Guarded(*facts.guard));
   if (facts.model || !facts.requests.empty()) absl::StrAppend(&html, Numbers(facts));
   if (facts.has_report)
     absl::StrAppend(&html, "<p><a class=\"report\" href=\"", Escaped(ReportPath(facts.name, facts.version)),

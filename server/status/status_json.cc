@@ -22,6 +22,14 @@ json JsonOf(const LoadedFacts& model) {
           {"why_not_batched", model.why_not_batched}};
 }
 
+json JsonOf(const GuardFacts& guard) {
+  return {{"result", guard.result},
+          {"metric", guard.metric},
+          {"drop", guard.drop},
+          {"served_drop", guard.served_drop},
+          {"layers", guard.layers}};
+}
+
 json JsonOf(const VersionFacts& facts) {
   json batches = json::object();
   for (const auto& [rows, count] : facts.batches) batches[std::to_string(rows)] = count;
@@ -36,6 +44,7 @@ json JsonOf(const VersionFacts& facts) {
                   {"queue_rows", facts.queue_rows},
                   {"batches", batches},
                   {"report", facts.has_report ? json(ReportPath(facts.name, facts.version)) : json()},
+                  {"guard", facts.guard ? JsonOf(*facts.guard) : json()},
                   {"model", facts.model ? JsonOf(*facts.model) : json()}};
   for (const auto& [name, q] : {std::pair("p50", 0.5), std::pair("p90", 0.9), std::pair("p99", 0.99)})
     version["latency_seconds"][name] = latency.count > 0 ? json(latency.Quantile(q)) : json();

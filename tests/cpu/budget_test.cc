@@ -45,7 +45,8 @@ TEST(BudgetTest, SecondHardwareThreadsOfACoreAreNotCounted) {
     root.With("sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/core_cpus_list",
               cpu % 2 == 0 ? "0,2\n" : "1,3\n");
   EXPECT_EQ(FirstOfCores({0, 1, 2, 3}, root.path()), (std::vector{0, 1}));
-  EXPECT_EQ(FirstOfCores({1, 2, 3}, root.path()), (std::vector{1, 2}));  // one thread of one core, both of another
+  EXPECT_EQ(FirstOfCores({1, 2, 3}, root.path()),
+            (std::vector{1, 2}));  // one thread of one core, both of another
 }
 
 TEST(BudgetTest, OldKernelsNameTheSameCoresOtherwise) {

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "tests/support/fake_model.h"
 #include "tests/support/temp_dir.h"
@@ -24,6 +25,7 @@ class StatusPagesTest : public testing::Test {
       : registry_({.models = {ConfigOf("good"), ConfigOf("bad")},
                    .loader = [this](const LoadOptions& load) -> absl::StatusOr<std::unique_ptr<Model>> {
                      if (load.name == "bad") return absl::DataLossError(reason_);
+                     if (guard_) load.on_guard(*guard_);
                      auto model = std::make_unique<FakeModel>();
                      model->set_info({.precision = Precision::kInt8,
                                       .isa = "fake",
@@ -50,6 +52,7 @@ class StatusPagesTest : public testing::Test {
 
   const TempDir dir_;
   std::string reason_ = "model.onnx: is damaged";
+  std::optional<GuardReport> guard_;
   Metrics metrics_;
   ModelRegistry registry_;
   StatusPages pages_{metrics_.server()};
@@ -62,6 +65,18 @@ TEST_F(StatusPagesTest, StatesChangeAsModelsLoad) {
   EXPECT_EQ(status["models"][0]["reason"], "model 'bad' version 1: failed to load: model.onnx: is damaged");
   EXPECT_EQ(status["models"][1]["model"]["int8_mac_ratio"], 0.75);
   EXPECT_THAT(Get("/"), AllOf(HasSubstr("1 of 2"), HasSubstr("75.0 % of multiply-adds in INT8")));
+}
+
+TEST_F(StatusPagesTest, WhatAGuardFoundIsSaid) {
+  guard_ = {.result = GuardResult::kFellBack,
+            .metric = Metric::kAccuracy,
+            .drop = 0.352,
+            .served_drop = 0.004,
+            .layers = {"conv<3>"}};
+  registry_.LoadAll();
+  EXPECT_EQ(Status()["models"][1]["guard"]["layers"], json({"conv<3>"}));
+  EXPECT_THAT(Get("/"), AllOf(HasSubstr("guard (accuracy)"),
+                              HasSubstr("35.2 % lost in INT8, 0.4 % as served"), HasSubstr("conv&lt;3&gt;")));
 }
 
 TEST_F(StatusPagesTest, RequestsLatencyAndBatchesAreThoseCounted) {
