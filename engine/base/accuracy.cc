@@ -14,8 +14,9 @@ std::string ToText(const GuardReport& report, double max_drop) {
   constexpr size_t kShown = 10;
   const std::span shown = std::span(report.layers).first(std::min(kShown, report.layers.size()));
   if (!shown.empty())
-    absl::StrAppendFormat(&text, "; most in %d layers: '%s'%s", report.layers.size(),
-                          absl::StrJoin(shown, "', '"), shown.size() < report.layers.size() ? ", ..." : "");
+    absl::StrAppendFormat(&text, "; most in %d %s: '%s'%s", report.layers.size(),
+                          report.layers.size() == 1 ? "layer" : "layers", absl::StrJoin(shown, "', '"),
+                          shown.size() < report.layers.size() ? ", ..." : "");
   return text;
 }
 
