@@ -130,6 +130,21 @@ absl::StatusOr<std::vector<double>> Evaluator::NoiseOf(std::span<const Candidate
   return found;
 }
 
+absl::StatusOr<std::vector<double>> Evaluator::TakeTurns(std::span<const Candidate> candidates) const {
+  constexpr int kTurns = 3;
+  std::vector<std::unique_ptr<Model>> models;
+  for (const Candidate& candidate : candidates) {
+    ASSIGN_OR_RETURN(models.emplace_back(), Compile(candidate.In(options_.load, options_.origin)));
+  }
+  std::vector<double> rates(models.size());
+  for (int turn = 0; turn < kTurns; ++turn)
+    for (size_t i = 0; i < models.size(); ++i) {
+      ASSIGN_OR_RETURN(const double rate, ThroughputOf(*models[i], rows_, setup_, options_.speed_time));
+      rates[i] = std::max(rates[i], rate);
+    }
+  return rates;
+}
+
 absl::StatusOr<std::vector<Layer>> Evaluator::Layers() const {
   ASSIGN_OR_RETURN(const auto plain, Compile(plain_.In(options_.load, options_.origin)));
   ASSIGN_OR_RETURN(const Decisions decisions, Decisions::Parse(plain->info().decisions));

@@ -107,18 +107,20 @@ Evaluator::Options EvaluatorOptionsOf(const TuneOptions& options, const ModelSou
 
 TuneSearch::Options SearchOptionsOf(const TuneOptions& options, const Evaluator& evaluator,
                                     std::vector<Layer> layers, TrialLog* log) {
-  return {.plain = evaluator.plain(),
-          .layers = std::move(layers),
-          .measure = [&](const Candidate& candidate) { return evaluator.Measure(candidate); },
-          .noise_of = [&](std::span<const Candidate> candidates) { return evaluator.NoiseOf(candidates); },
-          .max_drop = evaluator.scorer().Budget(options.max_drop),
-          .objective = options.objective,
-          .strategy = std::string(options.strategy->name),
-          .seed = options.seed,
-          .max_trials = options.max_trials,
-          .stop = options.stop,
-          .progress = options.progress,
-          .log = log};
+  return {
+      .plain = evaluator.plain(),
+      .layers = std::move(layers),
+      .measure = [&](const Candidate& candidate) { return evaluator.Measure(candidate); },
+      .noise_of = [&](std::span<const Candidate> candidates) { return evaluator.NoiseOf(candidates); },
+      .take_turns = [&](std::span<const Candidate> candidates) { return evaluator.TakeTurns(candidates); },
+      .max_drop = evaluator.scorer().Budget(options.max_drop),
+      .objective = options.objective,
+      .strategy = std::string(options.strategy->name),
+      .seed = options.seed,
+      .max_trials = options.max_trials,
+      .stop = options.stop,
+      .progress = options.progress,
+      .log = log};
 }
 
 absl::StatusOr<std::optional<TrialLog>> OpenLog(const TuneOptions& options, const std::string& model_sha256) {
@@ -142,6 +144,7 @@ absl::StatusOr<TuneResult> TuneWith(const TuneOptions& options) {
   TuneSearch search(std::move(searched));
   result.ended = RunStrategy(*options.strategy, search);
   if (!result.ended.ok() && !absl::IsCancelled(result.ended)) return result.ended;
+  RETURN_IF_ERROR(search.RunFinal());
   Finish(options, search, source->sha256(), result);
   return result;
 }

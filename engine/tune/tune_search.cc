@@ -1,5 +1,6 @@
 #include "engine/tune/tune_search.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,7 +10,7 @@
 namespace hachi {
 
 absl::Status TuneSearch::CheckBudget() const {
-  if (options_.stop && options_.stop()) return absl::CancelledError("interrupted");
+  if (is_stopped()) return absl::CancelledError("interrupted");
   if (static_cast<int64_t>(trials_.size()) >= options_.max_trials)
     return absl::CancelledError("all trials are used up");
   if (Clock::Real().Now() >= options_.until) return absl::CancelledError("the time is used up");
@@ -73,8 +74,38 @@ bool TuneSearch::IsBetter(const Trial& trial, const Trial& other) const {
 const Trial* TuneSearch::best() const {
   const Trial* best = nullptr;
   for (const Trial& trial : trials_)
-    if (trial.good && (best == nullptr || IsBetter(trial, *best))) best = &trial;
+    if (trial.good && (finalists_.empty() || finalists_.contains(trial.id)) &&
+        (best == nullptr || IsBetter(trial, *best)))
+      best = &trial;
   return best;
+}
+
+absl::Status TuneSearch::RunFinal() {
+  constexpr size_t kFinalists = 3;
+  if (options_.objective != Objective::kThroughput || !options_.take_turns || is_stopped())
+    return absl::OkStatus();
+  std::vector<size_t> order;
+  for (size_t i = 0; i < trials_.size(); ++i)
+    if (trials_[i].good) order.push_back(i);
+  std::ranges::sort(order, [&](size_t a, size_t b) { return IsBetter(trials_[a], trials_[b]); });
+  order.resize(std::min(order.size(), kFinalists));
+  std::vector<Candidate> finalists;
+  std::vector<double> rates;
+  for (const size_t i : order) {
+    const Candidate& candidate = finalists.emplace_back(trials_[i].candidate);
+    if (options_.log == nullptr) continue;
+    if (const auto known = options_.log->FindNumber("final", candidate.Key())) rates.push_back(*known);
+  }
+  if (rates.size() < finalists.size()) {
+    ASSIGN_OR_RETURN(rates, options_.take_turns(finalists));
+    for (size_t i = 0; options_.log != nullptr && i < rates.size(); ++i)
+      RETURN_IF_ERROR(options_.log->AddNumber("final", finalists[i].Key(), rates[i]));
+  }
+  for (size_t i = 0; i < order.size(); ++i) {
+    trials_[order[i]].measured.throughput_per_s = rates[i];
+    finalists_.insert(trials_[order[i]].id);
+  }
+  return absl::OkStatus();
 }
 
 Candidate Without(const TuneSearch& search, Candidate start, std::span<const size_t> layers) {

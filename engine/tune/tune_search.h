@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,6 +42,8 @@ class TuneSearch final : public LayerSearch {
     std::vector<Layer> layers;  // of it, in the order of its plan
     std::function<absl::StatusOr<Evaluator::Measured>(const Candidate&)> measure;
     std::function<absl::StatusOr<std::vector<double>>(std::span<const Candidate>)> noise_of;
+    std::function<absl::StatusOr<std::vector<double>>(std::span<const Candidate>)>
+        take_turns;          // throughput of each, measured side by side; empty: there is no final
     double max_drop = 0.01;  // that a good candidate loses; see Scorer::Budget
     Objective objective = Objective::kThroughput;
     std::string strategy;
@@ -67,13 +70,18 @@ class TuneSearch final : public LayerSearch {
   double likely_noise() const override { return NoiseOfDrop(options_.max_drop); }
   bool is_hurried() const override { return false; }
 
+  // Measures the throughput of the fastest good trials again, taking turns: other work on the machine may
+  // have slowed some trials more than others. Nothing where it is not the objective, or it is to stop.
+  absl::Status RunFinal();
+
   const std::vector<Trial>& trials() const { return trials_; }
   int64_t max_trials() const { return options_.max_trials; }
 
-  // The best of the good trials; null while there is none.
+  // The best of the good trials, of the finalists once there are some; null while there is none.
   const Trial* best() const;
 
  private:
+  bool is_stopped() const { return options_.stop && options_.stop(); }
   absl::Status CheckBudget() const;
   bool IsBetter(const Trial& trial, const Trial& other) const;
 
@@ -81,6 +89,7 @@ class TuneSearch final : public LayerSearch {
   std::mt19937_64 random_;
   std::vector<Trial> trials_;
   std::map<std::string, size_t> known_;  // places in trials_, by key
+  std::set<int64_t> finalists_;          // ids of those that met in a final; none: there was none
 };
 
 // `start` with those layers in a higher precision, by their places.
