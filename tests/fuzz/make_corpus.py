@@ -133,6 +133,9 @@ y min=0 max=9 count=4 nonfinite=0 channels=2:AAAAAAAAAAAAAAAAAACAPQAAEEEAAJFA hi
 TEXTS = {
     "dim": {"symbol": "N", "sum": "2*N+1", "floor": "floor((N-1)/2)", "nested": "floor((floor((3*N*M-1)/2)+M)/5)-7", "number": "-12"},
     "decisions": {"all": "conv1 precision=int8 range=mse kernel=hachi_depthwise origin=pin\nconv2 precision=fp32 origin=table_comment\n",
+                  "tuned": "# a remark\nhachi_decisions 1\nmodel daca3c16f580adfa66f9ab14c03413702b86b8ec8018080a51e9ab6b2ff44f53\nrange mse\n"
+                           "repairs equalization=on bias_correction=off\nnodes 2\n"
+                           "fc precision=int8 range=entropy origin=tune\nstem precision=bf16 origin=tune\n",
                   "short": "fc range=auto\n"},
     "graph": {
         "convolution": """graph g {
