@@ -67,7 +67,7 @@ class Daemon:
             found = re.search(rf"\b{name}\b.*?(127\.0\.0\.1:\d+)", line)
             if found:
                 return found[1]
-        raise AssertionError(f"hachi serve ended without its {name} address: {self.log()}")
+        raise AssertionError(f"hachi serve ended without its {name} address, exit {self.process.wait()}: {self.log()}")
 
     def log(self):
         self._log.seek(0)
