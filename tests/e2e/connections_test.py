@@ -1,7 +1,6 @@
 """Floods of connections cost good clients nothing, however few files the daemon may open."""
 
 import contextlib
-import resource
 import socket
 import time
 import unittest
@@ -37,7 +36,7 @@ class ConnectionsTest(unittest.TestCase):
         raise AssertionError(f"no {name} on the page")
 
     def test_a_flood_that_takes_every_file_leaves_good_clients_served(self):
-        daemon = self.start(limits={resource.RLIMIT_NOFILE: (64, 64)})
+        daemon = self.start(limits=["--nofile=64:64"])
         with contextlib.ExitStack() as sockets:
             for _ in range(500):
                 with contextlib.suppress(OSError):
@@ -49,7 +48,7 @@ class ConnectionsTest(unittest.TestCase):
         daemon.wait_until(lambda: self.metric(daemon, "hachi_connections") <= 1)
 
     def test_the_limit_on_files_is_raised(self):
-        daemon = self.start(limits={resource.RLIMIT_NOFILE: (64, 4096)})
+        daemon = self.start(limits=["--nofile=64:4096"])
         with contextlib.ExitStack() as sockets:
             for _ in range(200):
                 sockets.enter_context(self.connect(daemon))

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -36,12 +35,14 @@ def copy_of_digits(folder, batching="{max_batch: 32}", model=None):
 class Daemon:
     """`hachi serve` on free ports of this machine, from construction to `stop`.
 
+    Started without a hook of ours between fork and exec: gRPC's threads of this process may abort there.
+
     `models` are entries of the configuration's list; `drain` is its value; `server` is more of that section, `more` of the file; `limits`
-    are the process's, by resource.RLIMIT_*; `arguments` are of the command line. Its log is read with `log` unless it
+    are the process's, as options of prlimit; `arguments` are of the command line. Its log is read with `log` unless it
     goes to the file `stderr`.
     """
 
-    def __init__(self, models=(f"dir: {DIGITS}",), drain="{delay: 0s, deadline: 20s}", server="", limits={}, more="", arguments=(), stderr=None):
+    def __init__(self, models=(f"dir: {DIGITS}",), drain="{delay: 0s, deadline: 20s}", server="", limits=(), more="", arguments=(), stderr=None):
         self._folder = tempfile.TemporaryDirectory()
         config = pathlib.Path(self._folder.name) / "server.yaml"
         config.write_text(
@@ -52,11 +53,10 @@ class Daemon:
         )
         self._log = open(pathlib.Path(self._folder.name) / "log", "w+")
         self.process = subprocess.Popen(
-            [os.environ["HACHI"], "serve", "--config", config, *arguments],
+            ["prlimit", *limits, os.environ["HACHI"], "serve", "--config", config, *arguments],
             stdout=subprocess.PIPE,
             stderr=self._log if stderr is None else stderr,
             text=True,
-            preexec_fn=lambda: [resource.setrlimit(which, limit) for which, limit in limits.items()],
         )
         self.grpc_address = self._read_address("grpc")
         self.metrics_address = self._read_address("metrics")
