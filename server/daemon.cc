@@ -76,7 +76,12 @@ absl::Status Daemon::Open() {
       },
       workers_.wide_threads == 0
           ? PlanMaker::OnWideTeam()
-          : [this](std::function<void()> errand) { scheduler_->RunOnWideTeam(std::move(errand)); });
+          : [this](std::function<void()> errand) {
+              scheduler_->RunOnWideTeam([this, errand = std::move(errand)] {
+                errand();
+                memory_returner_.Return();
+              });
+            });
   if (config.trial.enabled && !options_.trial_command.empty())
     trial_ = std::make_unique<Trial>(Trial::Options{
         .command = options_.trial_command,
@@ -171,6 +176,7 @@ void Daemon::OnModelChange(const ModelVersion& version) {
   const bool serving = versions.ok() && std::ranges::any_of(*versions, [](const auto& v) {
                          return v->state() == ModelState::kReady;
                        });
+  memory_returner_.Return();
   for (const ModelHandle& each : *versions)
     if (each.get() == &version && each->state() == ModelState::kReady) plan_maker_->MakeWide(each);
   rpc_->SetServing(version.name(), serving);

@@ -95,7 +95,7 @@ class Daemon {
   // In the order of their starts: each uses those before it.
   Metrics metrics_;
   std::unique_ptr<LogQueue> log_;
-  const MemoryReturner memory_returner_;
+  MemoryReturner memory_returner_;
   StatusPages status_pages_{metrics_.server()};
   std::unique_ptr<Exposer> exposer_;
   std::unique_ptr<BatchScheduler> scheduler_;

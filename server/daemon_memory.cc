@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace hachi::server {
 namespace {
@@ -26,14 +27,20 @@ MemoryReturner::~MemoryReturner() {
   thread_.join();
 }
 
+void MemoryReturner::Return() {
+  MutexLock lock(mutex_);
+  asked_ = true;
+  changed_.NotifyAll();
+}
+
 void MemoryReturner::Loop() {
   size_t returned = 0;  // of what is free: it counts as free in the heap still
   MutexLock lock(mutex_);
   while (!stopping_) {
-    changed_.WaitFor(mutex_, kLookEvery);
+    if (!asked_) changed_.WaitFor(mutex_, kLookEvery);
     const size_t free = mallinfo2().fordblks;
     returned = std::min(returned, free);
-    if (stopping_ || free - returned < kLeastBytes) continue;
+    if (stopping_ || (!std::exchange(asked_, false) && free - returned < kLeastBytes)) continue;
     malloc_trim(/*pad=*/0);
     returned = free;
   }

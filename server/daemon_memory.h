@@ -16,12 +16,16 @@ class MemoryReturner {
   MemoryReturner();
   ~MemoryReturner();
 
+  // At once, whatever there is: much was freed that nobody will ask for again, as by a load. Never blocks.
+  void Return();
+
  private:
   void Loop();
 
   Mutex mutex_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool asked_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -93,6 +94,7 @@ absl::StatusOr<Candidate> Load(const Arguments& arguments, LoadOptions options, 
   auto model = LoadModel(options);
   if (!model.ok()) return WithContext(model.status(), absl::StrCat("model '", options.name, "'"));
   candidate.load_seconds = Seconds(Clock::now() - start).count();
+  malloc_trim(/*pad=*/0);  // as the daemon does behind a load
   candidate.resident_bytes = resident_without_models + ResidentBytes() - resident_before;
   candidate.model = *std::move(model);
   ASSIGN_OR_RETURN(candidate.shapes, ShapesOf(*candidate.model, arguments.shapes, arguments.values));
