@@ -100,7 +100,8 @@ class PlanSet {
   // The most rows that one of its plans for workers takes. 0: there is none yet, and Run must not be called.
   virtual int64_t largest_rows() const = 0;
 
-  // What a run took when its plan was made, by rows. Of the wide team: empty where it has no plans.
+  // What a run took when its plan was made, by rows; those of sizes that take long are missing. Of the wide
+  // team: empty where it has no plans.
   virtual std::map<int64_t, absl::Duration> run_times(Team team) const = 0;
 };
 

@@ -145,14 +145,16 @@ absl::StatusOr<Value*> AddQuantized(Graph& graph, const Node& node, const Value&
 Value* AddScaled(Graph& graph, const Value& constant, const std::string& name,
                  std::span<const double> factors, size_t axis) {
   const Tensor& from = *constant.constant;
-  auto scaled = std::make_shared<Tensor>(DType::kF32, from.shape());
-  const auto scale = [&](int64_t i, size_t index) {
-    scaled->As<float>()[i] = static_cast<float>(static_cast<double>(from.As<float>()[i]) * factors[index]);
-  };
-  if (factors.size() > 1)
-    ForEachElement(from.shape(), axis, scale);
-  else
-    for (int64_t i = 0; i < from.count(); ++i) scale(i, 0);
+  const Shape& shape = from.shape();
+  auto scaled = std::make_shared<Tensor>(DType::kF32, shape);
+  const float* in = from.As<float>().data();
+  float* out = scaled->As<float>().data();
+  const int64_t together = factors.size() > 1 ? CountOf(std::span(shape).subspan(axis + 1)) : from.count();
+  for (int64_t begin = 0, row = 0; begin < from.count(); begin += together, ++row) {
+    const double factor = factors[static_cast<size_t>(row) % factors.size()];
+    for (int64_t i = begin; i < begin + together; ++i)
+      out[i] = static_cast<float>(static_cast<double>(in[i]) * factor);
+  }
   Value* added = graph.AddConstant(graph.UniqueValueName(name), std::move(scaled));
   if (constant.integers != nullptr) added->integers = ScaledIntegers(*constant.integers, factors, axis);
   return added;

@@ -29,9 +29,13 @@ class Context final : public RunContext {
   std::vector<std::byte> row, padded_row;
 };
 
+// Plans that would take longer, going by those of fewer rows, are not run before a request comes: a load
+// would take as long. Guessed.
+constexpr absl::Duration kLongestWarmUp = absl::Milliseconds(100);
+
 // The plan on zeros: what libraries put off until a first run happens now. Short runs again, for a time
 // without that and without what else the machine did meanwhile: the shortest.
-absl::StatusOr<absl::Duration> WarmUp(const std::shared_ptr<const Plan>& plan, PlanRunner& runner) {
+absl::StatusOr<absl::Duration> TimeOf(const std::shared_ptr<const Plan>& plan, PlanRunner& runner) {
   BoundPlan& bound = runner.Bind(plan);
   for (size_t i = 0; i < plan->inputs().size(); ++i)
     std::memset(bound.Input(i), 0, static_cast<size_t>(plan->inputs()[i].spec.bytes()));
@@ -274,7 +278,8 @@ absl::Status LoadedModel::MakeFixedPlans() {
   PlanRunner warm_up;
   const std::vector<int64_t> sizes = Sizes();
   for (auto rows = sizes.rbegin(); rows != sizes.rend(); ++rows)
-    RETURN_IF_ERROR(MakePlan(*set, Team::kWorker, *rows, warm_up));
+    RETURN_IF_ERROR(MakePlan(*set, Team::kWorker, *rows));
+  for (const int64_t rows : sizes) RETURN_IF_ERROR(WarmUp(*set, Team::kWorker, rows, warm_up));
   FillInfo(*set->PlanFor(1), *set);
   if (compiled_.wide_threads == 0) compiled_.graph = Graph();
   return absl::OkStatus();
@@ -294,7 +299,8 @@ absl::Status LoadedModel::MakeTrialPlans() {
     RETURN_IF_ERROR(padded.status());
     const auto set = SetFor(*padded);
     status = set.status();
-    if (status.ok()) status = MakePlan(**set, Team::kWorker, 1, warm_up);
+    if (status.ok()) status = MakePlan(**set, Team::kWorker, 1);
+    if (status.ok()) status = WarmUp(**set, Team::kWorker, 1, warm_up);
     if (!status.ok()) continue;
     FillInfo(*(*set)->PlanFor(1), **set);
     return absl::OkStatus();
@@ -489,8 +495,11 @@ absl::Status LoadedModel::MakePlans(const PlanSet& plans, int64_t rows, Team tea
   const auto size = std::ranges::lower_bound(sizes, std::min(rows, sizes.back()));
   MutexLock making(making_);
   PlanRunner warm_up;
-  for (auto each = team == Team::kWide ? sizes.begin() : size; each <= size; ++each)
-    if (set->largest_rows(team) < *each) RETURN_IF_ERROR(MakePlan(*set, team, *each, warm_up));
+  for (auto each = team == Team::kWide ? sizes.begin() : size; each <= size; ++each) {
+    if (set->largest_rows(team) >= *each) continue;
+    RETURN_IF_ERROR(MakePlan(*set, team, *each));
+    RETURN_IF_ERROR(WarmUp(*set, team, *each, warm_up));
+  }
   if (team == Team::kWide && !is_free() && *size == sizes.back()) compiled_.graph = Graph();
   return absl::OkStatus();
 }
@@ -499,7 +508,20 @@ std::vector<int64_t> LoadedModel::Sizes() const {
   return PlanSizes(compiled_.rows ? compiled_.max_batch_rows : 1);
 }
 
-absl::Status LoadedModel::MakePlan(ShapePlans& set, Team team, int64_t rows, PlanRunner& warm_up) const {
+absl::Status LoadedModel::WarmUp(ShapePlans& set, Team team, int64_t rows, PlanRunner& runner) const {
+  const auto times = set.run_times(team);
+  if (const auto beyond = times.lower_bound(rows); beyond != times.begin()) {
+    const auto& [fewer, time] = *std::prev(beyond);
+    if (time * rows / fewer > kLongestWarmUp) return absl::OkStatus();
+  }
+  const std::shared_ptr<const ShapePlans::Sizes> sizes = set.sizes(team);
+  const auto index = static_cast<size_t>(std::ranges::find(sizes->rows, rows) - sizes->rows.begin());
+  ASSIGN_OR_RETURN(const absl::Duration time, TimeOf(sizes->plans[index], runner));
+  set.NoteRunTime(team, rows, time);
+  return absl::OkStatus();
+}
+
+absl::Status LoadedModel::MakePlan(ShapePlans& set, Team team, int64_t rows) const {
   SetTeam(team == Team::kWide ? compiled_.wide_threads : compiled_.threads);
   Bindings bindings = set.ends().bindings;
   if (compiled_.rows) bindings[compiled_.rows->ToText()] = rows;
@@ -510,8 +532,7 @@ absl::Status LoadedModel::MakePlan(ShapePlans& set, Team team, int64_t rows, Pla
     MutexLock lock(mutex_);
     RETURN_IF_ERROR(MakeRoom(BytesOf(*plan)));
   }
-  ASSIGN_OR_RETURN(const absl::Duration time, WarmUp(plan, warm_up));
-  set.Add(team, rows, plan, time);
+  set.Add(team, rows, plan);
   return absl::OkStatus();
 }
 

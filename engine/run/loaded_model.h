@@ -93,7 +93,10 @@ class LoadedModel final : public Model {
   absl::Status CheckFits(const Bindings& bindings) const;
 
   // The calling thread's team has that team's size afterwards.
-  absl::Status MakePlan(ShapePlans& set, Team team, int64_t rows, PlanRunner& warm_up) const;
+  absl::Status MakePlan(ShapePlans& set, Team team, int64_t rows) const;
+
+  // Runs the plan that was made last, unless that takes long. REQUIRES: as MakePlan left the team.
+  absl::Status WarmUp(ShapePlans& set, Team team, int64_t rows, PlanRunner& runner) const;
 
   // The next set, this one gone.
   Sets::iterator Drop(Sets::iterator set) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -26,11 +26,10 @@ std::shared_ptr<const Plan> ShapePlans::PlanFor(int64_t rows) const {
   return plan == plans.end() ? nullptr : plan->second;
 }
 
-void ShapePlans::Add(Team team, int64_t rows, std::shared_ptr<const Plan> plan, absl::Duration run_time) {
+void ShapePlans::Add(Team team, int64_t rows, std::shared_ptr<const Plan> plan) {
   MutexLock lock(mutex_);
   OfTeam& own = Of(team);
   own.plans[rows] = std::move(plan);
-  own.run_times[rows] = run_time;
   std::vector<int64_t> sizes;
   std::vector<std::shared_ptr<const Plan>> plans;
   for (const auto& [size, each] : own.plans) {
@@ -39,6 +38,11 @@ void ShapePlans::Add(Team team, int64_t rows, std::shared_ptr<const Plan> plan, 
   }
   Cover cover(sizes);
   own.sizes = std::make_shared<const Sizes>(Sizes{std::move(sizes), std::move(plans), std::move(cover)});
+}
+
+void ShapePlans::NoteRunTime(Team team, int64_t rows, absl::Duration time) {
+  MutexLock lock(mutex_);
+  Of(team).run_times[rows] = time;
 }
 
 int64_t ShapePlans::bytes() const {

@@ -49,7 +49,10 @@ class ShapePlans final : public PlanSet {
   // The smallest plan for workers that takes so many rows, or null.
   std::shared_ptr<const Plan> PlanFor(int64_t rows) const;
 
-  void Add(Team team, int64_t rows, std::shared_ptr<const Plan> plan, absl::Duration run_time);
+  void Add(Team team, int64_t rows, std::shared_ptr<const Plan> plan);
+
+  // What a run of that plan took.
+  void NoteRunTime(Team team, int64_t rows, absl::Duration time);
 
   int64_t bytes() const;
 
