@@ -169,6 +169,7 @@ Daemon::~Daemon() {
 
 void Daemon::OnModelChange(const ModelVersion& version) {
   MutexLock lock(mutex_);
+  settled_ += version.state() == ModelState::kReady || version.state() == ModelState::kFailed;
   changed_.NotifyAll();
   // Nobody is to be told any more, and the destructor may have taken gRPC and the registry away.
   if (draining_) return;
@@ -187,10 +188,7 @@ void Daemon::OnModelChange(const ModelVersion& version) {
 
 bool Daemon::WaitForModels() const {
   MutexLock lock(mutex_);
-  const auto settled = [](const auto& version) {
-    return version->state() == ModelState::kReady || version->state() == ModelState::kFailed;
-  };
-  while (!std::ranges::all_of(registry_->AllVersions(), settled)) changed_.Wait(mutex_);
+  while (settled_ < registry_->AllVersions().size()) changed_.Wait(mutex_);
   return registry_->AllReady();
 }
 

@@ -64,7 +64,8 @@ class Daemon {
   const std::string& metrics_address() const { return exposer_->address(); }
   WorkerCounts workers() const { return workers_; }
 
-  // Waits until every model has been loaded or has failed; false in the latter case.
+  // Waits until every model has been loaded or has failed, and health checks say so; false in the latter
+  // case.
   bool WaitForModels() const;
 
   // Not ready from now on, whatever models do: load balancers look away. Requests are still served.
@@ -91,6 +92,7 @@ class Daemon {
   mutable Mutex mutex_;
   mutable CondVar changed_;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  size_t settled_ ABSL_GUARDED_BY(mutex_) = 0;  // versions that are ready or failed, as everybody was told
 
   // In the order of their starts: each uses those before it.
   Metrics metrics_;
