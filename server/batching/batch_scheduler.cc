@@ -206,27 +206,30 @@ std::optional<Batch> BatchScheduler::Take(Team team) {
     std::optional<Batch> batch;
     std::vector<Ended> ended;
     std::optional<Wanted> wanted;
+    std::function<void()> errand;
     {
       MutexLock lock(mutex_);
       if (team == Team::kWide) wide_is_away_ = false;
       const absl::Time look_again = Select(team, batch, ended, wanted);
-      if (team == Team::kWide && !batch.has_value() && !stopped_) TakeErrand(batch);
-      if (!batch.has_value() && ended.empty()) {
+      if (team == Team::kWide && !batch.has_value() && !stopped_) errand = LeaveOnErrand();
+      if (!batch.has_value() && ended.empty() && !errand) {
         if (stopped_ && NothingWaits()) return std::nullopt;
         Wait(team, look_again);
       }
     }
     End(ended);
     MakePlans(wanted);
+    if (errand) errand();
     if (batch.has_value()) return batch;
   }
 }
 
-void BatchScheduler::TakeErrand(std::optional<Batch>& batch) {
-  if (errands_.empty()) return;
-  batch.emplace().errand = std::move(errands_.front());
+std::function<void()> BatchScheduler::LeaveOnErrand() {
+  if (errands_.empty()) return nullptr;
+  std::function<void()> errand = std::move(errands_.front());
   errands_.pop_front();
   wide_is_away_ = true;
+  return errand;
 }
 
 void BatchScheduler::RunOnWideTeam(std::function<void()> errand) {
@@ -386,7 +389,7 @@ void BatchScheduler::FindOthers(const Queue& queue, absl::Time now) {
   }
 }
 
-BatchDecision BatchScheduler::Decide(const Queue& queue, absl::Time now) {
+BatchDecision BatchScheduler::Decide(const Queue& queue, absl::Time now, double arrivals_per_s) {
   const ModelVersion& model = *queue.waiting.front()->model;
   FindOthers(queue, now);
   view_.clear();
@@ -397,23 +400,15 @@ BatchDecision BatchScheduler::Decide(const Queue& queue, absl::Time now) {
   const bool company_may_come = !stopped_ && !run_inline_;
   const bool may_be_wide =
       !wide_is_away_ && !queue.wide_runs.empty() && !model.config().instances.has_value();
-  return policy.Decide(view_, now,
-                       {.runs = queue.runs,
-                        .others = others_,
-                        .arrival_gap = company_may_come ? queue.arrival_gap : absl::InfiniteDuration(),
-                        .wide_runs = may_be_wide ? &queue.wide_runs : nullptr,
-                        .wide_is_tried = queue.runs_since_wide >= kRunsUntilWide,
-                        .wide_ended = wide_ended_,
-                        .other_arrivals_per_s = may_be_wide ? OtherArrivals(queue, now) : 0});
-}
-
-double BatchScheduler::OtherArrivals(const Queue& queue, absl::Time now) const {
-  double per_s = 0;
-  for (const auto& [plans, other] : queues_) {
-    const absl::Duration gap = std::max(other.arrival_gap, now - other.last_push);
-    if (&other != &queue && gap > absl::ZeroDuration()) per_s += 1 / absl::ToDoubleSeconds(gap);
-  }
-  return per_s;
+  return policy.Decide(
+      view_, now,
+      {.runs = queue.runs,
+       .others = others_,
+       .arrival_gap = company_may_come ? queue.arrival_gap : absl::InfiniteDuration(),
+       .wide_runs = may_be_wide ? &queue.wide_runs : nullptr,
+       .wide_is_tried = queue.runs_since_wide >= kRunsUntilWide,
+       .wide_ended = wide_ended_,
+       .other_arrivals_per_s = std::max(0.0, arrivals_per_s - ArrivalsPerSecond(queue, now))});
 }
 
 void BatchScheduler::EstimateRuns(Queue& queue, const PlanSet& plans) const {
@@ -435,6 +430,9 @@ BatchScheduler::Queue* BatchScheduler::Choose(absl::Time now, BatchDecision& dec
                                               std::vector<Ended>& ended) {
   Queue* chosen = nullptr;
   absl::Duration longest_wait;
+  double arrivals_per_s = 0;
+  for (const auto& [plans, queue] : queues_)
+    if (options_.has_wide_team) arrivals_per_s += ArrivalsPerSecond(queue, now);
   for (auto& [version, queue] : queues_) {
     if (queue.nearest_deadline <= now) RemoveDead(queue, now, ended);
     if (queue.waiting.empty()) continue;
@@ -447,7 +445,7 @@ BatchScheduler::Queue* BatchScheduler::Choose(absl::Time now, BatchDecision& dec
     const PlanSet& plans = *oldest.plans;
     if (plans.largest_rows() == 0) continue;  // PlansMade will notify
     EstimateRuns(queue, plans);
-    const BatchDecision candidate = Decide(queue, now);
+    const BatchDecision candidate = Decide(queue, now, arrivals_per_s);
     if (candidate.close_requests == 0) {
       look_again = std::min(look_again, candidate.hold_until);
       continue;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -25,7 +26,7 @@ namespace hachi::server {
 inline constexpr std::string_view kPushbackPayloadUrl = "hachi/retry-pushback-ms";
 
 // Requests of one model version, of the same shapes, that run together. Whoever takes one passes it to
-// Finish. Or an errand for the wide team's thread, which has none of that, and is called instead.
+// Finish.
 struct Batch {
   ModelHandle model;
   std::shared_ptr<const PlanSet> plans;
@@ -33,7 +34,6 @@ struct Batch {
   int64_t rows = 0;
   Team team = Team::kWorker;  // whom it is for
   absl::Time expected_end;    // of its run
-  std::function<void()> errand = nullptr;
 };
 
 // Groups waiting requests of the same model version into batches and hands them to executor workers.
@@ -101,8 +101,8 @@ class BatchScheduler {
   // `run_time`. Frees the model for its next batch. REQUIRES: batch.expected_end is as Take left it.
   void Finish(const Batch& batch, absl::Duration run_time);
 
-  // Has the wide team's thread call this while nothing waits for it; never after Stop. Requests run on
-  // workers meanwhile.
+  // Has the wide team's thread call this in Take, while nothing waits for it; never after Stop. Requests run
+  // on workers meanwhile.
   void RunOnWideTeam(std::function<void()> errand);
 
   // What make_plans asked for has been done. Requests of shapes that have no plan still end with `status`.
@@ -137,6 +137,11 @@ class BatchScheduler {
     RunEstimates wide_runs;                                 // empty where the wide team has no plans
     int64_t runs_since_wide = kRunsUntilWide;               // on workers, while the wide team had plans
   };
+  // Of late.
+  static double ArrivalsPerSecond(const Queue& queue, absl::Time now) {
+    const absl::Duration gap = std::max(queue.arrival_gap, now - queue.last_push);
+    return gap > absl::ZeroDuration() ? 1 / absl::ToDoubleSeconds(gap) : 0;
+  }
   struct Ended {
     std::shared_ptr<Request> request;
     Refusal why;
@@ -164,7 +169,9 @@ class BatchScheduler {
   void RemoveDead(Queue& queue, absl::Time now, std::vector<Ended>& ended)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  BatchDecision Decide(const Queue& queue, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // `arrivals_per_s` are of all queues.
+  BatchDecision Decide(const Queue& queue, absl::Time now, double arrivals_per_s)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Sets others_ to what Outlook::others says of `queue` for a worker that is free now.
   void FindOthers(const Queue& queue, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -185,9 +192,6 @@ class BatchScheduler {
   Queue* Choose(absl::Time now, BatchDecision& decision, absl::Time& look_again, std::vector<Ended>& ended)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // Requests a second, of late, for all but that queue.
-  double OtherArrivals(const Queue& queue, absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-
   // Has one more thread of that team look whether there is something to take.
   void Wake(Team team) { (team == Team::kWide ? wide_changed_ : changed_).NotifyOne(); }
   void WakeAll() {
@@ -196,7 +200,9 @@ class BatchScheduler {
   }
 
   void Wait(Team team, absl::Time until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void TakeErrand(std::optional<Batch>& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // The next errand, if there is one: the wide team's thread is away until it looks for a batch again.
+  std::function<void()> LeaveOnErrand() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Asks for plans for a batch of `rows` in that queue, unless they were asked for.
   static std::optional<Wanted> Want(Queue& queue, const Request& request, int64_t rows);

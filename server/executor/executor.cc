@@ -19,7 +19,6 @@ class Worker {
       : scheduler_(*options.scheduler), clock_(*options.clock), context_(options.new_context(team)) {}
 
   void Run(Batch batch) {
-    if (batch.errand) return batch.errand();
     const absl::Time start = scheduler_.DropDead(batch);
     if (batch.requests.empty()) return scheduler_.Finish(batch, absl::ZeroDuration());
 
