@@ -111,7 +111,8 @@ void ModelRegistry::Load(ModelVersion& version) {
   const std::string what = absl::StrFormat("model '%s' version %d", version.name(), version.version());
   std::string passes;
   LoadOptions load_options = LoadOptionsOf(version.config(), version.files(), options_.threads);
-  load_options.wide_threads = options_.wide_threads;
+  // Who may not have all workers has no use for plans that take them.
+  if (!version.config().instances.has_value()) load_options.wide_threads = options_.wide_threads;
   load_options.on_pass = [&](const PassReport& report) {
     absl::StrAppendFormat(&passes, " %s %.3f s", report.pass, absl::ToDoubleSeconds(report.time));
   };
