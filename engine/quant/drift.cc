@@ -17,9 +17,7 @@ double CountOfAll(const Histogram& histogram) {
 template <typename Use>
 void ForBins(const Histogram& histogram, Use use) {
   for (size_t i = 0; i < histogram.counts().size(); ++i)
-    if (histogram.counts()[i] > 0)
-      use((histogram.first() + static_cast<double>(i) + 0.5) * histogram.width(),
-          static_cast<double>(histogram.counts()[i]));
+    if (histogram.counts()[i] > 0) use(histogram.MiddleOf(i), static_cast<double>(histogram.counts()[i]));
 }
 
 // The upper bounds of parts with about equal counts, behind one for what lies below all that was seen; the

@@ -11,7 +11,7 @@ double SignalToNoise(const Histogram& values, float low, float high) {
   double power = 0, noise = 0;
   for (size_t i = 0; i < values.counts().size(); ++i) {
     const auto count = static_cast<double>(values.counts()[i]);
-    const double middle = (values.first() + static_cast<double>(i) + 0.5) * values.width();
+    const double middle = values.MiddleOf(i);
     const double beyond = middle - std::clamp<double>(middle, low, high);
     power += count * middle * middle;
     noise += count * (beyond * beyond + step * step / 12);

@@ -37,6 +37,9 @@ class Histogram {
   double width() const;
   int first() const { return first_; }                             // the first bin of counts()
   const std::vector<uint64_t>& counts() const { return counts_; }  // empty: nothing was covered
+  double MiddleOf(size_t i) const {
+    return (first_ + static_cast<double>(i) + 0.5) * width();
+  }  // of counts()[i]
 
   friend bool operator==(const Histogram&, const Histogram&) = default;
 

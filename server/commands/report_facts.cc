@@ -27,8 +27,7 @@ std::vector<uint64_t> Binned(const TensorStats& stats) {
   const double reach = double{stats.max()} - stats.min();
   std::vector<uint64_t> counts(kBins);
   for (size_t i = 0; i < histogram.counts().size(); ++i) {
-    const double middle = (histogram.first() + static_cast<double>(i) + 0.5) * histogram.width();
-    const double place = reach > 0 ? (middle - stats.min()) / reach * kBins : 0;
+    const double place = reach > 0 ? (histogram.MiddleOf(i) - stats.min()) / reach * kBins : 0;
     counts[static_cast<size_t>(std::clamp<double>(place, 0, kBins - 1))] += histogram.counts()[i];
   }
   return counts;
