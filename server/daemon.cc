@@ -99,7 +99,7 @@ absl::Status Daemon::Open() {
       .observers = [this](const ModelVersion& version,
                           const Model& model) { return ObserversOf(version, model, metrics_); },
       .metrics = &metrics_,
-      .on_change = [this](const ModelVersion& version) { OnModelChange(version); }});
+      .on_change = [this](const auto& version) { OnModelChange(version); }});
   status_pages_.Show(registry_.get());
 
   Executor::Options executor{.workers = workers_.workers,
@@ -167,20 +167,21 @@ Daemon::~Daemon() {
   plan_maker_.reset();
 }
 
-void Daemon::OnModelChange(const ModelVersion& version) {
+void Daemon::OnModelChange(const std::shared_ptr<const ModelVersion>& version) {
   MutexLock lock(mutex_);
-  settled_ += version.state() == ModelState::kReady || version.state() == ModelState::kFailed;
+  const bool is_ready = version->state() == ModelState::kReady;
+  const bool is_settled = is_ready || version->state() == ModelState::kFailed;
+  settled_ += is_settled;
   changed_.NotifyAll();
   // Nobody is to be told any more, and the destructor may have taken gRPC and the registry away.
   if (draining_) return;
-  const auto versions = registry_->VersionsOf(version.name());
+  const auto versions = registry_->VersionsOf(version->name());
   const bool serving = versions.ok() && std::ranges::any_of(*versions, [](const auto& v) {
                          return v->state() == ModelState::kReady;
                        });
-  memory_returner_.Return();
-  for (const ModelHandle& each : *versions)
-    if (each.get() == &version && each->state() == ModelState::kReady) plan_maker_->MakeWide(each);
-  rpc_->SetServing(version.name(), serving);
+  if (is_settled) memory_returner_.Return();
+  if (is_ready) plan_maker_->MakeWide(version);
+  rpc_->SetServing(version->name(), serving);
   const bool ready = registry_->AllReady();
   rpc_->SetServing(ready);
   if (ready) LogInfo("ready");

@@ -85,7 +85,7 @@ class Daemon {
 
   // What the metrics page's TLS needs; null: it is in the clear.
   absl::StatusOr<std::unique_ptr<TlsContexts>> PageTls();
-  void OnModelChange(const ModelVersion& version);
+  void OnModelChange(const std::shared_ptr<const ModelVersion>& version);
 
   const Options options_;
   WorkerCounts workers_{};

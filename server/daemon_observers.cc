@@ -14,25 +14,18 @@
 #include "server/shadow/row_shadow.h"
 
 namespace hachi::server {
-namespace {
-
-std::string NameOf(const ModelVersion& version) {
-  return absl::StrCat("model '", version.name(), "' version ", version.version());
-}
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<RowsObserver>> ShadowOf(const ModelVersion& version, const Model& model,
                                                        Metrics& metrics) {
   const ShadowConfig& config = version.config().shadow;
   if (config.rate == 0) return nullptr;
   if (model.info().precision == Precision::kFp32) {
-    LogInfo(absl::StrCat(NameOf(version), ": shadow: it runs in fp32, there is nothing to compare"));
+    LogInfo(absl::StrCat(version.what(), ": shadow: it runs in fp32, there is nothing to compare"));
     return nullptr;
   }
   ASSIGN_OR_RETURN(auto shadow, LoadShadow(LoadOptionsOf(version.config(), version.files(), /*threads=*/1)));
   return std::make_unique<RowShadow>(
-      RowShadow::Options{.what = NameOf(version),
+      RowShadow::Options{.what = version.what(),
                          .rate = config.rate,
                          .cpu = config.cpu,
                          .seed = std::random_device()(),
@@ -46,7 +39,7 @@ absl::StatusOr<std::vector<std::unique_ptr<RowsObserver>>> ObserversOf(const Mod
   std::vector<std::unique_ptr<RowsObserver>> observers;
   if (const std::optional<RecordConfig>& record = version.config().record) {
     ASSIGN_OR_RETURN(auto recorder,
-                     RowRecorder::Create({.what = NameOf(version),
+                     RowRecorder::Create({.what = version.what(),
                                           .folder = record->dir / absl::StrCat(version.version()),
                                           .rows = record->rows,
                                           .seed = std::random_device()(),

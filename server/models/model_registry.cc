@@ -48,8 +48,8 @@ void LogLoaded(const std::string& what, const Model& model, absl::Duration load_
 void ReportGuard(ModelVersion& version, const GuardReport& report) {
   version.ReportGuard(report);
   const std::string text =
-      absl::StrFormat("model '%s' version %d: guard: %s%s: %s; served: %.2f %%", version.name(),
-                      version.version(), NameOf(report.result), report.from_cache ? " (remembered)" : "",
+      absl::StrFormat("%s: guard: %s%s: %s; served: %.2f %%", version.what(), NameOf(report.result),
+                      report.from_cache ? " (remembered)" : "",
                       ToText(report, version.config().guard.max_drop), 100 * report.served_drop);
   if (report.result == GuardResult::kPassed)
     LogInfo(text);
@@ -84,7 +84,7 @@ void ModelRegistry::LoadAll() {
   for (const auto& [name, versions] : models_) {
     for (const auto& version : versions) {
       if (stopping_) return;
-      Load(*version);
+      Load(version);
     }
   }
 }
@@ -101,14 +101,15 @@ absl::StatusOr<ModelRegistry::Loaded> ModelRegistry::LoadFiles(const ModelVersio
   return loaded;
 }
 
-void ModelRegistry::Load(ModelVersion& version) {
+void ModelRegistry::Load(const std::shared_ptr<ModelVersion>& loading) {
+  ModelVersion& version = *loading;
   const auto changed = [&] {
-    if (options_.on_change) options_.on_change(version);
+    if (options_.on_change) options_.on_change(loading);
   };
   version.StartLoading();
   changed();
 
-  const std::string what = absl::StrFormat("model '%s' version %d", version.name(), version.version());
+  const std::string what = version.what();
   std::string passes;
   LoadOptions load_options = LoadOptionsOf(version.config(), version.files(), options_.threads);
   // Who may not have all workers has no use for plans that take them.

@@ -46,7 +46,7 @@ class ModelRegistry {
     const Clock* clock = &Clock::Real();
 
     // Called after every change of a version's state, on the loading thread and without locks; may be empty.
-    std::function<void(const ModelVersion&)> on_change;
+    std::function<void(const std::shared_ptr<const ModelVersion>&)> on_change;
   };
 
   explicit ModelRegistry(Options options);
@@ -80,7 +80,7 @@ class ModelRegistry {
   };
 
   absl::StatusOr<const Versions*> FindModel(std::string_view name) const;
-  void Load(ModelVersion& version);
+  void Load(const std::shared_ptr<ModelVersion>& loading);
   absl::StatusOr<Loaded> LoadFiles(const ModelVersion& version, const LoadOptions& options);
 
   const Options options_;

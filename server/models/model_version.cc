@@ -18,15 +18,14 @@ ModelVersion::ModelVersion(std::shared_ptr<const ModelConfig> config, VersionFil
 }
 
 absl::Status ModelVersion::ReadyStatus() const {
-  const std::string what = absl::StrCat("model '", name(), "' version ", version());
   switch (const ModelState now = state()) {
     case ModelState::kReady:
       return absl::OkStatus();
     case ModelState::kFailed:
-      return absl::UnavailableError(absl::StrCat(what, ": failed to load: ", error_for_clients_));
+      return absl::UnavailableError(absl::StrCat(what(), ": failed to load: ", error_for_clients_));
     case ModelState::kWaiting:
     case ModelState::kLoading:
-      return absl::UnavailableError(absl::StrCat(what, ": ", std::string(NameOf(now)), ", expected ready"));
+      return absl::UnavailableError(absl::StrCat(what(), ": ", std::string(NameOf(now)), ", expected ready"));
   }
   return absl::OkStatus();
 }

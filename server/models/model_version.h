@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "config/model_config.h"
 #include "engine/base/accuracy.h"
 #include "engine/base/mutex.h"
@@ -31,6 +32,9 @@ class ModelVersion {
 
   const std::string& name() const { return config_->name; }
   int64_t version() const { return files_.version; }
+  std::string what() const {
+    return absl::StrCat("model '", name(), "' version ", version());
+  }  // for messages
   const ModelConfig& config() const { return *config_; }
   const VersionFiles& files() const { return files_; }
   ModelMetrics& metrics() const { return *metrics_; }

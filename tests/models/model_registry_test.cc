@@ -114,13 +114,13 @@ TEST(ModelRegistryTest, ListsVersionsByNameAndNumberWhateverTheirState) {
 TEST(ModelRegistryTest, EveryChangeIsToldInOrder) {
   Metrics metrics;
   std::vector<std::string> changes;
-  ModelRegistry registry(
-      {.models = {ConfigOf("a", {1, 2})},
-       .loader = FailingFor({"a/2/model.onnx"}),
-       .metrics = &metrics,
-       .on_change = [&](const ModelVersion& version) {
-         changes.push_back(absl::StrCat(NameOf(version), " ", std::string(server::NameOf(version.state()))));
-       }});
+  ModelRegistry registry({.models = {ConfigOf("a", {1, 2})},
+                          .loader = FailingFor({"a/2/model.onnx"}),
+                          .metrics = &metrics,
+                          .on_change = [&](const std::shared_ptr<const ModelVersion>& version) {
+                            changes.push_back(absl::StrCat(NameOf(*version), " ",
+                                                           std::string(server::NameOf(version->state()))));
+                          }});
   registry.LoadAll();
   EXPECT_THAT(changes, ElementsAre("a/1 loading", "a/1 ready", "a/2 loading", "a/2 failed"));
 }
