@@ -6,12 +6,11 @@ answers, all good calls ended OK, and each attack's numbers are within the limit
 """
 
 import argparse
-import concurrent.futures
 import json
+import multiprocessing
 import os
 import pathlib
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -40,27 +39,25 @@ def free_port():
         return probe.getsockname()[1]
 
 
-class Target:
+class Served:
     """A daemon, and what stands before it: nothing, mTLS, or HAProxy as sidecar.cfg or gateway.cfg has it.
 
     Behind the gateway, which lets nobody else in, the attacker has a certificate.
     """
 
     def __init__(self, mode, folder):
-        self.wrap = self.credentials = self.proxy = None
-        server = ""
+        self.credentials = self.proxy = None
+        files, server = {}, ""
         if mode in ("mtls", "gateway"):
             authority = Authority(folder, "ours")
             authority.sign("localhost", "IP:127.0.0.1")
             authority.sign("good")
             self.credentials = grpc.ssl_channel_credentials(
                 read(authority.path("pem")), read(authority.path("key", "good")), read(authority.path("pem", "good")))
-            context = ssl.create_default_context(cafile=authority.path("pem"))
-            context.set_alpn_protocols(["h2"])
+            files["authority"] = authority.path("pem")
             if mode == "gateway":
                 authority.sign("bad")
-                context.load_cert_chain(authority.path("pem", "bad"), authority.path("key", "bad"))
-            self.wrap = lambda plain: context.wrap_socket(plain, server_hostname="127.0.0.1")
+                files |= {"certificate": authority.path("pem", "bad"), "key": authority.path("key", "bad")}
         if mode == "mtls":
             server = (f"tls: {{certificate: {folder}/localhost.pem, key: {folder}/localhost.key, "
                       f"client_ca: {folder}/ours.pem}}")
@@ -74,7 +71,7 @@ class Target:
             both = pathlib.Path(folder) / "gateway.pem"
             both.write_bytes(read(authority.path("pem", "localhost")) + read(authority.path("key", "localhost")))
             self.start_proxy("gateway.cfg", {"CERTIFICATE": str(both), "CLIENT_CA": authority.path("pem")})
-        self.request = good_request().SerializeToString()
+        self.target = attacks.Target(self.grpc, self.metrics, good_request().SerializeToString(), **files)
         self.daemon.wait_until(self.answers)
 
     def start_proxy(self, config, environment):
@@ -123,14 +120,14 @@ class Target:
 class GoodClient(threading.Thread):
     """Calls until `stop`; keeps each call's code and time, and those of the metrics page."""
 
-    def __init__(self, target, stop):
+    def __init__(self, served, stop):
         super().__init__()
-        self.target, self.stop_event = target, stop
+        self.served, self.stop_event = served, stop
         self.codes, self.seconds, self.scrapes, self.failed_scrapes = {}, [], 0, 0
 
     def run(self):
         while not self.stop_event.is_set():
-            with self.target.channel() as channel:
+            with self.served.channel() as channel:
                 stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
                 end = time.monotonic() + 1
                 while time.monotonic() < end and not self.stop_event.is_set():
@@ -144,7 +141,7 @@ class GoodClient(threading.Thread):
                     self.seconds.append(time.monotonic() - started)
                     time.sleep(0.005)
             try:
-                urllib.request.urlopen(f"http://{self.target.metrics}/metrics", timeout=5).read()
+                urllib.request.urlopen(f"http://{self.served.metrics}/metrics", timeout=5).read()
                 self.scrapes += 1
             except OSError:
                 self.failed_scrapes += 1
@@ -153,24 +150,28 @@ class GoodClient(threading.Thread):
         return 1000 * sorted(self.seconds)[int(len(self.seconds) * 0.99)] if self.seconds else float("nan")
 
 
-def attack(target, function, seconds):
-    stop = threading.Event()
-    target.memory(forget=True)
-    before = target.memory()
-    good = GoodClient(target, stop)
+def attack(served, function, seconds):
+    processes = multiprocessing.get_context("spawn")
+    stop, done = processes.Event(), processes.Queue()
+    attacker = processes.Process(target=attacks.run, args=(function, served.target, stop, done)) if function else None
+    served.memory(forget=True)
+    before = served.memory()
+    good = GoodClient(served, stop)
+    if attacker:
+        attacker.start()
     good.start()
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        attempts = pool.submit(attacks.run, function, target, stop) if function else None
-        time.sleep(seconds)
-        stop.set()
-        done = attempts.result() if attempts else 0
+    time.sleep(seconds)
+    stop.set()
+    inputs = done.get() if attacker else 0
+    if attacker:
+        attacker.join()
     good.join()
-    peak = target.memory() if target.lives() else float("nan")
+    peak = served.memory() if served.lives() else float("nan")
     return {
-        "attack": function.__name__ if function else "none", "inputs": done, "crash": not target.lives(), "hang": target.lives() and not target.answers(),
-        "good": good.codes.get("OK", 0), "failed": sum(good.codes.values()) - good.codes.get("OK", 0), "codes": good.codes,
-        "p99_ms": good.p99_ms(), "grew_mib": (peak - before) / MIB, "peak_mib": peak / MIB,
-        "scrapes": good.scrapes, "failed_scrapes": good.failed_scrapes,
+        "attack": function.__name__ if function else "none", "inputs": inputs, "crash": not served.lives(),
+        "hang": served.lives() and not served.answers(), "good": good.codes.get("OK", 0),
+        "failed": sum(good.codes.values()) - good.codes.get("OK", 0), "codes": good.codes, "p99_ms": good.p99_ms(),
+        "grew_mib": (peak - before) / MIB, "peak_mib": peak / MIB, "scrapes": good.scrapes, "failed_scrapes": good.failed_scrapes,
     }
 
 
@@ -198,12 +199,11 @@ def main():
         print(f"\n{mode}\n")
         print("| attack | inputs | crash | hang | good calls | failed | p99 ms | grew MiB | failed scrapes |")
         print("|---|---|---|---|---|---|---|---|---|")
-        target = None
         for function in chosen:
             with tempfile.TemporaryDirectory() as folder:
-                target = Target(mode, folder)
-                row = {"mode": mode, **attack(target, function, arguments.seconds)}
-                target.stop()
+                served = Served(mode, folder)
+                row = {"mode": mode, **attack(served, function, arguments.seconds)}
+                served.stop()
             rows.append(row)
             bad = row["crash"] or row["hang"] or row["failed"] or row["failed_scrapes"]
             failed += bool(bad)

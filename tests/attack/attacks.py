@@ -3,9 +3,11 @@ each step: `run` ends it there once the attack is over. An OSError is the server
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import functools
 import os
 import socket
+import ssl
 import struct
 
 import http2
@@ -14,11 +16,38 @@ from http2 import Connection, connect, frame
 MESSAGE = 60 << 20
 
 
-def run(attack, target, stop):
-    """Attempt after attempt until `stop`, by as many as the attack wants at once; returns how much they got done."""
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What is attacked: addresses, a good request's bytes, and in PEM files who signed the server's certificate, if it has one, and
+    the attacker's own certificate and key, if it got one."""
+    grpc: str
+    metrics: str
+    request: bytes
+    authority: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+
+    def wrap(self, plain):
+        return self._context.wrap_socket(plain, server_hostname="127.0.0.1") if self.authority else plain
+
+    @functools.cached_property
+    def _context(self):
+        context = ssl.create_default_context(cafile=self.authority)
+        context.set_alpn_protocols(["h2"])
+        if self.certificate:
+            context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+def run(attack, target, stop, done):
+    """Attempt after attempt until `stop`, by as many as the attack wants at once; puts how much they got done into the queue `done`.
+
+    For a process of its own, which yields the CPU to everybody else: a stranger's instructions are not run by the server's machine.
+    """
+    os.nice(19)
     count = getattr(attack, "at_once", 1)
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
-        return sum(pool.map(lambda _: keep_trying(attack, target, stop), range(count)))
+        done.put(sum(pool.map(lambda _: keep_trying(attack, target, stop), range(count))))
 
 
 def keep_trying(attack, target, stop):

@@ -45,12 +45,10 @@ def connect(address, timeout=1):
 
 
 class Connection:
-    """A connection that has said hello. `wrap` makes a TLS socket of a plain one."""
+    """A connection that has said hello. `wrap` makes of a plain socket what is to be spoken over."""
 
-    def __init__(self, address, wrap=None, settings=b"", timeout=5):
-        self.socket = connect(address, timeout)
-        if wrap:
-            self.socket = wrap(self.socket)
+    def __init__(self, address, wrap, settings=b"", timeout=5):
+        self.socket = wrap(connect(address, timeout))
         self.send(PREFACE + frame(SETTINGS, 0, 0, settings))
         self.stream = 1
         self._received, self._first_window, self._windows = b"", 65535, {0: 65535}
