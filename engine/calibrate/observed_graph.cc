@@ -36,6 +36,12 @@ bool HoldsNoNumber(DType dtype, std::span<const std::byte> bytes) {
   return false;
 }
 
+// Whether a matrix product takes it as its left side.
+bool IsMultiplied(const Value& value) {
+  return std::ranges::any_of(
+      value.users, [&](const Node* user) { return user->op == "MatMul" && user->inputs[0] == &value; });
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ObservedGraph>> ObservedGraph::Create(
@@ -45,10 +51,7 @@ absl::StatusOr<std::unique_ptr<ObservedGraph>> ObservedGraph::Create(
   for (const auto& [name, value] : made->graph_.values())
     if (!value->is_constant() && value->dtype == DType::kF32) {
       made->observed_.insert(name);
-      if (value->rank() > 2 && std::ranges::any_of(value->users, [&](const Node* user) {
-            return user->op == "MatMul" && user->inputs[0] == value.get();
-          }))
-        made->tokens_.insert(name);
+      if (value->rank() > 2 && IsMultiplied(*value)) made->tokens_.insert(name);
     }
   RETURN_IF_ERROR(RunPasses(made->graph_, ObservePasses(), {}));
   made->MakeForms(inputs, forms);

@@ -185,8 +185,8 @@ class Folder {
           found->params.scales[static_cast<size_t>(i / inner % shape[static_cast<size_t>(axis)])];
       if (std::abs(reals[i] / scale - static_cast<float>(integers[i])) > kRounding) return;
     }
-    weights->integers =
-        std::make_shared<const ConstantIntegers>(std::move(found->values), std::move(found->params));
+    weights->integers = std::make_shared<const ConstantIntegers>(
+        ConstantIntegers{std::move(found->values), std::move(found->params)});
   }
 
   void FoldProduct(Node& node) {

@@ -137,8 +137,8 @@ absl::StatusOr<Value*> AddQuantized(Graph& graph, const Node& node, const Value&
   if (!quantized.ok()) return WithContext(quantized.status(), absl::StrCat("node '", node.name, "'"));
   Value* added =
       graph.AddConstant(graph.UniqueValueName(absl::StrCat(weights.name, "_s8")), weights.constant);
-  added->integers =
-      std::make_shared<const ConstantIntegers>(std::move(quantized->values), std::move(quantized->params));
+  added->integers = std::make_shared<const ConstantIntegers>(
+      ConstantIntegers{std::move(quantized->values), std::move(quantized->params)});
   return added;
 }
 
