@@ -34,18 +34,26 @@ class Depthwise {
   void Run(const std::byte* in, int64_t images, std::byte* out) const;
 
  private:
-  static constexpr int64_t kBlock = 64;  // channels at a time
+  static constexpr int64_t kLanes = 64;  // results at a time
 
-  // What the channels of a block need, in the order in which unpacking bytes leaves them.
+  // Some channels, of one row of outputs or, where they are few, of two or four rows: so that each
+  // instruction's lanes are full. What they need lies in the order in which unpacking bytes leaves it, again
+  // for each row.
   struct alignas(64) Block {
-    int32_t weights[3][kBlock];  // by column; bytes are the three rows' weights and 0
-    float factor[kBlock], offset[kBlock];
+    int32_t weights[3][kLanes];  // by column; bytes are the three rows' weights and 0
+    float factor[kLanes], offset[kLanes];
+    int64_t first, channels;  // at most 64, 32 and 16 of one, two and four rows
+    int rows;
   };
+  void AddBlock(int64_t first, int64_t channels);
 
-  void RunRow(const std::byte* in, int64_t image, int64_t row, std::byte* out) const;
+  // The outputs of `rows` rows from `row` on, at most as many as the block's.
+  void RunBlock(const Block& block, const std::byte* in, int64_t image, int64_t row, int64_t rows,
+                std::byte* out) const;
 
   DepthwiseSpec spec_;
   std::vector<Block> blocks_;
+  int64_t unit_rows_ = 1;  // the most of any block
 };
 
 }  // namespace hachi

@@ -18,7 +18,7 @@ TEST(DepthwiseTest, EqualsTheReferenceForEveryGeometry) {
   std::mt19937 random(1);
   constexpr int64_t kImages = 2;
   for (const int threads : {1, 2})
-    for (const int64_t channels : {1, 16, 63, 64, 65, 144})
+    for (const int64_t channels : {1, 16, 24, 32, 33, 63, 64, 65, 96, 144})
       for (const auto& [height, width] : {std::pair{1, 1}, {3, 4}, {7, 7}, {8, 13}})
         for (const int64_t stride : {1, 2})
           for (const auto& [top, left] : {std::pair{1, 1}, {0, 1}, {1, 0}})
