@@ -28,11 +28,12 @@ struct QuantParams {
   friend bool operator==(const QuantParams&, const QuantParams&) = default;
 };
 
-// round-half-to-even(x / scale) + zero_point, saturated to T. NaN becomes the zero point.
+// round-half-to-even(x / scale) + zero_point, saturated to T. Where x / scale is NaN: the zero point.
 template <typename T>
 T QuantizeValue(float x, float scale, int32_t zero_point) {
-  if (std::isnan(x)) return static_cast<T>(zero_point);
-  const float q = std::nearbyint(x / scale) + static_cast<float>(zero_point);
+  const float steps = x / scale;
+  if (std::isnan(steps)) return static_cast<T>(zero_point);
+  const float q = std::nearbyint(steps) + static_cast<float>(zero_point);
   if (q <= static_cast<float>(std::numeric_limits<T>::lowest())) return std::numeric_limits<T>::lowest();
   if (q >= static_cast<float>(std::numeric_limits<T>::max())) return std::numeric_limits<T>::max();
   return static_cast<T>(q);

@@ -43,6 +43,7 @@ TEST(QuantParamsTest, OutOfRangeSaturatesAndNanIsTheZeroPoint) {
   EXPECT_EQ(QuantizeValue<uint8_t>(1e30f, 1.0f, 3), 255);
   EXPECT_EQ(QuantizeValue<int8_t>(-1e30f, 1.0f, 0), -128);
   EXPECT_EQ(QuantizeValue<uint8_t>(std::nanf(""), 1.0f, 3), 3);
+  EXPECT_EQ(QuantizeValue<uint8_t>(0.0f, 0.0f, 3), 3);
 }
 
 TEST(ShapeTest, ShapesThatCannotBeCountedInAreRefused) {
