@@ -47,7 +47,7 @@ def connect(address, timeout=1):
 class Connection:
     """A connection that has said hello. `wrap` makes of a plain socket what is to be spoken over."""
 
-    def __init__(self, address, wrap, settings=b"", timeout=5):
+    def __init__(self, address, wrap=lambda plain: plain, settings=b"", timeout=5):
         self.socket = wrap(connect(address, timeout))
         self.send(PREFACE + frame(SETTINGS, 0, 0, settings))
         self.stream = 1

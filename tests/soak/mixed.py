@@ -57,11 +57,11 @@ class Clients:
         request.raw_input_contents[0] = IMAGES[row:row + rows].tobytes()
         return request
 
-    def count(self, kind, code, allowed):
+    def count(self, kind, code, allowed, details=""):
         with self.lock:
             self.codes[kind, code.name] += 1
             if code not in allowed:
-                self.faults.append(f"{kind}: {code.name}")
+                self.faults.append(f"{kind}: {code.name} {details}")
 
     def check(self, kind, row, rows, answer):
         if answer.raw_output_contents[0] != b"".join(self.expected[row:row + rows]):
@@ -104,12 +104,13 @@ class Clients:
 
     def hurried(self, stub, chance):
         """Its deadline is about as far as an answer."""
+        details = ""
         try:
             self.check("hurried", 0, 4, stub.ModelInfer(self.request(0, 4), timeout=chance.uniform(0.0005, 0.01)))
             code = StatusCode.OK
         except grpc.RpcError as error:
-            code = error.code()
-        self.count("hurried", code, {StatusCode.OK, StatusCode.DEADLINE_EXCEEDED})
+            code, details = error.code(), error.details()
+        self.count("hurried", code, {StatusCode.OK, StatusCode.DEADLINE_EXCEEDED}, details)
 
     def fickle(self, stub, chance):
         call = stub.ModelInfer.future(self.request(0, 4), timeout=20)
