@@ -22,7 +22,9 @@ class AlignedBuffer {
 
  private:
   struct Free {
+    explicit Free(size_t bytes = 0) : size(bytes) {}
     void operator()(std::byte* p) const;
+    size_t size;
   };
   std::unique_ptr<std::byte, Free> data_;
   size_t size_ = 0;
