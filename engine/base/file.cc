@@ -1,27 +1,23 @@
 #include "engine/base/file.h"
 
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <memory>
 #include <system_error>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
 
 namespace hachi {
 
-absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t max_bytes) {
+absl::StatusOr<FileReader> FileReader::Open(const std::filesystem::path& path, size_t max_bytes) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
   if (status.type() == std::filesystem::file_type::not_found)
@@ -38,11 +34,26 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t m
   if (size > max_bytes)
     return absl::InvalidArgumentError(
         absl::StrCat("file '", path.string(), "': ", size, " bytes, expected at most ", max_bytes));
-  std::string content(size, '\0');
   in.seekg(0);
-  if (!in.read(content.data(), static_cast<std::streamsize>(size)))
+  if (!in)
     return absl::UnavailableError(
         absl::StrCat("file '", path.string(), "': cannot be read: ", std::strerror(errno)));
+  return FileReader(path, std::move(in), size);
+}
+
+absl::StatusOr<size_t> FileReader::Read(std::span<char> into) {
+  in_.read(into.data(), static_cast<std::streamsize>(into.size()));
+  if (in_.bad())
+    return absl::UnavailableError(
+        absl::StrCat("file '", path_.string(), "': cannot be read: ", std::strerror(errno)));
+  return static_cast<size_t>(in_.gcount());
+}
+
+absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t max_bytes) {
+  ASSIGN_OR_RETURN(FileReader file, FileReader::Open(path, max_bytes));
+  std::string content(file.size(), '\0');
+  ASSIGN_OR_RETURN(const size_t bytes, file.Read(content));
+  content.resize(bytes);
   return content;
 }
 
@@ -97,27 +108,21 @@ absl::Status WriteFile(const std::filesystem::path& path, std::string_view conte
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Sha256Of(std::string_view head, std::span<const std::filesystem::path> paths) {
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
-  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
-  EVP_DigestUpdate(context.get(), head.data(), head.size());
+absl::Status AddFile(const std::filesystem::path& path, Sha256& sha256) {
+  ASSIGN_OR_RETURN(FileReader file, FileReader::Open(path));
   std::vector<char> block(1 << 20);
-  for (const auto& path : paths) {
-    std::ifstream in(path, std::ios::binary);
-    if (!in)
-      return absl::NotFoundError(absl::StrCat("file '", path.string(), "': not found, expected a file"));
-    while (in) {
-      in.read(block.data(), static_cast<std::streamsize>(block.size()));
-      EVP_DigestUpdate(context.get(), block.data(), static_cast<size_t>(in.gcount()));
-    }
-    if (in.bad())
-      return absl::UnavailableError(
-          absl::StrCat("file '", path.string(), "': cannot be read: ", std::strerror(errno)));
+  for (size_t bytes = block.size(); bytes == block.size();) {
+    ASSIGN_OR_RETURN(bytes, file.Read(block));
+    sha256.Add({block.data(), bytes});
   }
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
-  unsigned length = 0;
-  EVP_DigestFinal_ex(context.get(), digest.data(), &length);
-  return absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(digest.data()), length));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Sha256Of(std::string_view head, std::span<const std::filesystem::path> paths) {
+  Sha256 sha256;
+  sha256.Add(head);
+  for (const auto& path : paths) RETURN_IF_ERROR(AddFile(path, sha256));
+  return sha256.Digest();
 }
 
 }  // namespace hachi

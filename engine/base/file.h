@@ -1,19 +1,44 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/sha256.h"
 
 namespace hachi {
 
-// The whole of a regular file. NOT_FOUND when there is none; INVALID_ARGUMENT when it is not a regular file
-// or is longer than `max_bytes`; UNAVAILABLE when the system refuses to read it.
+// A regular file to be read from its beginning. Thread-compatible.
+class FileReader {
+ public:
+  // NOT_FOUND when there is none; INVALID_ARGUMENT when it is not a regular file or is longer than
+  // `max_bytes`; UNAVAILABLE when the system refuses to read it.
+  static absl::StatusOr<FileReader> Open(const std::filesystem::path& path, size_t max_bytes = SIZE_MAX);
+
+  // When it was opened.
+  size_t size() const { return size_; }
+
+  // As many bytes as there still are and `into` takes: fewer at the end only. UNAVAILABLE as above.
+  absl::StatusOr<size_t> Read(std::span<char> into);
+
+ private:
+  FileReader(std::filesystem::path path, std::ifstream in, size_t size)
+      : path_(std::move(path)), in_(std::move(in)), size_(size) {}
+
+  std::filesystem::path path_;
+  std::ifstream in_;
+  size_t size_;
+};
+
+// The whole of a regular file; errors are FileReader's.
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t max_bytes = size_t{2} << 30);
 
 // Replaces `path` by `content` in one step (a temporary file beside it, synced, then renamed): a reader sees
@@ -21,8 +46,10 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t m
 // power. UNAVAILABLE when the system refuses; the old file stays then.
 absl::Status WriteFile(const std::filesystem::path& path, std::string_view content);
 
-// SHA-256 (FIPS 180-4) of `head` and the files' contents one after the other, as 64 lower-case hexadecimal
-// digits. NOT_FOUND when one cannot be opened; UNAVAILABLE when the system refuses to read it.
+// Adds the file's bytes; errors are FileReader's.
+absl::Status AddFile(const std::filesystem::path& path, Sha256& sha256);
+
+// Sha256's digest of `head` and the files' contents one after the other; errors are FileReader's.
 absl::StatusOr<std::string> Sha256Of(std::string_view head, std::span<const std::filesystem::path> paths);
 
 }  // namespace hachi

@@ -19,13 +19,13 @@
 #include "engine/onnx/external_data.h"
 #include "engine/onnx/floats.h"
 #include "engine/onnx/functions.h"
+#include "engine/onnx/model_file.h"
 #include "engine/onnx/tensor_proto.h"
 #include "engine/onnx/upgrade.h"
 
 namespace hachi {
 namespace {
 
-constexpr size_t kMaxFileBytes = (size_t{2} << 30) - 1;  // protobuf's own limit
 constexpr int64_t kFirstIrOfOpsets = 3, kOldestOpset = 1, kNewestOpset = 23;
 constexpr int kMaxNodes = 100'000;  // ten times the largest vision or text encoder that we know
 constexpr int kMaxEnds = 1 << 14;   // inputs or outputs of a node
@@ -522,24 +522,23 @@ absl::StatusOr<std::vector<std::filesystem::path>> ExternalFiles(const onnx::Mod
 }
 
 absl::StatusOr<ImportedModel> Import(const std::filesystem::path& file, bool want_sha256, KnownOp known) {
-  ASSIGN_OR_RETURN(std::string content, ReadFile(file, kMaxFileBytes));
   onnx::ModelProto model;
-  if (content.empty() || !model.ParseFromString(content))
-    return absl::DataLossError("does not parse, expected an ONNX model");
+  Sha256 sha256;
+  RETURN_IF_ERROR(ParseModelFile(file, model, want_sha256 ? &sha256 : nullptr));
   if (!model.has_graph()) return absl::InvalidArgumentError("has no graph, expected one");
   const std::filesystem::path directory = file.parent_path();
   ImportedModel imported;
   if (want_sha256) {
     ASSIGN_OR_RETURN(const auto files, ExternalFiles(model, directory));
-    ASSIGN_OR_RETURN(imported.sha256, Sha256Of(content, files));
+    for (const auto& external : files) RETURN_IF_ERROR(AddFile(external, sha256));
+    imported.sha256 = sha256.Digest();
   }
-  content = std::string();  // parsed: its memory is wanted for the graph
   ASSIGN_OR_RETURN(imported.graph, Importer(model, directory).Run(known));
   return imported;
 }
 
 absl::StatusOr<Tensor> ReadTensorProto(const std::filesystem::path& file) {
-  ASSIGN_OR_RETURN(const std::string content, ReadFile(file, kMaxFileBytes));
+  ASSIGN_OR_RETURN(const std::string content, ReadFile(file));
   onnx::TensorProto proto;
   if (!proto.ParseFromString(content))
     return absl::DataLossError("does not parse, expected an ONNX TensorProto");

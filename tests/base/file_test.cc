@@ -151,7 +151,8 @@ TEST(Sha256OfTest, MissingFileIsNamed) {
 TEST(Sha256OfTest, FileThatCannotBeReadIsAnError) {
   const TempDir temp;
   const std::filesystem::path dir = temp.path();
-  EXPECT_THAT(Sha256Of("", {&dir, 1}), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("directory")));
+  EXPECT_THAT(Sha256Of("", {&dir, 1}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("not a regular file")));
 }
 
 }  // namespace

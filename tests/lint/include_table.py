@@ -68,7 +68,7 @@ MAY_INCLUDE = {
 GRPC = {"server/rpc", "server/client", "server/daemon"}
 HOMES = [
     (r"grpc(pp)?/", GRPC),
-    (r"google/protobuf/", GRPC),
+    (r"google/protobuf/", GRPC | {"engine/onnx"}),
     (r"oneapi/|dnnl", {"engine/onednn"}),
     (r"onnx/", {"engine/onnx"}),
     (r"yaml-cpp/", {"config"}),
