@@ -12,7 +12,7 @@ constexpr double kStrengths[] = {0.3, 0.5, 0.7, 0.85, 1.0};  // of the migration
 
 // What noise needs to know of one reader's weights.
 struct Reader {
-  std::vector<double> largest;        // [outputs, inputs]: magnitudes
+  std::vector<float> largest;         // [outputs, inputs]: magnitudes
   std::vector<double> energy;         // [inputs]: sums of squares
   std::vector<double> input_largest;  // [inputs]
   int64_t outputs, pixels;
@@ -25,14 +25,16 @@ struct Reader {
         pixels(weights.pixels()) {
     const auto values = weights.values.As<float>();
     weights.ForEachPair([&](int64_t output, int64_t input, int64_t index) {
-      double most = 0, sum = 0;
+      float most = 0;
+      double sum = 0;
       for (const float w : values.subspan(static_cast<size_t>(index), static_cast<size_t>(pixels))) {
-        most = std::max(most, std::abs(static_cast<double>(w)));
+        most = std::max(most, std::abs(w));
         sum += static_cast<double>(w) * static_cast<double>(w);
       }
       largest[static_cast<size_t>(output) * energy.size() + static_cast<size_t>(input)] = most;
       energy[static_cast<size_t>(input)] += sum;
-      input_largest[static_cast<size_t>(input)] = std::max(input_largest[static_cast<size_t>(input)], most);
+      input_largest[static_cast<size_t>(input)] =
+          std::max(input_largest[static_cast<size_t>(input)], static_cast<double>(most));
     });
   }
 
@@ -49,7 +51,8 @@ struct Reader {
     for (int64_t o = 0; o < outputs; ++o) {
       double most = 0;
       for (size_t c = 0; c < energy.size(); ++c)
-        most = std::max(most, largest[static_cast<size_t>(o) * energy.size() + c] / factors[c]);
+        most = std::max(
+            most, static_cast<double>(largest[static_cast<size_t>(o) * energy.size() + c]) / factors[c]);
       steps += most / 127 * (most / 127);
     }
     const double from_weights = steps / 12 * static_cast<double>(pixels) * weighted;
@@ -78,8 +81,7 @@ ActivationQuant QuantOf(const TensorStats& stats, std::span<const double> factor
 double MeanSquare(const Histogram& histogram) {
   double sum = 0, count = 0;
   for (size_t i = 0; i < histogram.counts().size(); ++i) {
-    const int bin = histogram.first() + static_cast<int>(i);
-    const double middle = (bin + (bin < 0 ? -0.5 : 0.5)) * histogram.width();
+    const double middle = histogram.MiddleOf(i);
     sum += static_cast<double>(histogram.counts()[i]) * middle * middle;
     count += static_cast<double>(histogram.counts()[i]);
   }
