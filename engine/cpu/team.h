@@ -3,7 +3,9 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <exception>
 #include <span>
 
 #include "absl/status/status.h"
@@ -58,6 +60,25 @@ void ParallelFor(int64_t count, int64_t grain, const Fn& fn) {
     const int64_t end = std::min(count, grains * (thread + 1) / threads * grain);
     if (begin < end) fn(begin, end);
   }
+}
+
+// Calls fn(i) for each i in [0, count) on the calling thread's team, whoever is free the next one, and
+// returns when all have returned. For tasks of unlike length, each worth waking the team for. What one throws
+// is thrown again here, when the others are done.
+template <typename Fn>
+void ParallelForEach(int64_t count, const Fn& fn) {
+  std::atomic<int64_t> next = 0;
+  std::atomic<bool> has_thrown = false;
+  std::exception_ptr thrown;
+#pragma omp parallel if (count > 1)
+  for (int64_t i = next++; i < count; i = next++) {
+    try {
+      fn(i);
+    } catch (...) {
+      if (!has_thrown.exchange(true)) thrown = std::current_exception();
+    }
+  }
+  if (thrown) std::rethrow_exception(thrown);
 }
 
 }  // namespace hachi

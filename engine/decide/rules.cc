@@ -1,11 +1,13 @@
 #include "engine/decide/rules.h"
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 #include <unordered_set>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/cpu/team.h"
 #include "engine/ops/op.h"
 #include "engine/quant/channel_range.h"
 
@@ -28,10 +30,18 @@ bool IsWeighted(const Node& node) { return FindOp(node.op)->quantize == QuantRul
 // Whether the node has products or passes integers on.
 bool HasIntegerForm(const Node& node) { return FindOp(node.op)->quantize != QuantRule::kNone; }
 
+// The value whose integers operators pass on as this one.
+const Value& WhoseIntegers(const Value& value) {
+  const Node* producer = value.producer;
+  const bool passes = producer != nullptr && FindOp(producer->op)->quantize == QuantRule::kKeepScale &&
+                      !producer->inputs[0]->is_constant();
+  return passes ? WhoseIntegers(*producer->inputs[0]) : value;
+}
+
 class Decider {
  public:
-  Decider(const Graph& graph, const Rules& rules)
-      : graph_(graph), rules_(rules), ranges_(rules.table, rules.signed_activations) {}
+  Decider(const Graph& graph, const Rules& rules, ActivationRanges ranges)
+      : graph_(graph), rules_(rules), ranges_(std::move(ranges)) {}
 
   absl::StatusOr<Decisions> Run() {
     RETURN_IF_ERROR(CheckNames());
@@ -147,17 +157,34 @@ class Decider {
 
 }  // namespace
 
-absl::StatusOr<std::optional<ActivationQuant>> ActivationRanges::Of(const Value& value, RangeMethod method,
+void ActivationRanges::ChooseAhead(const Graph& graph, RangeMethod method) {
+  std::set<const TensorStats*> read;
+  for (const auto& node : graph.nodes()) {
+    if (!HasIntegerForm(*node) || (IsWeighted(*node) && !HasIntegerKernels(*node))) continue;
+    for (const size_t i : Activations(*node)) {
+      const CalibrationTable::Entry* line = table_.Line(WhoseIntegers(*node->inputs[i]).name);
+      if (line != nullptr && line->stats.quantizable()) read.insert(&line->stats);
+    }
+  }
+  const std::vector<const TensorStats*> all(read.begin(), read.end());
+  std::vector<ActivationQuant> quants(all.size());
+  ParallelForEach(static_cast<int64_t>(all.size()), [&](int64_t i) {
+    const auto at = static_cast<size_t>(i);
+    quants[at] = *ChooseActivationQuant(*all[at], method);
+  });
+  for (size_t i = 0; i < all.size(); ++i) chosen_[{all[i], method}] = std::move(quants[i]);
+}
+
+absl::StatusOr<std::optional<ActivationQuant>> ActivationRanges::Of(const Value& passed, RangeMethod method,
                                                                     bool overrule) {
-  const Node* producer = value.producer;
-  if (producer != nullptr && FindOp(producer->op)->quantize == QuantRule::kKeepScale &&
-      !producer->inputs[0]->is_constant())
-    return Of(*producer->inputs[0], method, overrule);
+  const Value& value = WhoseIntegers(passed);
   if (const auto known = known_.find(&value); known != known_.end()) return known->second;
   ASSIGN_OR_RETURN(const TensorStats* stats, table_.Find(value.name));
   if (const auto* line = table_.Line(value.name); line != nullptr && overrule) stats = &line->stats;
   if (stats == nullptr || !stats->quantizable()) return std::nullopt;
-  ASSIGN_OR_RETURN(ActivationQuant quant, ChooseActivationQuant(*stats, method));
+  const auto ahead = chosen_.find({stats, method});
+  ASSIGN_OR_RETURN(ActivationQuant quant,
+                   ahead != chosen_.end() ? ahead->second : ChooseActivationQuant(*stats, method));
   if (quant.dtype == DType::kS8 && !signed_activations_) {
     quant.dtype = DType::kU8;
     quant.params.zero_points[0] += 128;
@@ -197,8 +224,8 @@ std::vector<size_t> Activations(const Node& node) {
   return indices;
 }
 
-absl::StatusOr<Decisions> DecideByRules(const Graph& graph, const Rules& rules) {
-  return Decider(graph, rules).Run();
+absl::StatusOr<Decisions> DecideByRules(const Graph& graph, const Rules& rules, ActivationRanges ranges) {
+  return Decider(graph, rules, std::move(ranges)).Run();
 }
 
 }  // namespace hachi

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,6 +23,10 @@ class ActivationRanges {
   ActivationRanges(const CalibrationTable& table, bool signed_activations)
       : table_(table), signed_activations_(signed_activations) {}
 
+  // Chooses what the graph's nodes with an INT8 form read, by that method, on the calling thread's team: Of
+  // need not then.
+  void ChooseAhead(const Graph& graph, RangeMethod method);
+
   // nullopt where the value has to stay FP32. Integers that an operator passes on keep their meaning.
   // `overrule`: use a line of the table though it is commented out; but not what the data showed. A value
   // keeps the range that was asked for first. INVALID_ARGUMENT: the table lacks the tensor.
@@ -38,12 +43,12 @@ class ActivationRanges {
   const CalibrationTable& table_;
   const bool signed_activations_;
   std::map<const Value*, ActivationQuant> known_;
+  std::map<std::pair<const TensorStats*, RangeMethod>, ActivationQuant> chosen_;  // ahead
 };
 
 struct Rules {
   const CalibrationTable& table;
   RangeMethod range = RangeMethod::kAuto;  // where nothing else is decided
-  bool signed_activations = true;          // see ActivationRanges
 
   // Node name, or pattern with '*' for any characters, to the precision of matching nodes. Where several
   // match, the first in the map's order wins.
@@ -71,7 +76,7 @@ std::vector<size_t> Activations(const Node& node);
 // Decides for every node of a fused graph that has an INT8 form. By default a product runs in INT8 where its
 // operands and ranges allow it, and what passes integers on does where that feeds one. INVALID_ARGUMENT: the
 // table lacks a tensor; a pin matches no node, or a given decision names none; one is INT8 where that is not
-// possible.
-absl::StatusOr<Decisions> DecideByRules(const Graph& graph, const Rules& rules);
+// possible. `ranges` are the table's.
+absl::StatusOr<Decisions> DecideByRules(const Graph& graph, const Rules& rules, ActivationRanges ranges);
 
 }  // namespace hachi

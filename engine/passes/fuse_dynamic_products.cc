@@ -121,7 +121,8 @@ class Fuser {
       weights = graph_.AddConstant(graph_.UniqueValueName(absl::StrCat(weights->name, "_columns")),
                                    std::move(turned));
     }
-    return AddQuantized(graph_, node, *weights, 1, options_.weight_bits);
+    ASSIGN_OR_RETURN(auto integers, QuantizedIntegers(node, *weights, 1, options_.weight_bits));
+    return AddQuantized(graph_, *weights, std::move(integers));
   }
 
   std::optional<Product> Match(Node& matmul) {

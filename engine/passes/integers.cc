@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/cpu/team.h"
 #include "engine/ops/op.h"
 #include "engine/ops/quantized.h"
 #include "engine/ops/quantizers.h"
@@ -131,14 +132,19 @@ std::shared_ptr<const ConstantIntegers> MovedIntegers(const Node& node) {
   return integers;
 }
 
-absl::StatusOr<Value*> AddQuantized(Graph& graph, const Node& node, const Value& weights, int channel_axis,
-                                    int bits) {
+absl::StatusOr<std::shared_ptr<const ConstantIntegers>> QuantizedIntegers(const Node& node,
+                                                                          const Value& weights,
+                                                                          int channel_axis, int bits) {
   auto quantized = QuantizeWeights(weights.constant->view(), channel_axis, bits);
   if (!quantized.ok()) return WithContext(quantized.status(), absl::StrCat("node '", node.name, "'"));
+  return std::make_shared<const ConstantIntegers>(
+      ConstantIntegers{std::move(quantized->values), std::move(quantized->params)});
+}
+
+Value* AddQuantized(Graph& graph, const Value& weights, std::shared_ptr<const ConstantIntegers> integers) {
   Value* added =
       graph.AddConstant(graph.UniqueValueName(absl::StrCat(weights.name, "_s8")), weights.constant);
-  added->integers = std::make_shared<const ConstantIntegers>(
-      ConstantIntegers{std::move(quantized->values), std::move(quantized->params)});
+  added->integers = std::move(integers);
   return added;
 }
 
@@ -150,11 +156,15 @@ Value* AddScaled(Graph& graph, const Value& constant, const std::string& name,
   const float* in = from.As<float>().data();
   float* out = scaled->As<float>().data();
   const int64_t together = factors.size() > 1 ? CountOf(std::span(shape).subspan(axis + 1)) : from.count();
-  for (int64_t begin = 0, row = 0; begin < from.count(); begin += together, ++row) {
-    const double factor = factors[static_cast<size_t>(row) % factors.size()];
-    for (int64_t i = begin; i < begin + together; ++i)
-      out[i] = static_cast<float>(static_cast<double>(in[i]) * factor);
-  }
+  constexpr int64_t kGrain = 1 << 16;  // elements worth waking the team for
+  if (together > 0)
+    ParallelFor(from.count() / together, kGrain / together + 1, [&](int64_t first, int64_t last) {
+      for (int64_t row = first; row < last; ++row) {
+        const double factor = factors[static_cast<size_t>(row) % factors.size()];
+        for (int64_t i = row * together; i < (row + 1) * together; ++i)
+          out[i] = static_cast<float>(static_cast<double>(in[i]) * factor);
+      }
+    });
   Value* added = graph.AddConstant(graph.UniqueValueName(name), std::move(scaled));
   if (constant.integers != nullptr) added->integers = ScaledIntegers(*constant.integers, factors, axis);
   return added;

@@ -18,10 +18,14 @@ std::shared_ptr<const ConstantIntegers> IntegersOf(const Node& dequantizer);
 // Those of what the node, which only moves elements, makes of its constant inputs. REQUIRES: inferred.
 std::shared_ptr<const ConstantIntegers> MovedIntegers(const Node& node);
 
-// A new constant of the weights' real numbers, with integers of so many bits and a scale for each index of
-// `channel_axis` (see QuantizeWeights). Errors name the node.
-absl::StatusOr<Value*> AddQuantized(Graph& graph, const Node& node, const Value& weights, int channel_axis,
-                                    int bits);
+// Integers of so many bits for the weights of a node, with a scale for each index of `channel_axis` (see
+// QuantizeWeights). Errors name the node.
+absl::StatusOr<std::shared_ptr<const ConstantIntegers>> QuantizedIntegers(const Node& node,
+                                                                          const Value& weights,
+                                                                          int channel_axis, int bits);
+
+// A new constant of the weights' real numbers with these integers.
+Value* AddQuantized(Graph& graph, const Value& weights, std::shared_ptr<const ConstantIntegers> integers);
 
 // A new constant of that name: the real numbers of `constant` times `factors`, one for all or one for each
 // index along `axis`, and its integers, whose scales take the factors.

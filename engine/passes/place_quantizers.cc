@@ -1,8 +1,12 @@
 #include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/cpu/team.h"
 #include "engine/decide/rules.h"
 #include "engine/ops/op.h"
 #include "engine/passes/integers.h"
@@ -16,35 +20,63 @@ namespace {
 class Placer {
  public:
   // REQUIRES: there is a table.
-  Placer(Graph& graph, const PassOptions& options, const Decisions& decisions)
+  Placer(Graph& graph, const PassOptions& options, const Decisions& decisions, ActivationRanges ranges)
       : graph_(graph),
         options_(options),
         decisions_(decisions),
-        ranges_(*options.table, options.signed_activations),
+        ranges_(std::move(ranges)),
         repairer_(graph, options, decisions, ranges_) {}
 
   absl::Status Run() {
     RETURN_IF_ERROR(repairer_.Equalize());
-    for (Node* node : graph_.NodeList())
-      if (IsInt8(*node)) RETURN_IF_ERROR(Place(*node, decisions_.Find(node->name)->range));
+    std::vector<Product> products;
+    for (Node* node : graph_.NodeList()) {
+      if (!IsInt8(*node)) continue;
+      const RangeMethod range = decisions_.Find(node->name)->range;
+      RETURN_IF_ERROR(StoreInputs(*node, range));
+      if (FindOp(node->op)->quantize != QuantRule::kWeighted || node->inputs[1]->integers != nullptr)
+        continue;
+      ASSIGN_OR_RETURN(auto error, repairer_.BiasErrorOf(*node, RealsBehind(*node->inputs[0]), range));
+      products.push_back({node, nullptr, std::move(error), absl::OkStatus()});
+    }
+    ParallelForEach(static_cast<int64_t>(products.size()),
+                    [&](int64_t i) { Quantize(products[static_cast<size_t>(i)]); });
+    for (Product& product : products) {
+      RETURN_IF_ERROR(product.status);
+      graph_.SetInput(product.node, 1,
+                      AddQuantized(graph_, *product.node->inputs[1], std::move(product.integers)));
+      if (product.error) repairer_.CorrectBias(*product.node, product.error->found);
+    }
     return absl::OkStatus();
   }
 
  private:
-  absl::Status Place(Node& node, RangeMethod range) {
-    const Value& x = *node.inputs[0];
+  // A node whose weights become integers.
+  struct Product {
+    Node* node;
+    std::shared_ptr<const ConstantIntegers> integers;
+    std::optional<Repairer::BiasError> error;
+    absl::Status status;
+  };
+
+  // Changes nothing but the product: of many at once.
+  void Quantize(Product& product) const {
+    const Node& node = *product.node;
+    auto integers = QuantizedIntegers(
+        node, *node.inputs[1], static_cast<int>(FindOp(node.op)->channel_axis(node)), options_.weight_bits);
+    product.status = integers.status();
+    if (!integers.ok()) return;
+    product.integers = *std::move(integers);
+    if (product.error) product.error->Find(*product.integers);
+  }
+
+  absl::Status StoreInputs(Node& node, RangeMethod range) {
     for (const size_t i : Activations(node)) {
       if (repairer_.StaysReal(node, i)) continue;
       ASSIGN_OR_RETURN(Value * stored, Stored(node.inputs[i], range));
       graph_.SetInput(&node, i, stored);
     }
-    const OpDef& op = *FindOp(node.op);
-    const Value& weights = *node.inputs[1 % node.inputs.size()];
-    if (op.quantize != QuantRule::kWeighted || weights.integers != nullptr) return absl::OkStatus();
-    ASSIGN_OR_RETURN(Value * own, AddQuantized(graph_, node, weights, static_cast<int>(op.channel_axis(node)),
-                                               options_.weight_bits));
-    graph_.SetInput(&node, 1, own);
-    return repairer_.CorrectBias(node, RealsBehind(x), range);
+    return absl::OkStatus();
   }
 
   // What went into the pair of quantizers that makes `value`; itself where none does.
@@ -159,15 +191,17 @@ void QuantizeRecurrent(Graph& graph, const PassOptions& options) {
 absl::Status PlaceQuantizers(Graph& graph, const PassOptions& options) {
   QuantizeRecurrent(graph, options);
   if (options.table == nullptr) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const Decisions decisions,
-                   DecideByRules(graph, {.table = *options.table,
-                                         .range = options.range_method,
-                                         .signed_activations = options.signed_activations,
-                                         .pins = options.pins,
-                                         .given = options.given,
-                                         .is_part = options.is_part}));
+  ActivationRanges ranges(*options.table, options.signed_activations);
+  ranges.ChooseAhead(graph, options.range_method);
+  ASSIGN_OR_RETURN(const Decisions decisions, DecideByRules(graph,
+                                                            {.table = *options.table,
+                                                             .range = options.range_method,
+                                                             .pins = options.pins,
+                                                             .given = options.given,
+                                                             .is_part = options.is_part},
+                                                            ranges));
   if (options.decided != nullptr) *options.decided = decisions;
-  return Placer(graph, options, decisions).Run();
+  return Placer(graph, options, decisions, std::move(ranges)).Run();
 }
 
 }  // namespace hachi

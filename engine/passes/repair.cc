@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/cpu/team.h"
 #include "engine/ops/op.h"
 #include "engine/passes/integers.h"
 #include "engine/passes/match.h"
@@ -131,28 +132,37 @@ absl::StatusOr<Value*> Repairer::Multiply(const Candidate& candidate, const std:
   return made;
 }
 
-absl::Status Repairer::Equalize(const Candidate& candidate) {
-  Value* value = candidate.value;
-  const TensorStats* stats = StatsOf(value->name, value->rank(), candidate.axis);
+absl::StatusOr<std::optional<Repairer::Equalizable>> Repairer::EqualizableOf(Candidate candidate) {
+  const Value& value = *candidate.value;
+  const TensorStats* stats = StatsOf(value.name, value.rank(), candidate.axis);
   const Decision& decision = *decisions_.Find(candidate.readers.front()->name);
-  ASSIGN_OR_RETURN(const auto whole, ranges_.Of(*value, decision.range, /*overrule=*/true));
-  if (stats == nullptr || !whole) return absl::OkStatus();
-  const bool last = candidate.axis == value->rank() - 1;
+  ASSIGN_OR_RETURN(const auto whole, ranges_.Of(value, decision.range, /*overrule=*/true));
+  if (stats == nullptr || !whole) return std::nullopt;
+  const bool last = candidate.axis == value.rank() - 1;
   const bool takes_factors = CanTakeFactors(candidate);
   // What writes integers anyhow would have to write real numbers for a Mul.
-  if (!takes_factors && (!last || IsInt8(*value->producer))) return absl::OkStatus();
+  if (!takes_factors && (!last || IsInt8(*value.producer))) return std::nullopt;
+  return Equalizable{std::move(candidate), takes_factors, stats, *whole, std::nullopt};
+}
 
+void Repairer::Choose(Equalizable& equalizable) const {
   std::vector<ProductWeights> weights;
-  for (const Node* reader : candidate.readers) weights.push_back(WeightsOf(*reader));
-  auto found = ChooseEqualization(*stats, *whole, weights, options_.signed_activations);
+  for (const Node* reader : equalizable.candidate.readers) weights.push_back(WeightsOf(*reader));
+  equalizable.found =
+      ChooseEqualization(*equalizable.stats, equalizable.whole, weights, options_.signed_activations);
+}
+
+absl::Status Repairer::Apply(Equalizable& equalizable) {
+  auto& [candidate, maker_takes_factors, stats, whole, found] = equalizable;
   if (!found) return absl::OkStatus();
+  Value* value = candidate.value;
   Report("equalization", value->name, found->gain);
   for (Node* reader : candidate.readers)
     graph_.SetInput(reader, 1,
                     AddScaled(graph_, *reader->inputs[1], absl::StrCat(reader->inputs[1]->name, "_equalized"),
                               Doubles(found->factors, -1), 1 - FindOp(reader->op)->channel_axis(*reader)));
   const std::string name = value->name;
-  if (takes_factors) {
+  if (maker_takes_factors) {
     GiveFactors(*value->producer, found->factors);
   } else {
     ASSIGN_OR_RETURN(value, Multiply(candidate, found->factors));
@@ -165,42 +175,49 @@ absl::Status Repairer::Equalize(const Candidate& candidate) {
 absl::Status Repairer::Equalize() {
   if (!options_.repairs.equalization) return absl::OkStatus();
   std::set<const Value*> seen;
+  std::vector<Equalizable> all;
   for (Node* node : graph_.NodeList()) {
     if (!IsInt8(*node) || !IsProduct(*node) || !seen.insert(node->inputs[0]).second) continue;
-    if (Candidate candidate; Collect(*node->inputs[0], candidate)) RETURN_IF_ERROR(Equalize(candidate));
+    Candidate candidate;
+    if (!Collect(*node->inputs[0], candidate)) continue;
+    ASSIGN_OR_RETURN(auto equalizable, EqualizableOf(std::move(candidate)));
+    if (equalizable) all.push_back(*std::move(equalizable));
   }
+  // Each looks at its readers' weights alone, and nothing upstream of them is applied behind it.
+  ParallelForEach(static_cast<int64_t>(all.size()), [&](int64_t i) { Choose(all[static_cast<size_t>(i)]); });
+  for (Equalizable& equalizable : all) RETURN_IF_ERROR(Apply(equalizable));
   return absl::OkStatus();
 }
 
-absl::Status Repairer::CorrectBias(Node& node, const Value& x, RangeMethod range) {
-  if (!options_.repairs.bias_correction) return absl::OkStatus();
+absl::StatusOr<std::optional<Repairer::BiasError>> Repairer::BiasErrorOf(const Node& node, const Value& x,
+                                                                         RangeMethod range) {
+  if (!options_.repairs.bias_correction) return std::nullopt;
   const auto scaled = scaled_.find(&x);
   const TensorStats* stats =
       StatsOf(scaled == scaled_.end() ? x.name : scaled->second.name, x.rank(), SummedAxis(node));
   const ProductWeights weights = WeightsOf(node);
-  if (!IsByChannel(node.input(2), Dim(weights.outputs()))) return absl::OkStatus();
-  if (stats == nullptr || stats->channels() != weights.inputs() || !stats->quantizable())
-    return absl::OkStatus();
+  if (!IsByChannel(node.input(2), Dim(weights.outputs()))) return std::nullopt;
+  if (stats == nullptr || stats->channels() != weights.inputs() || !stats->quantizable()) return std::nullopt;
   ASSIGN_OR_RETURN(const auto quant, ranges_.Of(x, range, /*overrule=*/true));
-  if (!quant) return absl::OkStatus();
-  const ConstantIntegers& integers = *node.inputs[1]->integers;
-  const ChannelMoments moments(*stats,
-                               scaled == scaled_.end() ? std::vector<float>() : scaled->second.factors);
-  MeanError found =
-      FindMeanError(weights, integers.values.view(), integers.params.scales, moments, quant->mse);
+  if (!quant) return std::nullopt;
+  return BiasError{
+      weights,
+      ChannelMoments(*stats, scaled == scaled_.end() ? std::vector<float>() : scaled->second.factors),
+      quant->mse,
+      {}};
+}
+
+void Repairer::CorrectBias(Node& node, const MeanError& error) {
   constexpr double kWorthwhileGain = 0.05;  // decibels: less is not worth a bias
-  if (found.gain < kWorthwhileGain) return absl::OkStatus();
-  Report("bias_correction", node.name, found.gain);
-  const Shape shape{weights.outputs()};
-  auto bias = std::make_shared<Tensor>(DType::kF32, shape);
-  for (size_t c = 0; c < found.errors.size(); ++c) {
-    const Value* old = node.input(2);
-    bias->As<float>()[c] = (old == nullptr ? 0.0f : old->constant->As<float>()[c]) - found.errors[c];
-  }
+  if (error.gain < kWorthwhileGain) return;
+  Report("bias_correction", node.name, error.gain);
+  const Value* old = node.input(2);
+  auto bias = std::make_shared<Tensor>(DType::kF32, Shape{static_cast<int64_t>(error.errors.size())});
+  for (size_t c = 0; c < error.errors.size(); ++c)
+    bias->As<float>()[c] = (old == nullptr ? 0.0f : old->constant->As<float>()[c]) - error.errors[c];
   graph_.SetInput(&node, 2,
                   graph_.AddConstant(graph_.UniqueValueName(absl::StrCat(node.name, "_corrected_bias")),
                                      std::move(bias)));
-  return absl::OkStatus();
 }
 
 }  // namespace hachi

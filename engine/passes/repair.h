@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,9 +30,25 @@ class Repairer {
   // which nobody reads as integers, and its own, which are there anyhow.
   bool StaysReal(const Node& node, size_t i) const;
 
-  // Takes off the bias of an INT8 node what its weights' integers add on the average. `x` is the node's input
-  // before it was quantized.
-  absl::Status CorrectBias(Node& node, const Value& x, RangeMethod range);
+  // What the integers of an INT8 node's weights add to it on the average, to be taken off its bias.
+  struct BiasError {
+    ProductWeights weights;
+    ChannelMoments moments;
+    double mse;  // of the input
+    MeanError found;
+
+    // Thread-compatible: of many nodes at once.
+    void Find(const ConstantIntegers& integers) {
+      found = FindMeanError(weights, integers.values.view(), integers.params.scales, moments, mse);
+    }
+  };
+
+  // What is to be found of a node; nullopt: its bias is not corrected. `x` is the node's input before it was
+  // quantized.
+  absl::StatusOr<std::optional<BiasError>> BiasErrorOf(const Node& node, const Value& x, RangeMethod range);
+
+  // Takes it off the bias where that is worth one.
+  void CorrectBias(Node& node, const MeanError& error);
 
  private:
   // An input of INT8 nodes that may be scaled by channel.
@@ -41,13 +58,24 @@ class Repairer {
     size_t axis;                 // of channels
   };
 
+  // A candidate that what is known suffices to equalize.
+  struct Equalizable {
+    Candidate candidate;
+    bool maker_takes_factors;
+    const TensorStats* stats;
+    ActivationQuant whole;
+    std::optional<Equalization> found;
+  };
+
   bool IsInt8(const Node& node) const;
 
   // The table's statistics of a tensor of that rank; null: it has none, or of channels along another axis.
   const TensorStats* StatsOf(const std::string& name, size_t rank, size_t axis) const;
 
   bool Collect(Value& value, Candidate& candidate) const;
-  absl::Status Equalize(const Candidate& candidate);
+  absl::StatusOr<std::optional<Equalizable>> EqualizableOf(Candidate candidate);
+  void Choose(Equalizable& equalizable) const;
+  absl::Status Apply(Equalizable& equalizable);
   bool CanTakeFactors(const Candidate& candidate) const;
   void GiveFactors(Node& maker, const std::vector<float>& factors);
   absl::StatusOr<Value*> Multiply(const Candidate& candidate, const std::vector<float>& factors);
