@@ -1,15 +1,18 @@
 #include "engine/tune/answers.h"
 
 #include <algorithm>
-#include <array>
+#include <barrier>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <thread>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/clock.h"
+#include "engine/base/mutex.h"
 #include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/team.h"
@@ -18,7 +21,8 @@
 namespace hachi {
 namespace {
 
-constexpr int kRounds = 3;
+// Odd, so that one of them is the median. Guessed.
+constexpr size_t kRounds = 7;
 
 // Elements as real numbers.
 std::vector<float> Numbers(DType dtype, std::span<const std::byte> bytes) {
@@ -60,6 +64,17 @@ class BatchRunner {
     for (size_t i = first; i < end; ++i) Fill(rows_[i], outputs_[i - first], requests_[i - first]);
     RETURN_IF_ERROR(model_.Run(*context_, requests_).status());
     return end - first;
+  }
+
+  // Runs `count` rows from `first` on, and begins anew behind the last; of no count, as many as there is time
+  // for, but at least a batch. How many.
+  absl::StatusOr<size_t> RunOn(size_t first, size_t batch, size_t count, absl::Time until) {
+    size_t done = 0;
+    while (done == 0 || (count > 0 ? done < count : Clock::Real().Now() < until)) {
+      ASSIGN_OR_RETURN(const size_t ran, Run((first + done) % rows_.size(), batch));
+      done += ran;
+    }
+    return done;
   }
 
   // Of one row of the last run.
@@ -107,6 +122,11 @@ absl::Status OnWorkers(const RunSetup& setup, const std::function<absl::Status(i
   return absl::OkStatus();
 }
 
+// Whether plans are made as rows come.
+bool IsFree(const Model& model) {
+  return std::ranges::any_of(model.signature().inputs, &TensorSignature::is_free);
+}
+
 // The part of `count` rows that is a worker's.
 std::pair<size_t, size_t> PartOf(size_t count, int worker, int workers) {
   const auto at = [&](int i) { return count * static_cast<size_t>(i) / static_cast<size_t>(workers); };
@@ -144,38 +164,41 @@ absl::StatusOr<std::vector<Answer>> AnswersOf(const Model& model, std::span<cons
   return answers;
 }
 
-absl::StatusOr<double> ThroughputOf(const Model& model, std::span<const GoldenRow> rows,
-                                    const RunSetup& setup, absl::Duration time) {
+absl::StatusOr<std::vector<std::vector<double>>> RatesOf(std::span<const Model* const> models,
+                                                         std::span<const GoldenRow> rows,
+                                                         const RunSetup& setup, absl::Duration time) {
   const auto now = [] { return Clock::Real().Now(); };
-  std::vector<std::array<double, kRounds>> rates(static_cast<size_t>(setup.workers));
+  const auto batch = static_cast<size_t>(setup.batch_rows);
+  const absl::Duration turn_time = time / static_cast<double>(kRounds * models.size());
+  std::vector<std::vector<double>> rates(kRounds, std::vector<double>(models.size()));
+  Mutex mutex;
+  std::barrier together(setup.workers);
   const absl::Status ran_all = OnWorkers(setup, [&](int worker) -> absl::Status {
-    BatchRunner runner(model, rows);
-    size_t at = PartOf(rows.size(), worker, setup.workers).first;
-    const auto run = [&]() -> absl::StatusOr<size_t> {
-      ASSIGN_OR_RETURN(const size_t ran, runner.Run(at, static_cast<size_t>(setup.batch_rows)));
-      at = (at + ran) % rows.size();
-      return ran;
-    };
-    RETURN_IF_ERROR(run().status());
-    for (double& rate : rates[static_cast<size_t>(worker)]) {
-      const absl::Time start = now();
-      size_t done = 0;
-      do {
-        ASSIGN_OR_RETURN(const size_t ran, run());
-        done += ran;
-      } while (now() - start < time / kRounds);
-      rate = static_cast<double>(done) / absl::ToDoubleSeconds(now() - start);
+    const absl::Cleanup leave = [&] { together.arrive_and_drop(); };
+    const auto [first, end] = PartOf(rows.size(), worker, setup.workers);
+    std::deque<BatchRunner> runners;
+    for (const Model* model : models) {
+      runners.emplace_back(*model, rows);
+      RETURN_IF_ERROR(runners.back().RunOn(first, batch, IsFree(*model) ? end - first : 1, {}).status());
+    }
+    size_t at = first;
+    for (size_t round = 0; round < kRounds; ++round) {
+      size_t count = 0;  // the first one's turn says it
+      for (size_t turn = 0; turn < models.size(); ++turn) {
+        const size_t model = round % 2 == 0 ? turn : models.size() - 1 - turn;
+        together.arrive_and_wait();
+        const absl::Time start = now();
+        ASSIGN_OR_RETURN(count, runners[model].RunOn(at, batch, count, start + turn_time));
+        const double rate = static_cast<double>(count) / absl::ToDoubleSeconds(now() - start);
+        MutexLock lock(mutex);
+        rates[round][model] += rate;
+      }
+      at = (at + count) % rows.size();
     }
     return absl::OkStatus();
   });
   RETURN_IF_ERROR(ran_all);
-  double best = 0;
-  for (int round = 0; round < kRounds; ++round) {
-    double sum = 0;
-    for (const auto& rate : rates) sum += rate[static_cast<size_t>(round)];
-    best = std::max(best, sum);
-  }
-  return best;
+  return rates;
 }
 
 }  // namespace hachi

@@ -24,10 +24,12 @@ struct RunSetup {
 absl::StatusOr<std::vector<Answer>> AnswersOf(const Model& model, std::span<const GoldenRow> rows,
                                               const RunSetup& setup);
 
-// Rows a second over the rows, again and again: of some rounds that take `time` together, the best one, which
-// other work on the machine slowed least.
-absl::StatusOr<double> ThroughputOf(const Model& model, std::span<const GoldenRow> rows,
-                                    const RunSetup& setup, absl::Duration time);
+// Rows a second of each model, by round. In a round they take turns with the same rows, so that whatever else
+// the machine does slows all of them alike: what is to be compared are rates of one round. Takes about
+// `time`, but no less than some runs of each.
+absl::StatusOr<std::vector<std::vector<double>>> RatesOf(std::span<const Model* const> models,
+                                                         std::span<const GoldenRow> rows,
+                                                         const RunSetup& setup, absl::Duration time);
 
 // What the model runs a row on, with plans made. One of a model without free shapes.
 absl::StatusOr<std::shared_ptr<const RowShapes>> ShapesOfRow(const Model& model, const GoldenRow& row);

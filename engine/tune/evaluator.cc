@@ -1,6 +1,7 @@
 #include "engine/tune/evaluator.h"
 
 #include <algorithm>
+#include <array>
 #include <thread>
 #include <utility>
 
@@ -58,6 +59,16 @@ absl::Status Evaluator::Prepare() {
   for (size_t i = 0; i < probes; ++i) probes_.push_back(i * rows_.size() / probes);
   ASSIGN_OR_RETURN(
       scorer_, Scorer::Create(options_.metric, std::move(reference), golden_->labels(), options_.absolute));
+  return options_.speed_time > absl::ZeroDuration() ? PreparePlain() : absl::OkStatus();
+}
+
+absl::Status Evaluator::PreparePlain() {
+  ASSIGN_OR_RETURN(int8_, Compile(plain_.In(options_.load, options_.origin)));
+  if (options_.plain_rate > 0) return absl::OkStatus();
+  const Model* const plain = int8_.get();
+  ASSIGN_OR_RETURN(const auto rates, RatesOf({&plain, 1}, rows_, setup_, options_.speed_time));
+  for (const std::vector<double>& round : rates)
+    options_.plain_rate = std::max(options_.plain_rate, round[0]);
   return absl::OkStatus();
 }
 
@@ -88,6 +99,7 @@ absl::StatusOr<std::unique_ptr<Model>> Evaluator::Compile(const LoadOptions& opt
 }
 
 absl::StatusOr<Evaluator::Measured> Evaluator::Measure(const Candidate& candidate) const {
+  if (int8_ != nullptr && candidate.Key() == plain_.Key()) return MeasureModel(*int8_);
   ASSIGN_OR_RETURN(const auto model, Compile(candidate.In(options_.load, options_.origin)));
   return MeasureModel(*model);
 }
@@ -100,7 +112,7 @@ absl::StatusOr<Evaluator::Measured> Evaluator::MeasureModel(const Model& model) 
   Measured measured{.score = scorer_->Of(answers),
                     .bytes = model.info().weights_bytes + model.info().arena_bytes};
   if (options_.speed_time > absl::ZeroDuration()) {
-    ASSIGN_OR_RETURN(measured.throughput_per_s, ThroughputOf(model, rows_, setup_, options_.speed_time));
+    ASSIGN_OR_RETURN(measured.throughput_per_s, ThroughputOf(model, options_.speed_time));
   }
   return measured;
 }
@@ -130,19 +142,21 @@ absl::StatusOr<std::vector<double>> Evaluator::NoiseOf(std::span<const Candidate
   return found;
 }
 
-absl::StatusOr<std::vector<double>> Evaluator::TakeTurns(std::span<const Candidate> candidates) const {
-  constexpr int kTurns = 3;
-  std::vector<std::unique_ptr<Model>> models;
-  for (const Candidate& candidate : candidates) {
-    ASSIGN_OR_RETURN(models.emplace_back(), Compile(candidate.In(options_.load, options_.origin)));
-  }
-  std::vector<double> rates(models.size());
-  for (int turn = 0; turn < kTurns; ++turn)
-    for (size_t i = 0; i < models.size(); ++i) {
-      ASSIGN_OR_RETURN(const double rate, ThroughputOf(*models[i], rows_, setup_, options_.speed_time));
-      rates[i] = std::max(rates[i], rate);
-    }
-  return rates;
+absl::StatusOr<double> Evaluator::ThroughputOf(const Model& model, absl::Duration time) const {
+  if (&model == int8_.get()) return options_.plain_rate;
+  const std::array models = {&model, static_cast<const Model*>(int8_.get())};
+  ASSIGN_OR_RETURN(const auto rates, RatesOf(models, rows_, setup_, time));
+  std::vector<double> ratios;
+  for (const std::vector<double>& round : rates) ratios.push_back(round[0] / round[1]);
+  std::ranges::nth_element(ratios, ratios.begin() + static_cast<int64_t>(ratios.size() / 2));
+  return options_.plain_rate * ratios[ratios.size() / 2];
+}
+
+absl::StatusOr<double> Evaluator::ThroughputOf(const Candidate& candidate) const {
+  constexpr int kMoreTime = 3;
+  if (candidate.Key() == plain_.Key()) return options_.plain_rate;
+  ASSIGN_OR_RETURN(const auto model, Compile(candidate.In(options_.load, options_.origin)));
+  return ThroughputOf(*model, kMoreTime * options_.speed_time);
 }
 
 absl::StatusOr<std::vector<Layer>> Evaluator::Layers() const {

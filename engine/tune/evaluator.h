@@ -40,13 +40,15 @@ class Evaluator {
     Origin origin;                // of what candidates decide
     int64_t batch_rows = 1;       // that run together
     absl::Duration speed_time{};  // of measuring throughput; zero: it is not measured
+    double plain_rate = 0;        // plain_rate(), where it was measured before; 0: it was not
   };
 
   // What was measured of a candidate.
   struct Measured {
     Score score;
-    double throughput_per_s = 0;  // rows, on all CPUs; 0: not measured
-    int64_t bytes = 0;            // weights and the largest plan's working memory
+    double throughput_per_s =
+        0;              // rows, on all CPUs: plain_rate() times the ratio to plain(); 0: not measured
+    int64_t bytes = 0;  // weights and the largest plan's working memory
   };
 
   // Runs FP32 over the rows. Errors are those of LoadModel, of AnswersOf, and where samples or labels don't
@@ -66,8 +68,12 @@ class Evaluator {
   // The noise of each (see Score), over a few of the rows; several at the same time.
   absl::StatusOr<std::vector<double>> NoiseOf(std::span<const Candidate> candidates) const;
 
-  // Rows a second of each, on all CPUs, measured in turns.
-  absl::StatusOr<std::vector<double>> TakeTurns(std::span<const Candidate> candidates) const;
+  // Rows a second of plain(), as measured once: what the machine did then is in it. 0: no throughput is
+  // measured.
+  double plain_rate() const { return options_.plain_rate; }
+
+  // Measured::throughput_per_s once more, with more time. REQUIRES: throughput is measured.
+  absl::StatusOr<double> ThroughputOf(const Candidate& candidate) const;
 
   // The layers of plain(), in the order of its plan.
   absl::StatusOr<std::vector<Layer>> Layers() const;
@@ -77,10 +83,16 @@ class Evaluator {
 
   absl::Status Prepare();
 
+  // Compiles plain(), for others to be compared with.
+  absl::Status PreparePlain();
+
   // Compiles FP32 and brings the samples into its form.
   absl::Status ReadRows();
   absl::StatusOr<std::unique_ptr<Model>> Compile(const LoadOptions& options) const;
   absl::StatusOr<Measured> MeasureModel(const Model& model) const;
+
+  // Takes turns with plain(): the median of the ratios counts.
+  absl::StatusOr<double> ThroughputOf(const Model& model, absl::Duration time) const;
 
   // Seconds that each step takes, by name.
   absl::StatusOr<std::map<std::string, double>> StepTimes(const Model& model) const;
@@ -88,7 +100,7 @@ class Evaluator {
   Options options_;
   RunSetup setup_;
   Candidate plain_;
-  std::unique_ptr<Model> fp32_;
+  std::unique_ptr<Model> fp32_, int8_;  // int8_: plain(), where throughput is measured
   std::optional<GoldenSet> golden_;
   std::vector<GoldenRow> rows_;
   std::vector<size_t> probes_;  // the few rows

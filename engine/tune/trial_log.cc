@@ -17,7 +17,7 @@
 namespace hachi {
 namespace {
 
-constexpr char kFormat[] = "hachi_trials 1 ";
+constexpr char kFormat[] = "hachi_trials 2 ";
 
 }  // namespace
 

@@ -18,7 +18,8 @@
 namespace hachi {
 namespace {
 
-constexpr char kFp32Key[] = "fp32";
+// Words of the log.
+constexpr char kFp32Key[] = "fp32", kRate[] = "rate", kPlain[] = "plain";
 
 // What measurements depend on beside the candidate, as one hash.
 absl::StatusOr<std::string> SubjectOf(const TuneOptions& options, const std::string& model_sha256) {
@@ -89,7 +90,9 @@ void Finish(const TuneOptions& options, const TuneSearch& search, const std::str
                       .remarks = Remarks(options, result)};
 }
 
-Evaluator::Options EvaluatorOptionsOf(const TuneOptions& options, const ModelSource& source) {
+// What trials are compared with is remembered too, so that a search that goes on measures in its unit.
+absl::StatusOr<std::unique_ptr<Evaluator>> CreateEvaluator(const TuneOptions& options,
+                                                           const ModelSource& source, TrialLog* log) {
   Evaluator::Options evaluator{.source = &source,
                                .samples = options.samples,
                                .labels = options.labels,
@@ -102,25 +105,28 @@ Evaluator::Options EvaluatorOptionsOf(const TuneOptions& options, const ModelSou
                                .speed_time = options.speed_time};
   evaluator.load.precision = Precision::kInt8;
   evaluator.load.tuned.clear();
-  return evaluator;
+  const auto known = log == nullptr ? std::nullopt : log->FindNumber(kRate, kPlain);
+  evaluator.plain_rate = known.value_or(0);
+  ASSIGN_OR_RETURN(auto created, Evaluator::Create(std::move(evaluator)));
+  if (log != nullptr && !known) RETURN_IF_ERROR(log->AddNumber(kRate, kPlain, created->plain_rate()));
+  return created;
 }
 
 TuneSearch::Options SearchOptionsOf(const TuneOptions& options, const Evaluator& evaluator,
                                     std::vector<Layer> layers, TrialLog* log) {
-  return {
-      .plain = evaluator.plain(),
-      .layers = std::move(layers),
-      .measure = [&](const Candidate& candidate) { return evaluator.Measure(candidate); },
-      .noise_of = [&](std::span<const Candidate> candidates) { return evaluator.NoiseOf(candidates); },
-      .take_turns = [&](std::span<const Candidate> candidates) { return evaluator.TakeTurns(candidates); },
-      .max_drop = evaluator.scorer().Budget(options.max_drop),
-      .objective = options.objective,
-      .strategy = std::string(options.strategy->name),
-      .seed = options.seed,
-      .max_trials = options.max_trials,
-      .stop = options.stop,
-      .progress = options.progress,
-      .log = log};
+  return {.plain = evaluator.plain(),
+          .layers = std::move(layers),
+          .measure = [&](const Candidate& candidate) { return evaluator.Measure(candidate); },
+          .noise_of = [&](std::span<const Candidate> candidates) { return evaluator.NoiseOf(candidates); },
+          .throughput_of = [&](const Candidate& candidate) { return evaluator.ThroughputOf(candidate); },
+          .max_drop = evaluator.scorer().Budget(options.max_drop),
+          .objective = options.objective,
+          .strategy = std::string(options.strategy->name),
+          .seed = options.seed,
+          .max_trials = options.max_trials,
+          .stop = options.stop,
+          .progress = options.progress,
+          .log = log};
 }
 
 absl::StatusOr<std::optional<TrialLog>> OpenLog(const TuneOptions& options, const std::string& model_sha256) {
@@ -135,7 +141,7 @@ absl::StatusOr<TuneResult> TuneWith(const TuneOptions& options) {
   ASSIGN_OR_RETURN(const auto source, ImportModel(options.load.model));
   ASSIGN_OR_RETURN(std::optional<TrialLog> opened, OpenLog(options, source->sha256()));
   TrialLog* const log = opened ? &*opened : nullptr;
-  ASSIGN_OR_RETURN(const auto evaluator, Evaluator::Create(EvaluatorOptionsOf(options, *source)));
+  ASSIGN_OR_RETURN(const auto evaluator, CreateEvaluator(options, *source, log));
   TuneResult result{.metric = evaluator->scorer().metric(), .plain = evaluator->plain()};
   ASSIGN_OR_RETURN(result.fp32, MeasureFp32(*evaluator, log));
   ASSIGN_OR_RETURN(std::vector<Layer> layers, LayersOf(*evaluator, log));

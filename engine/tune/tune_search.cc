@@ -80,30 +80,34 @@ const Trial* TuneSearch::best() const {
   return best;
 }
 
-absl::Status TuneSearch::RunFinal() {
-  constexpr size_t kFinalists = 3;
-  if (options_.objective != Objective::kThroughput || !options_.take_turns || is_stopped())
-    return absl::OkStatus();
+std::vector<size_t> TuneSearch::Finalists() const {
+  constexpr size_t kFastest = 3;
   std::vector<size_t> order;
   for (size_t i = 0; i < trials_.size(); ++i)
     if (trials_[i].good) order.push_back(i);
   std::ranges::sort(order, [&](size_t a, size_t b) { return IsBetter(trials_[a], trials_[b]); });
-  order.resize(std::min(order.size(), kFinalists));
-  std::vector<Candidate> finalists;
-  std::vector<double> rates;
-  for (const size_t i : order) {
-    const Candidate& candidate = finalists.emplace_back(trials_[i].candidate);
-    if (options_.log == nullptr) continue;
-    if (const auto known = options_.log->FindNumber("final", candidate.Key())) rates.push_back(*known);
-  }
-  if (rates.size() < finalists.size()) {
-    ASSIGN_OR_RETURN(rates, options_.take_turns(finalists));
-    for (size_t i = 0; options_.log != nullptr && i < rates.size(); ++i)
-      RETURN_IF_ERROR(options_.log->AddNumber("final", finalists[i].Key(), rates[i]));
-  }
-  for (size_t i = 0; i < order.size(); ++i) {
-    trials_[order[i]].measured.throughput_per_s = rates[i];
-    finalists_.insert(trials_[order[i]].id);
+  const auto plain = known_.find(options_.plain.Key());
+  const bool has_plain = plain != known_.end() && trials_[plain->second].good;
+  order.resize(std::min(order.size(), kFastest));
+  if (has_plain && std::ranges::count(order, plain->second) == 0) order.push_back(plain->second);
+  return order;
+}
+
+absl::StatusOr<double> TuneSearch::FinalThroughputOf(const Candidate& candidate) {
+  const std::string key = candidate.Key();
+  if (options_.log != nullptr)
+    if (const auto known = options_.log->FindNumber("final", key)) return *known;
+  ASSIGN_OR_RETURN(const double throughput, options_.throughput_of(candidate));
+  if (options_.log != nullptr) RETURN_IF_ERROR(options_.log->AddNumber("final", key, throughput));
+  return throughput;
+}
+
+absl::Status TuneSearch::RunFinal() {
+  if (options_.objective != Objective::kThroughput || !options_.throughput_of || is_stopped())
+    return absl::OkStatus();
+  for (const size_t i : Finalists()) {
+    ASSIGN_OR_RETURN(trials_[i].measured.throughput_per_s, FinalThroughputOf(trials_[i].candidate));
+    finalists_.insert(trials_[i].id);
   }
   return absl::OkStatus();
 }

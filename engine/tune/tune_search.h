@@ -42,8 +42,8 @@ class TuneSearch final : public LayerSearch {
     std::vector<Layer> layers;  // of it, in the order of its plan
     std::function<absl::StatusOr<Evaluator::Measured>(const Candidate&)> measure;
     std::function<absl::StatusOr<std::vector<double>>(std::span<const Candidate>)> noise_of;
-    std::function<absl::StatusOr<std::vector<double>>(std::span<const Candidate>)>
-        take_turns;          // throughput of each, measured side by side; empty: there is no final
+    std::function<absl::StatusOr<double>(const Candidate&)>
+        throughput_of;       // measured once more, with more time; empty: there is no final
     double max_drop = 0.01;  // that a good candidate loses; see Scorer::Budget
     Objective objective = Objective::kThroughput;
     std::string strategy;
@@ -70,8 +70,9 @@ class TuneSearch final : public LayerSearch {
   double likely_noise() const override { return NoiseOfDrop(options_.max_drop); }
   bool is_hurried() const override { return false; }
 
-  // Measures the throughput of the fastest good trials again, taking turns: other work on the machine may
-  // have slowed some trials more than others. Nothing where it is not the objective, or it is to stop.
+  // Measures the throughput of the fastest good trials again: of many, the one that looks best is likely to
+  // be one that was lucky. plain() is among them, so that nothing slower is kept. Nothing where throughput is
+  // not the objective, or it is to stop.
   absl::Status RunFinal();
 
   const std::vector<Trial>& trials() const { return trials_; }
@@ -84,6 +85,12 @@ class TuneSearch final : public LayerSearch {
   bool is_stopped() const { return options_.stop && options_.stop(); }
   absl::Status CheckBudget() const;
   bool IsBetter(const Trial& trial, const Trial& other) const;
+
+  // Places in trials_ of those that meet in a final.
+  std::vector<size_t> Finalists() const;
+
+  // Throughput in the final, as the log remembers it, or measured.
+  absl::StatusOr<double> FinalThroughputOf(const Candidate& candidate);
 
   Options options_;
   std::mt19937_64 random_;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -38,6 +39,7 @@ class FakeModel final : public Model {
   void set_wide_run_times(std::map<int64_t, absl::Duration> times) { plans_->wide_times = std::move(times); }
   void set_info(ModelInfo info) { info_ = std::move(info); }
   void set_times(RunTimes times) { times_ = times; }
+  void set_work(std::function<void()> work) { work_ = std::move(work); }  // that each run does first
 
   // Every run from now on ends with this.
   void FailWith(absl::Status status) {
@@ -81,6 +83,7 @@ class FakeModel final : public Model {
   const ModelInfo& info() const override { return info_; }
 
   absl::StatusOr<RunTimes> Run(RunContext&, std::span<const Rows> requests) const override {
+    if (work_) work_();
     MutexLock lock(mutex_);
     int64_t rows = 0;
     for (const Rows& request : requests) rows += request.count;
@@ -173,6 +176,7 @@ class FakeModel final : public Model {
   Signature signature_;
   ModelInfo info_;
   RunTimes times_;
+  std::function<void()> work_;
   absl::Status plan_failure_;
   std::shared_ptr<FakePlans> plans_ = MadePlans();
 
