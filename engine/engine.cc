@@ -99,6 +99,7 @@ class Compiler {
     MakeSignature();
     RETURN_IF_ERROR(AdoptForeign());
     RETURN_IF_ERROR(RunPasses(compiled_.graph, OptimizePasses(), pass_options_));
+    RETURN_IF_ERROR(CheckThatDecisionsWereTaken());
     compiled_.info.decisions = decided_.ToText();
     for (const auto& [node, decision] : decided_.by_node())
       if (!decision.kernel.empty()) compiled_.plan_options.kernels[node] = decision.kernel;
@@ -128,7 +129,8 @@ class Compiler {
     }
     if (precision == Precision::kInt8Dynamic || precision == Precision::kInt8Weights) {
       (precision == Precision::kInt8Dynamic ? pass_options_.dynamic : pass_options_.int8_weights) = true;
-      return ReadPins();
+      RETURN_IF_ERROR(ReadPins());
+      return ReadDecisions(sha256);
     }
     if (precision != Precision::kInt8) {
       pass_options_.pins["*"] = Precision::kFp32;  // also where the model has quantizers
@@ -139,15 +141,13 @@ class Compiler {
           "precision int8 without a calibration table, expected one beside the model, or a model with "
           "QuantizeLinear and DequantizeLinear nodes");
     RETURN_IF_ERROR(ReadPins());
-    if (options_.table.empty()) return absl::OkStatus();
-    RETURN_IF_ERROR(ReadTable(sha256));
-    ASSIGN_OR_RETURN(pass_options_.range_method, ParseRangeMethod(options_.range_method));
-    pass_options_.repairs = options_.repairs;
-    RETURN_IF_ERROR(ReadDecisions(sha256));
-    pass_options_.given = &given_;
-    pass_options_.decided = &decided_;
-    pass_options_.repaired = &compiled_.info.repairs;
-    return absl::OkStatus();
+    if (!options_.table.empty()) {
+      RETURN_IF_ERROR(ReadTable(sha256));
+      ASSIGN_OR_RETURN(pass_options_.range_method, ParseRangeMethod(options_.range_method));
+      pass_options_.repairs = options_.repairs;
+      pass_options_.repaired = &compiled_.info.repairs;
+    }
+    return ReadDecisions(sha256);
   }
 
   absl::Status ReadPins() {
@@ -164,7 +164,7 @@ class Compiler {
     for (const auto& [node, decision] : asked.by_node())
       if (!IsAdvice(decision.origin)) given_.Set(node, decision);
     TakeAdvice(asked, options_.layers, given_);
-    if (!options_.tuned.empty()) {
+    if (!options_.tuned.empty() && !options_.table.empty()) {
       ASSIGN_OR_RETURN(const TunedDecisions tuned, TunedDecisions::ReadFor(options_.tuned, sha256));
       pass_options_.range_method = tuned.range;
       pass_options_.repairs = tuned.repairs;
@@ -177,6 +177,24 @@ class Compiler {
         decision.precision = Precision::kFp32;
         given_.Set(node, decision);
       }
+    pass_options_.given = &given_;
+    pass_options_.decided = &decided_;
+    return absl::OkStatus();
+  }
+
+  // With a table, passes do. REQUIRES: passes have run.
+  absl::Status CheckThatDecisionsWereTaken() const {
+    if (pass_options_.is_part || pass_options_.table != nullptr) return absl::OkStatus();
+    for (const auto& [node, given] : given_.by_node()) {
+      const Decision* made = decided_.Find(node);
+      if (made == nullptr)
+        return absl::InvalidArgumentError(absl::StrCat(
+            "decisions: '", node, "' matches no node, expected a product that could run in INT8"));
+      if (made->precision != given.precision && !IsAdvice(given.origin))
+        return absl::InvalidArgumentError(absl::StrCat("decisions: node '", node, "' cannot run in ",
+                                                       std::string(NameOf(given.precision)), ", expected ",
+                                                       std::string(NameOf(made->precision))));
+    }
     return absl::OkStatus();
   }
 

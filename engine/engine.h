@@ -133,7 +133,7 @@ struct ModelInfo {
   double int8_mac_ratio = 0;          // share of multiply-adds in INT8 steps
   double vnni_mac_ratio = 0;          // share of multiply-adds in steps on a VNNI kernel
   std::string why_not_bf16;           // what was asked to run in BF16, but does not; empty: nothing
-  std::string decisions;              // with a table: a line a node, see engine/decide/decisions.h
+  std::string decisions;              // in INT8: a line a node, see engine/decide/decisions.h
   TableReport table;                  // of a table that another tool wrote
   std::vector<RepairReport> repairs;  // that were made
   std::map<std::string, std::string> reference_steps;  // that run plain loops, and why no kernel takes them

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/decide/rules.h"
 #include "engine/ops/op.h"
+#include "engine/passes/decide_int8.h"
 #include "engine/passes/match.h"
 #include "engine/passes/passes.h"
 #include "engine/quant/weights.h"
@@ -152,9 +153,6 @@ class Folder {
     value->quant = from.inputs[0]->quant;
   }
 
-  // Whether the model quantizes the product, and nothing that was decided says otherwise.
-  bool IsInt8(const Node& node) const { return WantedPrecision(options_, node.name) == Precision::kInt8; }
-
   // Whether kernels take these integers for input 0 and weights: without VNNI what could saturate runs on
   // real numbers (see PassOptions).
   bool Fits(const Node& node, const Value& in) const {
@@ -192,9 +190,12 @@ class Folder {
   void FoldProduct(Node& node) {
     const Node* from = DequantizerOf(node.inputs[0]);
     if (from == nullptr && IsDepthwise(node)) from = ChannelDequantizerOf(node.inputs[0]);
-    if (from == nullptr || !IsInt8(node)) return;
-    FindIntegers(node);
-    if (!Fits(node, *from->inputs[0])) return;
+    if (from == nullptr) return;
+    const auto could = [&] {
+      FindIntegers(node);
+      return Fits(node, *from->inputs[0]);
+    };
+    if (!DecideInt8(options_, node, could)) return;
     TakeInput(node, 0);
     TakeWeights(node);
 

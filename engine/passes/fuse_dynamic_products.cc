@@ -4,12 +4,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "engine/decide/rules.h"
 #include "engine/ops/op.h"
+#include "engine/passes/decide_int8.h"
 #include "engine/passes/integers.h"
 #include "engine/passes/match.h"
 #include "engine/passes/passes.h"
@@ -59,8 +60,9 @@ class Fuser {
   // Those that the model has.
   absl::Status FuseOwn() {
     for (Node* node : graph_.NodeList()) {
-      if (node->op != "MatMul" || node->inputs.size() != 2 || StaysReal(*node)) continue;
-      if (const auto product = Match(*node)) RETURN_IF_ERROR(Rewrite(*product));
+      if (node->op != "MatMul" || node->inputs.size() != 2) continue;
+      const auto product = Match(*node);
+      if (product && DecidesInt8(*node)) RETURN_IF_ERROR(Rewrite(*product));
     }
     graph_.RemoveDead();
     return absl::OkStatus();
@@ -71,7 +73,7 @@ class Fuser {
   absl::Status QuantizeAll() {
     std::map<Value*, Node*> quantizers;  // by what they quantize
     for (Node* node : graph_.NodeList()) {
-      if (!IsFp32Product(*node) || StaysReal(*node)) continue;
+      if (!IsFp32Product(*node) || !DecidesInt8(*node)) continue;
       ASSIGN_OR_RETURN(Value * weights, QuantizedColumns(*node));
       if (options_.int8_weights) {
         std::vector<Value*> inputs = {node->inputs[0], StoredIntegers(*weights)};
@@ -95,7 +97,9 @@ class Fuser {
   }
 
  private:
-  bool StaysReal(const Node& node) const { return WantedPrecision(options_, node.name) != Precision::kInt8; }
+  bool DecidesInt8(const Node& node) const {
+    return DecideInt8(options_, node, [] { return true; });
+  }
 
   static bool IsFp32Product(const Node& node) {
     if ((node.op != "MatMul" && node.op != "Gemm") || !node.post_ops.empty()) return false;
@@ -192,6 +196,8 @@ class Fuser {
         last = add;
       }
     }
+    // Decided of, and pinned, by the product's name.
+    std::swap(last->name, product.matmul->name);
     Become(graph_, last, "RescaleRows", {sums, made[1], made[2], ColumnSums(*product.weights), bias});
     return absl::OkStatus();
   }

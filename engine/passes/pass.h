@@ -33,7 +33,7 @@ struct PassOptions {
   bool bf16 = false;          // products that are not pinned run in BF16
   Repairs repairs;
   std::vector<RepairReport>* repaired = nullptr;  // what was repaired goes here; null: nobody asks
-  Decisions* decided = nullptr;                   // set to what was decided, with a table; null: nobody asks
+  Decisions* decided = nullptr;                   // what was decided goes here; null: nobody asks
 
   std::set<std::string, std::less<>> skip;         // passes that do not run
   bool report_changes = false;                     // PassReport::changes: costs the graph's text twice a pass

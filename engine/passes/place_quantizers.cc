@@ -9,6 +9,7 @@
 #include "engine/cpu/team.h"
 #include "engine/decide/rules.h"
 #include "engine/ops/op.h"
+#include "engine/passes/decide_int8.h"
 #include "engine/passes/integers.h"
 #include "engine/passes/match.h"
 #include "engine/passes/passes.h"
@@ -181,8 +182,8 @@ void QuantizeRecurrent(Graph& graph, const PassOptions& options) {
   if (options.weight_bits != 8 || (options.table == nullptr && !options.dynamic)) return;
   for (Node* node : graph.NodeList()) {
     if (!IsRecurrent(*node) || !node->inputs[2]->is_constant()) continue;
-    const bool wanted = PinOf(options.pins, node->name).value_or(Precision::kInt8) == Precision::kInt8;
-    if (wanted && node->inputs[2]->constant->bytes().size() > kSecondCache) node->attrs["int8"] = int64_t{1};
+    const auto could = [&] { return node->inputs[2]->constant->bytes().size() > kSecondCache; };
+    if (DecideInt8(options, *node, could)) node->attrs["int8"] = int64_t{1};
   }
 }
 

@@ -1,5 +1,7 @@
 #include "engine/tune/answers.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <barrier>
 #include <deque>
@@ -122,6 +124,15 @@ absl::Status OnWorkers(const RunSetup& setup, const std::function<absl::Status(i
   return absl::OkStatus();
 }
 
+// A clock that runs while a worker works: a thread alone is timed by what it had of a CPU, so that it does
+// not count where others had it. Threads of a team wait for each other, which is work.
+absl::Time TimeOfWork(const RunSetup& setup) {
+  if (setup.threads > 1) return Clock::Real().Now();
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return absl::TimeFromTimespec(time);
+}
+
 // Whether plans are made as rows come.
 bool IsFree(const Model& model) {
   return std::ranges::any_of(model.signature().inputs, &TensorSignature::is_free);
@@ -167,7 +178,6 @@ absl::StatusOr<std::vector<Answer>> AnswersOf(const Model& model, std::span<cons
 absl::StatusOr<std::vector<std::vector<double>>> RatesOf(std::span<const Model* const> models,
                                                          std::span<const GoldenRow> rows,
                                                          const RunSetup& setup, absl::Duration time) {
-  const auto now = [] { return Clock::Real().Now(); };
   const auto batch = static_cast<size_t>(setup.batch_rows);
   const absl::Duration turn_time = time / static_cast<double>(kRounds * models.size());
   std::vector<std::vector<double>> rates(kRounds, std::vector<double>(models.size()));
@@ -187,9 +197,10 @@ absl::StatusOr<std::vector<std::vector<double>>> RatesOf(std::span<const Model* 
       for (size_t turn = 0; turn < models.size(); ++turn) {
         const size_t model = round % 2 == 0 ? turn : models.size() - 1 - turn;
         together.arrive_and_wait();
-        const absl::Time start = now();
-        ASSIGN_OR_RETURN(count, runners[model].RunOn(at, batch, count, start + turn_time));
-        const double rate = static_cast<double>(count) / absl::ToDoubleSeconds(now() - start);
+        const absl::Time until = Clock::Real().Now() + turn_time;
+        const absl::Time start = TimeOfWork(setup);
+        ASSIGN_OR_RETURN(count, runners[model].RunOn(at, batch, count, until));
+        const double rate = static_cast<double>(count) / absl::ToDoubleSeconds(TimeOfWork(setup) - start);
         MutexLock lock(mutex);
         rates[round][model] += rate;
       }

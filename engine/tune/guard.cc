@@ -112,6 +112,11 @@ absl::StatusOr<GuardVerdict> FindOrJudge(const ModelSource& source, const LoadOp
 
 absl::StatusOr<std::unique_ptr<Model>> LoadAndJudge(const LoadOptions& options) {
   ASSIGN_OR_RETURN(const auto source, ImportModel(options.model));
+  if (options.precision == Precision::kAuto && options.table.empty()) {
+    // Whether the file itself is in INT8.
+    ASSIGN_OR_RETURN(auto model, source->Compile(options));
+    if (model->info().precision != Precision::kInt8) return model;
+  }
   const auto verdict = FindOrJudge(*source, options);
   if (!verdict.ok()) return WithContext(verdict.status(), "guard");
   if (options.on_guard) options.on_guard(verdict->report);
@@ -121,8 +126,8 @@ absl::StatusOr<std::unique_ptr<Model>> LoadAndJudge(const LoadOptions& options) 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Model>> LoadGuarded(const LoadOptions& options) {
-  const bool is_int8 = options.precision == Precision::kAuto || options.precision == Precision::kInt8;
-  if (options.guard.golden.empty() || options.table.empty() || !is_int8) return LoadModel(options);
+  const bool is_real = options.precision == Precision::kBf16 || options.precision == Precision::kFp32;
+  if (options.guard.golden.empty() || is_real) return LoadModel(options);
   return NoThrow([&] { return LoadAndJudge(options); });
 }
 

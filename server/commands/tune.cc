@@ -49,6 +49,10 @@ absl::StatusOr<TuneOptions> OptionsOf(const Arguments& arguments) {
   if (options.load.table.empty())
     return absl::InvalidArgumentError(
         absl::StrCat("model '", arguments.model, "': no calibration table, expected one beside it"));
+  if (options.load.precision != Precision::kAuto && options.load.precision != Precision::kInt8)
+    return absl::InvalidArgumentError(
+        absl::StrCat("model '", arguments.model, "': precision ", std::string(NameOf(options.load.precision)),
+                     ", expected auto or int8: what is decided is of what a calibration table quantizes"));
   const auto share = ParseShare(arguments.max_drop);
   if (!share)
     return absl::InvalidArgumentError(

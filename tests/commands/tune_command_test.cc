@@ -80,5 +80,13 @@ TEST(TuneCommandTest, WhatIsMissingOrNotWrittenSoIsNamed) {
   EXPECT_THAT(digits.Tune({}).error, HasSubstr("no calibration table, expected one beside it"));
 }
 
+TEST(TuneCommandTest, PrecisionThatNoTableMakesIsRefused) {
+  const Digits digits;
+  for (const std::string precision : {"int8_dynamic", "int8_weights", "fp32"}) {
+    ASSERT_OK(WriteFile(digits.model + "/model.yaml", "precision: " + precision + "\n"));
+    EXPECT_THAT(digits.Tune({}).error, HasSubstr("precision " + precision + ", expected auto or int8"));
+  }
+}
+
 }  // namespace
 }  // namespace hachi::server

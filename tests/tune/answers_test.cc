@@ -1,19 +1,25 @@
 #include "engine/tune/answers.h"
 
 #include <gtest/gtest.h>
+#include <time.h>
 
 #include <algorithm>
 #include <array>
 
-#include "engine/base/clock.h"
 #include "tests/support/fake_model.h"
 #include "tests/support/status_matchers.h"
 
 namespace hachi {
 namespace {
 
+absl::Duration CpuTime() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return absl::DurationFromTimespec(time);
+}
+
 void Spin(absl::Duration time) {
-  for (const absl::Time until = Clock::Real().Now() + time; Clock::Real().Now() < until;) {
+  for (const absl::Duration until = CpuTime() + time; CpuTime() < until;) {
   }
 }
 
