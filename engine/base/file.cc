@@ -125,4 +125,21 @@ absl::StatusOr<std::string> Sha256Of(std::string_view head, std::span<const std:
   return sha256.Digest();
 }
 
+absl::StatusOr<std::vector<std::filesystem::path>> FilesBeneath(const std::filesystem::path& folder,
+                                                                size_t most) {
+  std::vector<std::filesystem::path> files;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator it(folder, error), end; !error && it != end;
+       it.increment(error)) {
+    std::error_code ignored;
+    if (it->is_regular_file(ignored)) files.push_back(it->path());
+    if (files.size() > most)
+      return absl::OutOfRangeError(
+          absl::StrCat("folder '", folder.string(), "': more files than expected, which is at most ", most));
+  }
+  if (error) return absl::UnavailableError(absl::StrCat("folder '", folder.string(), "': ", error.message()));
+  std::ranges::sort(files);
+  return files;
+}
+
 }  // namespace hachi

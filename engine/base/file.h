@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -51,5 +52,10 @@ absl::Status AddFile(const std::filesystem::path& path, Sha256& sha256);
 
 // Sha256's digest of `head` and the files' contents one after the other; errors are FileReader's.
 absl::StatusOr<std::string> Sha256Of(std::string_view head, std::span<const std::filesystem::path> paths);
+
+// Regular files in a folder and the folders in it, in the order of their paths. Links to folders are not
+// followed. OUT_OF_RANGE when there are more than `most`; UNAVAILABLE when the system refuses.
+absl::StatusOr<std::vector<std::filesystem::path>> FilesBeneath(
+    const std::filesystem::path& folder, size_t most = std::numeric_limits<size_t>::max());
 
 }  // namespace hachi

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/file.h"
 #include "engine/base/status_macros.h"
 #include "engine/samples/tensor_file.h"
 
@@ -36,13 +37,8 @@ bool IsSample(const std::filesystem::path& file) {
 // The samples in the folders of a folder, as data sets lie that have one for each class, in the order of
 // names. Links to folders are not followed.
 absl::StatusOr<std::vector<std::filesystem::path>> ListSubfolders(const std::filesystem::path& folder) {
-  std::vector<std::filesystem::path> files;
-  std::error_code error;
-  for (std::filesystem::recursive_directory_iterator it(folder, error), end; !error && it != end;
-       it.increment(error))
-    if (IsSample(it->path()) && !it->is_directory(error)) files.push_back(it->path());
-  if (error) return absl::UnavailableError(absl::StrCat("folder '", folder.string(), "': ", error.message()));
-  std::sort(files.begin(), files.end());
+  ASSIGN_OR_RETURN(std::vector<std::filesystem::path> files, FilesBeneath(folder));
+  std::erase_if(files, [](const std::filesystem::path& file) { return !IsSample(file); });
   return files;
 }
 

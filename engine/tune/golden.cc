@@ -134,15 +134,7 @@ absl::StatusOr<std::vector<GoldenRow>> GoldenSet::RowsFor(const Signature& signa
 absl::StatusOr<std::vector<fs::path>> GoldenFiles(const fs::path& samples) {
   std::error_code error;
   if (!fs::is_directory(samples, error)) return std::vector{samples};
-  std::vector<fs::path> files;
-  for (fs::recursive_directory_iterator it(samples, error), end; !error && it != end; it.increment(error)) {
-    std::error_code ignored;
-    if (it->is_regular_file(ignored)) files.push_back(it->path());
-  }
-  if (error)
-    return absl::UnavailableError(absl::StrCat("samples '", samples.string(), "': ", error.message()));
-  std::ranges::sort(files);
-  return files;
+  return FilesBeneath(samples);
 }
 
 }  // namespace hachi

@@ -45,20 +45,6 @@ int64_t PeakBytesOf(pid_t process) {
   return 0;
 }
 
-// Regular files beneath a folder, in the order of their names.
-absl::StatusOr<std::vector<fs::path>> FilesBeneath(const fs::path& folder) {
-  std::vector<fs::path> files;
-  std::error_code error;
-  for (fs::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    std::error_code ignored;
-    if (it->is_regular_file(ignored)) files.push_back(it->path());
-    if (files.size() > kMostFiles) return absl::OutOfRangeError("too many files");
-  }
-  if (error) return absl::UnavailableError(error.message());
-  std::ranges::sort(files);
-  return files;
-}
-
 // What a process leaves behind when it outlives this one, and when it crashes.
 void LimitWhatIsLeft(pid_t child, absl::Duration time) {
   const auto processors = static_cast<rlim_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
@@ -156,7 +142,7 @@ absl::Status Trial::CheckLimits(pid_t child, absl::Time until) const {
 
 fs::path Trial::MarkOf(const ModelConfig& config, const VersionFiles& files) const {
   if (options_.cache.empty()) return {};
-  auto all = FilesBeneath(files.model.parent_path());
+  auto all = FilesBeneath(files.model.parent_path(), kMostFiles);
   if (!all.ok()) return {};
   if (const fs::path yaml = config.dir / "model.yaml"; std::ranges::count(*all, yaml) == 0)
     if (std::error_code error; fs::is_regular_file(yaml, error)) all->push_back(yaml);

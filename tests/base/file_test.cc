@@ -155,5 +155,21 @@ TEST(Sha256OfTest, FileThatCannotBeReadIsAnError) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("not a regular file")));
 }
 
+TEST(FilesBeneathTest, AreSortedAndLinksToFoldersAreNotFollowed) {
+  const TempDir dir;
+  const auto b = dir.Write("b", ""), inner = dir.Write("a/z", ""), a = dir.Write("a.txt", "");
+  std::filesystem::create_directory_symlink(dir.path() / "a", dir.path() / "link");
+  EXPECT_THAT(FilesBeneath(dir.path()), IsOkAndHolds(ElementsAre(inner, a, b)));
+}
+
+TEST(FilesBeneathTest, MoreThanExpectedAndNoFolderAreErrors) {
+  const TempDir dir;
+  dir.Write("a", "");
+  dir.Write("b", "");
+  EXPECT_THAT(FilesBeneath(dir.path(), 1), StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("at most 1")));
+  EXPECT_OK(FilesBeneath(dir.path(), 2));
+  EXPECT_THAT(FilesBeneath(dir.path() / "none"), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("none")));
+}
+
 }  // namespace
 }  // namespace hachi
