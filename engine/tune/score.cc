@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/tensor/scores.h"
 
 namespace hachi {
 namespace {
@@ -21,7 +22,7 @@ bool IsByLabels(Metric metric) {
 // The place of the largest of some scores. An output of a single integer is a place itself.
 int64_t Largest(std::span<const float> scores) {
   if (scores.size() == 1) return static_cast<int64_t>(scores[0]);
-  return std::ranges::max_element(scores) - scores.begin();
+  return static_cast<int64_t>(PlaceOfLargest(scores));
 }
 
 // Whether the label is among the five largest scores.
@@ -59,22 +60,17 @@ double ShareRight(std::span<const Answer> answers, std::span<const int64_t> labe
   return right / static_cast<double>(answers.size());
 }
 
-// Rows of scores along an output's last axis; of a single one, nothing is largest.
-size_t ScoresOf(const Shape& shape) { return shape.empty() ? 1 : static_cast<size_t>(shape.back()); }
-
-// Share of the places of one output whose largest score is where the reference has it; counts them.
-double Agreement(std::span<const Answer> answers, std::span<const Answer> reference, size_t output,
-                 double& places) {
-  double same = 0;
-  places = 0;
+// The places of one output whose largest score is where the reference has it.
+ScoredPlaces ComparePlaces(std::span<const Answer> answers, std::span<const Answer> reference,
+                           size_t output) {
+  ScoredPlaces all;
   for (size_t i = 0; i < answers.size(); ++i) {
-    const std::span<const float> found = answers[i].outputs[output], wanted = reference[i].outputs[output];
-    const size_t scores = ScoresOf(reference[i].shapes[output]);
-    if (scores < 2) continue;
-    for (size_t at = 0; at + scores <= wanted.size(); at += scores, ++places)
-      same += Largest(found.subspan(at, scores)) == Largest(wanted.subspan(at, scores));
+    const ScoredPlaces places =
+        CompareLargest(answers[i].outputs[output], reference[i].outputs[output], reference[i].shapes[output]);
+    all.count += places.count;
+    all.agreeing += places.agreeing;
   }
-  return places > 0 ? same / places : 1;
+  return all;
 }
 
 struct Sums {
@@ -162,8 +158,8 @@ double Scorer::Value(std::span<const Answer> answers) const {
   if (IsByLabels(metric_)) return ShareRight(answers, labels_, metric_);
   if (metric_ == Metric::kAgreement)
     return Worst(reference_, [&](size_t output) {
-      double places = 0;
-      return Agreement(answers, reference_, output, places);
+      const ScoredPlaces places = ComparePlaces(answers, reference_, output);
+      return places.count > 0 ? static_cast<double>(places.agreeing) / static_cast<double>(places.count) : 1;
     });
   if (metric_ == Metric::kCosine)
     return Worst(reference_, [&](size_t output) { return Cosine(answers, reference_, output); });
@@ -206,8 +202,7 @@ double Scorer::Budget(double max_drop) const {
   if (metric_ != Metric::kAgreement) return max_drop;
   double fewest = kInfinity;
   for (size_t output = 0; output < reference_[0].outputs.size(); ++output) {
-    double places = 0;
-    Agreement(reference_, reference_, output, places);
+    const auto places = static_cast<double>(ComparePlaces(reference_, reference_, output).count);
     if (places > 0) fewest = std::min(fewest, places);
   }
   return std::max(max_drop, 1.01 / fewest);

@@ -1,27 +1,13 @@
 #include "server/shadow/agreement.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <span>
 
+#include "engine/tensor/scores.h"
+
 namespace hachi::server {
 namespace {
-
-size_t PlaceOfLargest(std::span<const float> scores) {
-  return static_cast<size_t>(std::ranges::max_element(scores) - scores.begin());
-}
-
-void ComparePlaces(const Tensor& served, const Tensor& fp32, Agreement& agreement) {
-  const size_t scores = fp32.shape().empty() ? 1 : static_cast<size_t>(fp32.shape().back());
-  if (scores < 2) return;  // a number alone has no place
-  const std::span ours = served.As<float>(), theirs = fp32.As<float>();
-  for (size_t i = 0; i < theirs.size(); i += scores) {
-    ++agreement.places;
-    agreement.agreeing +=
-        PlaceOfLargest(ours.subspan(i, scores)) == PlaceOfLargest(theirs.subspan(i, scores));
-  }
-}
 
 void CompareElements(const Tensor& served, const Tensor& fp32, Agreement& agreement) {
   const size_t size = SizeOf(fp32.dtype());
@@ -43,7 +29,9 @@ Agreement Compare(const std::vector<Tensor>& served, const std::vector<Tensor>& 
       CompareElements(served[i], fp32[i], agreement);
       continue;
     }
-    ComparePlaces(served[i], fp32[i], agreement);
+    const ScoredPlaces places = CompareLargest(served[i].As<float>(), fp32[i].As<float>(), fp32[i].shape());
+    agreement.places += places.count;
+    agreement.agreeing += places.agreeing;
     const std::span ours = served[i].As<float>(), theirs = fp32[i].As<float>();
     for (size_t k = 0; k < theirs.size(); ++k) {
       difference += (double{ours[k]} - theirs[k]) * (double{ours[k]} - theirs[k]);
