@@ -137,7 +137,6 @@ absl::StatusOr<std::optional<TrialLog>> OpenLog(const TuneOptions& options, cons
 }
 
 absl::StatusOr<TuneResult> TuneWith(const TuneOptions& options) {
-  const absl::Time until = Clock::Real().Now() + options.time;
   ASSIGN_OR_RETURN(const auto source, ImportModel(options.load.model));
   ASSIGN_OR_RETURN(std::optional<TrialLog> opened, OpenLog(options, source->sha256()));
   TrialLog* const log = opened ? &*opened : nullptr;
@@ -146,7 +145,7 @@ absl::StatusOr<TuneResult> TuneWith(const TuneOptions& options) {
   ASSIGN_OR_RETURN(result.fp32, MeasureFp32(*evaluator, log));
   ASSIGN_OR_RETURN(std::vector<Layer> layers, LayersOf(*evaluator, log));
   TuneSearch::Options searched = SearchOptionsOf(options, *evaluator, std::move(layers), log);
-  searched.until = until;
+  searched.until = Clock::Real().Now() + options.time;
   TuneSearch search(std::move(searched));
   result.ended = RunStrategy(*options.strategy, search);
   if (!result.ended.ok() && !absl::IsCancelled(result.ended)) return result.ended;

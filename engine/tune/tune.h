@@ -28,7 +28,7 @@ struct TuneOptions {
   const Strategy* strategy = &Strategies().front();
   uint64_t seed = 1;
   int64_t max_trials = 100;
-  absl::Duration time = absl::InfiniteDuration();
+  absl::Duration time = absl::InfiniteDuration();       // for trials, once FP32 was measured
   int64_t batch_rows = 1;                               // that run together
   absl::Duration speed_time = absl::Milliseconds(600);  // of each trial's measuring of throughput
   std::filesystem::path log;   // what is measured goes there, and is read again; empty: nothing

@@ -167,7 +167,7 @@ void AddSearchOptions(CLI::App& app, Arguments& arguments) {
   app.add_option("--trials", arguments.trials, "At most")
       ->check(CLI::Range(2, 1000000))
       ->capture_default_str();
-  app.add_option("--time", arguments.time, "At most, 10m for instance")->capture_default_str();
+  app.add_option("--time", arguments.time, "For trials, at most; 10m for instance")->capture_default_str();
   app.add_option("--batch", arguments.batch, "Rows a run")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
