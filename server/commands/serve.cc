@@ -1,11 +1,16 @@
 #include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "config/server_config.h"
 #include "engine/base/log.h"
@@ -24,7 +29,8 @@ namespace {
 struct Arguments {
   std::string config;
   bool check = false;
-  std::string only;  // NAME/VERSION; empty: every one
+  std::string only;         // NAME/VERSION; empty: every one
+  std::string guard_cache;  // overrules the configuration; empty: does not
   LogFormat log_format = LogFormat::kText;
   bool access_log = false;
 };
@@ -80,22 +86,39 @@ absl::Status KeepOnly(std::string_view name_and_version, ServerConfig& config) {
 }
 
 // How the daemon has a model's files tried: this program, in a process of its own.
-std::vector<std::string> TrialCommand(const std::string& config) {
-  return {"/proc/self/exe", "serve", "--config", config, "--check", "--only"};
+std::vector<std::string> TrialCommand(const std::string& config, const std::filesystem::path& guard_cache) {
+  return {"/proc/self/exe", "serve", "--config", config, "--guard-cache", guard_cache, "--check", "--only"};
+}
+
+// A folder for what guards of trials find, where none is configured: the same model is loaded behind its
+// trial, and need not be judged twice. Empty where the system has none to give.
+std::filesystem::path TemporaryGuardCache() {
+  std::error_code error;
+  std::string name = std::filesystem::temp_directory_path(error) / "hachi-guard-XXXXXX";
+  return error || mkdtemp(name.data()) == nullptr ? "" : name;
 }
 
 absl::Status Run(const Arguments& arguments) {
   ASSIGN_OR_RETURN(ServerConfig config, ReadServerConfig(arguments.config));
   if (!arguments.only.empty()) RETURN_IF_ERROR(KeepOnly(arguments.only, config));
+  if (!arguments.guard_cache.empty()) config.guard_cache = arguments.guard_cache;
   if (arguments.check) return Check(config);
 
+  std::filesystem::path temporary;
+  if (config.trial.enabled && config.guard_cache.empty())
+    config.guard_cache = temporary = TemporaryGuardCache();
+  const absl::Cleanup remove_it = [&] {
+    std::error_code ignored;
+    if (!temporary.empty()) std::filesystem::remove_all(temporary, ignored);
+  };
+  const std::vector<std::string> trial_command = TrialCommand(arguments.config, config.guard_cache);
   ModelRegistry::Loader loader = LoaderOf(config);
   return RunUntilSignalled({.config = std::move(config),
                             .loader = std::move(loader),
                             .new_context = NewRunContext,
                             .log_format = arguments.log_format,
                             .access_log = arguments.access_log,
-                            .trial_command = TrialCommand(arguments.config)},
+                            .trial_command = trial_command},
                            [](const Daemon& daemon) {
                              std::cout << "grpc: " << daemon.grpc_address()
                                        << "\nmetrics: " << daemon.metrics_address() << std::endl;
@@ -112,6 +135,9 @@ std::function<absl::Status()> Add(CLI::App& app) {
   CLI::Option* const check =
       app.add_flag("--check", arguments->check, "Validates configuration, models and tables, then exits");
   app.add_option("--only", arguments->only, "Loads one version of one model, NAME/VERSION")->needs(check);
+  app.add_option("--guard-cache", arguments->guard_cache,
+                 "Folder that remembers what guards found, in the place of server.guard.cache")
+      ->needs(check);
   return [arguments] { return Run(*arguments); };
 }
 

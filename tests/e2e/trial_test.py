@@ -8,6 +8,7 @@ import tempfile
 import time
 import unittest
 
+import numpy as np
 from tritonclient.utils import InferenceServerException
 
 from daemon import DIGITS, IMAGES, Daemon, copy_of_digits, infer
@@ -67,6 +68,13 @@ class TrialTest(unittest.TestCase):
         self.start(f"cache: {cache}, time: 1ms", [f"dir: {model}"]).wait_until_ready()
         (model / "model.yaml").write_text((model / "model.yaml").read_text() + "# changed\n")
         self.assert_failed(self.start(f"cache: {cache}, time: 1ms", [f"dir: {model}"]), "took longer than 1ms")
+
+    def test_a_guard_judges_once(self):
+        model = copy_of_digits(self.folder / "digits")
+        (model / "golden").mkdir()
+        np.save(model / "golden/images.npy", IMAGES[:16])
+        daemon = self.start("time: 10m", [f"dir: {model}"]).wait_until_ready()
+        self.assertIn("guard: passed (remembered)", daemon.log())
 
     def test_an_orderly_failure_says_what_it_always_says(self):
         model = copy_of_digits(self.folder / "digits", model=b"no model")
