@@ -2,7 +2,6 @@
 
 #include <optional>
 #include <set>
-#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -98,24 +97,6 @@ class ObservedShadow final : public ShadowModel {
 };
 
 }  // namespace
-
-std::map<std::string, TensorRange> RangesOf(const std::vector<StepFacts>& steps) {
-  // As place_quantizers names the integers of a value.
-  constexpr std::string_view kOfIntegers = "_quantized";
-  std::map<std::string, TensorRange> ranges;
-  const auto add = [&](const std::vector<TensorFacts>& tensors) {
-    for (const TensorFacts& tensor : tensors) {
-      std::string_view name = tensor.name;
-      if (name.ends_with(kOfIntegers)) name.remove_suffix(kOfIntegers.size());
-      if (tensor.low < tensor.high) ranges[std::string(name)] = {tensor.low, tensor.high};
-    }
-  };
-  for (const StepFacts& step : steps) {
-    add(step.inputs);
-    add(step.outputs);
-  }
-  return ranges;
-}
 
 absl::StatusOr<std::unique_ptr<ShadowModel>> LoadShadow(const LoadOptions& options) {
   return NoThrow([&] { return ObservedShadow::Create(options); });

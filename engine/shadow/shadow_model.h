@@ -8,14 +8,10 @@
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "engine/shadow/tensor_range.h"
 #include "engine/tensor/tensor.h"
 
 namespace hachi {
-
-// The real numbers that a tensor's integers reach. REQUIRES: low < high.
-struct TensorRange {
-  float low = 0, high = 0;
-};
 
 // What rows held of one tensor.
 struct TensorUse {
@@ -45,10 +41,6 @@ class ShadowModel {
   // table of ours.
   virtual std::map<std::string, double> Drifts() const = 0;
 };
-
-// The ranges of what a plan's steps read and write as integers, by the names that the file has for the real
-// numbers that they stand for.
-std::map<std::string, TensorRange> RangesOf(const std::vector<StepFacts>& steps);
 
 // Reads options.model and its table again; of the other options, those of inputs count. UNIMPLEMENTED for a
 // model that only its requests make known; else what ImportModel says.
