@@ -25,8 +25,8 @@ absl::StatusOr<std::vector<Answer>> AnswersOf(const Model& model, std::span<cons
                                               const RunSetup& setup);
 
 // Rows a second of each model, by round. In a round they take turns with the same rows, so that whatever else
-// the machine does slows all of them alike: what is to be compared are rates of one round. Takes about
-// `time`, but no less than some runs of each.
+// the machine does slows all of them alike: what is to be compared are rates of one round. Workers of one
+// thread count the time that they had a CPU. Takes about `time`, but no less than some runs of each.
 absl::StatusOr<std::vector<std::vector<double>>> RatesOf(std::span<const Model* const> models,
                                                          std::span<const GoldenRow> rows,
                                                          const RunSetup& setup, absl::Duration time);
