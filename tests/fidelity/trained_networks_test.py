@@ -116,6 +116,18 @@ class TrainedNetworksTest(unittest.TestCase):
         # What reads the depthwise convolutions whose channels differ by powers of two.
         self.assertIn("/project/conv/Conv", layers[2])
 
+    def test_tune_finds_a_plan_for_the_hard_case_that_loses_little(self):
+        model, golden = self.calibrated("fashion_mobile_hard"), self.folder / "golden"
+        (model / "model.yaml").write_text("repairs: {equalization: false, bias_correction: false}\n")
+        golden.mkdir()
+        images, labels = fashion.test()
+        np.save(golden / "images.npy", images[:GOLDEN])
+        np.save(golden / "labels.npy", labels[:GOLDEN])
+        subprocess.run([os.environ["HACHI"], "tune", model, "--data", golden, "--trials", "12"], check=True, capture_output=True)
+        report = json.loads((model / "tune.json").read_text())
+        self.assertGreater(report["trials"][0]["drop"], 0.2)
+        self.assertLessEqual(report["trials"][report["best"] - 1]["drop"], MOST_LOST)
+
 
 if __name__ == "__main__":
     unittest.main()
