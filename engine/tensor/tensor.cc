@@ -27,7 +27,7 @@ std::byte* Allocate(size_t bytes) {
 
 }  // namespace
 
-AlignedBuffer::AlignedBuffer(size_t bytes) : data_(Allocate(bytes), Free{bytes}), size_(bytes) {}
+AlignedBuffer::AlignedBuffer(size_t bytes) : data_(Allocate(bytes), Free{bytes}) {}
 
 void AlignedBuffer::Free::operator()(std::byte* p) const {
   if (size < kOwnPages)

@@ -18,16 +18,14 @@ class AlignedBuffer {
   explicit AlignedBuffer(size_t bytes);
 
   std::byte* data() const { return data_.get(); }
-  size_t size() const { return size_; }
+  size_t size() const { return data_.get_deleter().size; }
 
  private:
   struct Free {
-    explicit Free(size_t bytes = 0) : size(bytes) {}
     void operator()(std::byte* p) const;
     size_t size;
   };
-  std::unique_ptr<std::byte, Free> data_;
-  size_t size_ = 0;
+  std::unique_ptr<std::byte, Free> data_;  // what frees it knows its size
 };
 
 // A dense row-major view of someone else's elements.
