@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -31,7 +33,12 @@ constexpr char kSpins[] = "5000";
 
 void LimitSpins(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
-  if (setenv("GOMP_SPINCOUNT", kSpins, /*overwrite=*/0) == 0) execv("/proc/self/exe", argv);
+  if (setenv("GOMP_SPINCOUNT", kSpins, /*overwrite=*/0) != 0) return;
+  // By its own name, which the system calls the process by.
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) execv(program.c_str(), argv);
+  execv("/proc/self/exe", argv);  // its file may have been replaced
 }
 
 void SetTeam(int threads) { omp_set_num_threads(threads); }

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import os
 import pathlib
 import re
 import tempfile
@@ -112,6 +113,11 @@ class DrainTest(unittest.TestCase):
                          for pattern, rows in (("hachi_queue_rows", 1), ("hachi_queue_duration_seconds_count", 32)))
             self.assertGreaterEqual(32 * codes.count(StatusCode.OK), before)
             self.assertEqual(daemon.wait_for_exit(), 0)
+
+    def test_the_process_goes_by_the_programs_name(self):
+        daemon = self.start()
+        name = pathlib.Path(f"/proc/{daemon.process.pid}/comm").read_text().strip()
+        self.assertEqual(name, pathlib.Path(os.environ["HACHI"]).resolve().name[:15])
 
     def test_an_idle_daemon_ends_at_once(self):
         daemon = self.start()
