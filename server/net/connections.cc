@@ -15,6 +15,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -26,6 +27,12 @@
 
 namespace hachi::server {
 namespace {
+
+absl::Duration ProcessTime() {
+  timespec time = {};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return absl::DurationFromTimespec(time);
+}
 
 // Events of others than connections; those have their number.
 constexpr uint64_t kListener = 0, kWake = 1, kFirstId = 2;
@@ -197,6 +204,9 @@ void Connections::HasTakenBack(std::string_view client) {
 void Connections::LookAround() {
   MutexLock lock(mutex_);
   const absl::Time now = Clock::Real().Now();
+  const absl::Duration passed = now - std::exchange(looked_, now),
+                       total = options_.process_time ? options_.process_time() : ProcessTime();
+  const bool ran = total - std::exchange(process_time_, total) >= passed / 4;
   std::erase_if(conduct_by_address_, [&](const auto& entry) { return entry.second.until <= now; });
   std::vector<Id> busy;
   std::vector<std::pair<int64_t, Id>> unasked;
@@ -206,7 +216,7 @@ void Connections::LookAround() {
     int unread = 0;
     ioctl(connection.descriptor, FIONREAD, &unread);
     const bool asked = std::exchange(connection.asked_before, connection.asked) != connection.asked;
-    connection.busy_looks = unread > 0 && !asked ? connection.busy_looks + 1 : 0;
+    connection.busy_looks = unread > 0 && !asked ? connection.busy_looks + ran : 0;
     if (connection.busy_looks > (connection.asked > 0 ? kBusyLooks : kBusyLooksOfStrangers))
       busy.push_back(id);
 

@@ -33,9 +33,10 @@ namespace hachi::server {
 //
 // A connection that keeps its server busy without ever asking anything is cut: one whose bytes are not read
 // as fast as they come, for three seconds (two, if it never asked anything) without a whole request, and one
-// that takes back nearly all it asks. The address of one that was cut for any of this, or of five that ended
-// after 128 KiB without asking anything, is refused for half a minute, unless limit_per_address says, by
-// being no less than `limit`, that many clients may share one.
+// that takes back nearly all it asks. Seconds in which the process got less than a quarter of a core don't
+// count: what is not read then may be no fault of who sent it. The address of one that was cut for any of
+// this, or of five that ended after 128 KiB without asking anything, is refused for half a minute, unless
+// limit_per_address says, by being no less than `limit`, that many clients may share one.
 //
 // When a limit is reached, the oldest connection that has asked nothing yet is cut for the new one; where
 // all have asked, the new one is refused. When descriptors run out, waiting connections are refused until
@@ -55,6 +56,9 @@ class Connections {
     // may be empty.
     std::function<void(bool stalled)> on_stall = {};
     absl::Duration stall_after = absl::Seconds(10);
+
+    // CPU time that the process's threads have had; empty: as the system says. On the thread.
+    std::function<absl::Duration()> process_time = {};
   };
 
   Connections(std::unique_ptr<Listener> listener, Options options);
@@ -132,6 +136,8 @@ class Connections {
   // Of the thread alone.
   int spare_;  // a descriptor to give up for refusing a connection when there are no others
   absl::Time exhausted_since_ = absl::InfiniteFuture();
+  absl::Time looked_ = absl::InfiniteFuture();  // when it was last looked around, and what process_time was
+  absl::Duration process_time_;
   bool is_stalled_ = false;
 
   Mutex accepting_;  // before mutex_

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/clock.h"
 #include "tests/net/sockets.h"
 #include "tests/support/status_matchers.h"
 
@@ -29,6 +30,8 @@ class TestConnections {
     EXPECT_OK(listener);
     address_ = (*listener)->address();
     options.metrics = &metrics_.server().connections;
+    if (options.process_time == nullptr)
+      options.process_time = [] { return Clock::Real().Now() - absl::UnixEpoch(); };  // never without CPU
     if (options.serve == nullptr)
       options.serve = [this](int descriptor) {
         ++running_;
@@ -253,6 +256,20 @@ TEST(ConnectionsTest, OneThatKeepsItsServerBusyWithoutAskingIsCut) {
   EXPECT_EQ(recv(served[0], &byte, 1, MSG_DONTWAIT), 0);
   EXPECT_EQ(recv(served[1], &byte, 1, MSG_DONTWAIT), 1);
   for (const std::atomic<int>& descriptor : served) close(descriptor);
+}
+
+TEST(ConnectionsTest, WhatAProcessWithoutCpuDoesNotReadIsNoFault) {
+  std::atomic<int> descriptor = -1;
+  const auto keep = [&](int served) { descriptor = served; };
+  TestConnections starved({.serve = keep, .process_time = [] { return absl::ZeroDuration(); }});
+  const ClientSocket patient = starved.Connect();
+  patient.Send("x");
+  TestConnections running({.serve = [](int) {}});
+  const ClientSocket busy = running.Connect();
+  busy.Send("x");
+  while (running.metrics().cut_total(ConnectionCut::kBusy).Value() == 0) std::this_thread::yield();
+  EXPECT_TRUE(patient.IsOpen());
+  close(descriptor);
 }
 
 TEST(ConnectionsTest, OneThatKeepsWhoHandsItOverIsCutAndKeepsNoOther) {
