@@ -42,18 +42,20 @@ absl::StatusOr<FileReader> FileReader::Open(const std::filesystem::path& path, s
 }
 
 absl::StatusOr<size_t> FileReader::Read(std::span<char> into) {
-  in_.read(into.data(), static_cast<std::streamsize>(into.size()));
-  if (in_.bad())
+  const size_t bytes = std::min(into.size(), left_);
+  errno = 0;
+  if (!in_.read(into.data(), static_cast<std::streamsize>(bytes)))
     return absl::UnavailableError(
-        absl::StrCat("file '", path_.string(), "': cannot be read: ", std::strerror(errno)));
-  return static_cast<size_t>(in_.gcount());
+        absl::StrCat("file '", path_.string(),
+                     "': cannot be read: ", errno != 0 ? std::strerror(errno) : "it got shorter meanwhile"));
+  left_ -= bytes;
+  return bytes;
 }
 
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t max_bytes) {
   ASSIGN_OR_RETURN(FileReader file, FileReader::Open(path, max_bytes));
   std::string content(file.size(), '\0');
-  ASSIGN_OR_RETURN(const size_t bytes, file.Read(content));
-  content.resize(bytes);
+  RETURN_IF_ERROR(file.Read(content).status());
   return content;
 }
 

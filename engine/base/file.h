@@ -27,16 +27,17 @@ class FileReader {
   // When it was opened.
   size_t size() const { return size_; }
 
-  // As many bytes as there still are and `into` takes: fewer at the end only. UNAVAILABLE as above.
+  // As many of its bytes as are left and `into` takes: fewer at the end only. UNAVAILABLE as above, and when
+  // the file got shorter since it was opened.
   absl::StatusOr<size_t> Read(std::span<char> into);
 
  private:
   FileReader(std::filesystem::path path, std::ifstream in, size_t size)
-      : path_(std::move(path)), in_(std::move(in)), size_(size) {}
+      : path_(std::move(path)), in_(std::move(in)), size_(size), left_(size) {}
 
   std::filesystem::path path_;
   std::ifstream in_;
-  size_t size_;
+  size_t size_, left_;
 };
 
 // The whole of a regular file; errors are FileReader's.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <thread>
@@ -40,6 +41,16 @@ TEST(ReadFileTest, RefusesWhatIsAbsentNoFileOrTooLong) {
   EXPECT_THAT(ReadFile(file, /*max_bytes=*/5), IsOkAndHolds("12345"));
   EXPECT_THAT(ReadFile(file, /*max_bytes=*/4),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("5 bytes, expected at most 4")));
+}
+
+TEST(FileReaderTest, FileThatGetsShorterIsUnavailable) {
+  const TempDir temp;
+  const std::filesystem::path file = temp.Write("f", "12345");
+  auto reader = FileReader::Open(file);
+  ASSERT_OK(reader);
+  std::filesystem::resize_file(file, 2);
+  std::array<char, 5> bytes;
+  EXPECT_THAT(reader->Read(bytes), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("shorter")));
 }
 
 TEST(ReadFileTest, PathThatTheSystemRefusesIsUnavailable) {
