@@ -21,6 +21,7 @@ import urllib.request
 import numpy as np
 
 from directories import HARD, Kept, calibrate, daemon, digest_of, models, parse_arguments, prepare, zoo
+from verdicts import print_verdicts
 
 GOLDEN = 1000  # rows with labels
 MOST_LOST = 0.01
@@ -168,12 +169,7 @@ VERDICTS = {
 }
 
 
-def print_verdicts(rows):
-    print()
-    for claim, judge in VERDICTS.items():
-        found = list(judge(rows))
-        broken = [text for holds, text in found if not holds]
-        print(f"does not hold: {claim}: {', '.join(broken)}" if broken else f"holds: {claim} ({len(found)} networks)")
+def print_ratios(rows):
     ratios = [row["tune"]["best"]["ratio"] for row in rows.values() if row["tune"] and "best" in row["tune"]]
     if ratios:
         print(f"best/default: {np.exp(np.mean(np.log(ratios))):.2f} in the geometric mean, {max(ratios):.2f} at most")
@@ -193,7 +189,8 @@ def main():
             except zoo.NotExported as reason:
                 print(f"{name}: {reason}", flush=True)
     print_tables(rows)
-    print_verdicts(rows)
+    print_verdicts(rows, VERDICTS)
+    print_ratios(rows)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
 

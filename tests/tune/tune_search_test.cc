@@ -121,15 +121,20 @@ void MakeLuckyTrials(FakeNetwork& network) {
   };
 }
 
+// Without the first layer, without the first two, and so on to `most`.
+void TryWithoutMoreAndMore(TuneSearch& search, size_t most) {
+  std::vector<size_t> out;
+  for (size_t layer = 0; layer < most; ++layer) {
+    out.push_back(layer);
+    EXPECT_OK(search.Try(Without(search, search.plain(), out)));
+  }
+}
+
 TEST(TuneSearchTest, FastestTrialsMeetAgain) {
   FakeNetwork network({});
   MakeLuckyTrials(network);
   TuneSearch search(network.options);
-  std::vector<size_t> out;
-  for (size_t layer = 0; layer < 5; ++layer) {
-    out.push_back(layer);
-    ASSERT_OK(search.Try(Without(search, search.plain(), out)));
-  }
+  TryWithoutMoreAndMore(search, 5);
   EXPECT_EQ(search.best()->id, 5);
   ASSERT_OK(search.RunFinal());
   EXPECT_EQ(search.best()->id, 3);  // of 3, 4 and 5
@@ -140,11 +145,8 @@ TEST(TuneSearchTest, NothingDecidedIsKeptWhereNothingIsFaster) {
   FakeNetwork network({});
   MakeLuckyTrials(network);
   TuneSearch search(network.options);
-  std::vector<size_t> out;
-  for (size_t layer = 0; layer < 5; ++layer) {
-    ASSERT_OK(search.Try(Without(search, search.plain(), out)));
-    out.push_back(layer);
-  }
+  ASSERT_OK(search.Try(search.plain()));
+  TryWithoutMoreAndMore(search, 4);
   ASSERT_OK(search.RunFinal());
   EXPECT_EQ(search.best()->candidate.Key(), search.plain().Key());
 }
