@@ -1,15 +1,18 @@
 """Measures Hachi, OpenVINO and ONNX Runtime on the same models, taking turns, and prints medians and ratios.
 
-usage: peers.py HACHI FOLDER [--models NAME ...] [--precisions P ...] [--rounds N] [--seconds S] [--json FILE]
-                [--plot FILE]
+usage: peers.py HACHI FOLDER [--models NAME ...] [--precisions P ...] [--isa ISA] [--rounds N] [--seconds S]
+                [--json FILE] [--plot FILE]
 FOLDER holds model directories as models.py writes them; what each engine's own tool makes of them is added there once:
 calibration.txt (hachi calibrate), openvino/ (NNCF), onnxruntime/ (static quantization). A first round finds each
 engine's best (streams x threads, batch) by throughput; the rounds that count measure that, and the latency of single
-rows on all cores. Each measurement lasts S seconds; engines take turns within a round.
+rows on all cores. Each measurement lasts S seconds; engines take turns within a round. Load times are of processes that
+load nothing else, as many as there are rounds. BF16 and --isa, which lets kernels use no more than that instruction set
+(AVX2, AVX512_CORE), know no ONNX Runtime: it has neither.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -229,8 +232,25 @@ class Hachi:
 
 
 def measure_model(arguments, folder, precision):
-    return measure_engines({engine: Hachi(arguments.hachi, folder, precision) if engine == "hachi"
-                            else Peer(engine, folder, precision) for engine in ENGINES}, arguments, SETTINGS)
+    def start():
+        return {engine: Hachi(arguments.hachi, folder, precision) if engine == "hachi" else Peer(engine, folder, precision)
+                for engine in ENGINES if engine != "onnxruntime" or not (arguments.isa or precision == "bf16")}
+
+    loads = [measure_loads(start()) for _ in range(arguments.rounds)]
+    results = measure_engines(start(), arguments, SETTINGS)
+    for engine, result in results.items():
+        for key in ("load_seconds", "resident_bytes"):
+            result[key] = [of_round[engine][key] for of_round in loads]
+    return results
+
+
+def measure_loads(engines):
+    """Of each engine a process that loads SINGLE, runs it for a moment, and ends."""
+    results = {}
+    for engine, peer in engines.items():
+        results[engine] = peer.measure(SINGLE, 0.05)
+        peer.close()
+    return results
 
 
 def measure_engines(engines, arguments, settings):
@@ -244,13 +264,8 @@ def measure_engines(engines, arguments, settings):
         except CannotRun:
             return -1
 
-    results = {}
-    for engine, peer in engines.items():
-        # The first measurement of a process loads one setting only: its load time and memory are comparable.
-        single = peer.measure(SINGLE, arguments.seconds)
-        best = max(settings, key=lambda setting: throughput(peer, setting))
-        results[engine] = {"setting": best, "load_seconds": single["load_seconds"],
-                           "resident_bytes": single["resident_bytes"], "throughput": [], "p50": [], "p99": []}
+    results = {engine: {"setting": max(settings, key=lambda setting: throughput(peer, setting)),
+                        "throughput": [], "p50": [], "p99": []} for engine, peer in engines.items()}
     for _ in range(arguments.rounds):
         for engine, peer in engines.items():
             result = results[engine]
@@ -278,12 +293,13 @@ def print_results(name, precision, results):
                    if "ceiling_ratio" in result else "")
         print(f"{name:13} {precision} {engine:12} {statistics.median(result['throughput']):8.1f} rows/s "
               f"({streams}x{threads}, batch {batch}), one row p50 {statistics.median(result['p50']):.2f} "
-              f"p99 {statistics.median(result['p99']):.2f} ms, loaded in {result['load_seconds']:.2f} s, "
-              f"{result['resident_bytes'] >> 20} MiB{ceiling}")
-    for peer in ENGINES[1:]:
-        print(f"{name:13} {precision} hachi over {peer}: throughput "
-              f"{ratio_text(results['hachi']['throughput'], results[peer]['throughput'])}, latency "
-              f"{ratio_text(results['hachi']['p50'], results[peer]['p50'])}", flush=True)
+              f"p99 {statistics.median(result['p99']):.2f} ms, loaded in {statistics.median(result['load_seconds']):.2f} s, "
+              f"{int(statistics.median(result['resident_bytes'])) >> 20} MiB{ceiling}")
+    ours, *others = results
+    for peer in others:
+        ratios = ", ".join(f"{what} {ratio_text(results[ours][key], results[peer][key])}" for what, key in (
+            ("throughput", "throughput"), ("latency", "p50"), ("load", "load_seconds"), ("memory", "resident_bytes")))
+        print(f"{name:13} {precision} {ours} over {peer}: {ratios}", flush=True)
 
 
 def plot(all_results, file):
@@ -294,7 +310,7 @@ def plot(all_results, file):
     for axis, key, title in zip(axes, ("throughput", "p50"), ("rows a second over OpenVINO's",
                                                               "latency of one row over OpenVINO's")):
         for offset, engine in enumerate(ENGINES):
-            bars = [statistics.median(r[engine][key]) / statistics.median(r["openvino"][key])
+            bars = [statistics.median(r[engine][key]) / statistics.median(r["openvino"][key]) if engine in r else 0
                     for r in all_results.values()]
             axis.bar([i + 0.27 * offset for i in range(len(bars))], bars, 0.25, label=engine)
         axis.set_xticks([i + 0.27 for i in range(len(all_results))], all_results, rotation=20)
@@ -312,12 +328,15 @@ def main():
     parser.add_argument("hachi")
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--models", nargs="+", default=["resnet50", "mobilenet_v2", "bert6"])
-    parser.add_argument("--precisions", nargs="+", default=["int8", "fp32"])
+    parser.add_argument("--precisions", nargs="+", default=["int8", "fp32", "bf16"])
+    parser.add_argument("--isa", help="the most that kernels may use")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--plot", type=pathlib.Path)
     arguments = parser.parse_args()
+    if arguments.isa:
+        os.environ["ONEDNN_MAX_CPU_ISA"] = arguments.isa  # Hachi and OpenVINO obey it
     all_results = {}
     for name in arguments.models:
         prepare(arguments.hachi, arguments.folder / name)

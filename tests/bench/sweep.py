@@ -6,8 +6,8 @@ MODEL is a model directory below FOLDER, or a path. A setting is `defaults`, or 
 in 2x1,8,2ms; tls:SETTING serves it through TLS to clients with certificates, BINARY@SETTING with another build of hachi. Every setting has a server of its own, all the time;
 they take turns within each round, so that noise meets them all. Clients share the cores with the servers.
 
-Closed loop: N requests in flight. Open loop: Poisson arrivals at shares of the capacity, which is the most that the first
-setting answered in the closed loop. Neighbours: a model asked ten times a second beside the same model under 128
+Closed loop: N requests in flight; in between the model runs without a server. Open loop: arrivals at shares of the capacity, which
+is the most that the first setting answered in the closed loop, at a constant rate and by Poisson. Neighbours: a model asked ten times a second beside the same model under 128
 requests in flight, its p99 against twice the longest batch that the other can make.
 """
 
@@ -101,13 +101,12 @@ def measure(command):
             "p99": result["latency_ms"]["p99"], "failed": result["sent"] - result["succeeded"]}
 
 
-def in_process(arguments, source):
-    """The most rows a second without a server, and how long the longest batch takes while every core is busy."""
-    bench = lambda batch: json.loads(subprocess.run(
-        [arguments.hachi, "bench", source, "--batch", str(batch), "--instances", "2", "--seconds", "2", "--json"],
-        check=True, capture_output=True, text=True).stdout)
-    runs = {batch: bench(batch) for batch in (1, 8, 32)}
-    return (max(run["throughput_per_s"] for run in runs.values()), runs[32]["latency_ms"]["p50"])
+def in_process(arguments, source, batch):
+    """Without a server: a worker a core, all busy with batches of so many rows."""
+    result = json.loads(subprocess.run(
+        [arguments.hachi, "bench", source, "--batch", str(batch), "--instances", "2", "--seconds", str(arguments.seconds),
+         "--json"], check=True, capture_output=True, text=True).stdout)
+    return {"throughput": result["throughput_per_s"], "p50": result["latency_ms"]["p50"]}
 
 
 def medians(rounds):
@@ -131,9 +130,10 @@ def compare(points, results):
         print(f"{first + ' / best, ' + key:>28}" + "".join(f"{ratio:>10.2f}" for ratio in ratios))
 
 
-def rounds_of(arguments, servers, points, load_of):
+def rounds_of(arguments, servers, points, load_of, between=lambda: None):
     results = {setting: {point: [] for point in points} for setting in servers}
     for _ in range(arguments.rounds):
+        between()
         for point in points:
             for setting, server in servers.items():
                 results[setting][point].append(
@@ -153,28 +153,34 @@ def neighbours(arguments, server, longest_batch_ms):
 
 
 def sweep(arguments, source):
-    throughput, longest_batch_ms = in_process(arguments, source)
+    alone = {batch: in_process(arguments, source, batch) for batch in (1, 8, 32)}
+    best = max(alone, key=lambda batch: alone[batch]["throughput"])
+    throughput, longest_batch_ms = alone[best]["throughput"], alone[32]["p50"]
     print(f"\n== {source.name}: in process {throughput:.0f} rows/s, a batch of 32 takes {longest_batch_ms:.1f} ms")
     with tempfile.TemporaryDirectory() as work:
         servers = {setting: Server(arguments.hachi, setting, source, pathlib.Path(work) / str(i), ["a", "b"])
                    for i, setting in enumerate(arguments.settings)}
-        result = {"in_process": throughput}
+        first, result = arguments.settings[0], {}
         if arguments.in_flight:
-            closed = rounds_of(arguments, servers, arguments.in_flight, lambda n: ["--concurrency", n])
+            between = []
+            closed = rounds_of(arguments, servers, arguments.in_flight, lambda n: ["--concurrency", n],
+                               lambda: between.append(in_process(arguments, source, best)))
             for key, unit in (("throughput", "rows/s"), ("p50", "ms"), ("p99", "ms")):
                 table(f"{key} by requests in flight", arguments.in_flight, closed, key, unit)
             compare(arguments.in_flight, closed)
-            result["closed"] = closed
-            throughput = max(point["throughput"] for point in closed[arguments.settings[0]].values())
-        if arguments.shares:
-            rate = lambda share: ["--poisson", "--rate", round(throughput * share / 100, 3)]
-            poisson = rounds_of(arguments, servers, arguments.shares, rate)
-            for key in ("p50", "p99"):
-                table(f"{key} by Poisson arrivals in % of {throughput:.0f} rows/s", arguments.shares, poisson, key, "ms")
-            compare(arguments.shares, poisson)
-            result["poisson"] = poisson
+            result["closed"], result["in_process"] = closed, medians(between)["throughput"]
+            throughput = max(point["throughput"] for point in closed[first].values())
+            print(f"\n{first} over in process: {throughput / result['in_process']:.2f}")
+        for how, option in (("constant", []), ("poisson", ["--poisson"])):
+            if arguments.shares:
+                rate = lambda share: [*option, "--rate", round(throughput * share / 100, 3)]
+                result[how] = rounds_of(arguments, servers, arguments.shares, rate)
+                for key in ("p50", "p99"):
+                    table(f"{key} at {how} rates in % of {throughput:.0f} rows/s", arguments.shares, result[how], key, "ms")
+                compare(arguments.shares, result[how])
+                print(f"{first + ', p99 / p50':>28}" + "".join(f"{point['p99'] / point['p50']:>10.2f}" for point in result[how][first].values()))
         if not arguments.no_neighbours:
-            result["neighbours"] = neighbours(arguments, servers[arguments.settings[0]], longest_batch_ms)
+            result["neighbours"] = neighbours(arguments, servers[first], longest_batch_ms)
             print("\nasked ten times a second beside 128 in flight: p99 {p99:.1f} ms, two of the longest batches "
                   "{two_longest_batches:.1f} ms".format(**result["neighbours"]), flush=True)
         for server in servers.values():
@@ -201,7 +207,7 @@ def plot(results, file):
             if key != "throughput":
                 axis.set_yscale("log")
             axis.grid(alpha=0.3)
-        row[0].axhline(result["in_process"], color="grey", linewidth=0.8, linestyle="--")
+        row[0].axhline(result.get("in_process", 0), color="grey", linewidth=0.8, linestyle="--")
         row[0].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(file)

@@ -234,6 +234,20 @@ def line(name, row):
     return text
 
 
+def ratios_to_openvino(rows, key):
+    """INT8's, of the models that both run."""
+    both = [row["int8"] for row in rows.values() if "int8" in row and {"hachi", "openvino"} <= set(row["int8"])]
+    return [statistics.median(a / b for a, b in zip(results["hachi"][key], results["openvino"][key])) for results in both]
+
+
+def speed_summary(rows):
+    throughput, latency = (ratios_to_openvino(rows, key) for key in ("throughput", "p50"))
+    if not throughput:
+        return ""
+    return (f"; INT8 over OpenVINO's, geometric means of {len(throughput)}: throughput {statistics.geometric_mean(throughput):.2f} "
+            f"(least {min(throughput):.2f}), latency {statistics.geometric_mean(latency):.2f} (most {max(latency):.2f})")
+
+
 def summary(rows):
     loaded = [row for row in rows.values() if "fp32_error" in row]
     right = sum(row["fp32_error"] <= FP32_ERROR for row in loaded)
@@ -241,7 +255,7 @@ def summary(rows):
                 if "sqnr_db" in row and None not in (row["sqnr_db"]["hachi"], row["sqnr_db"]["openvino"])]
     above = sum(row["hachi"] >= row["openvino"] for row in compared)
     return (f"{len(loaded)} of {len(rows)} load; FP32 is within {FP32_ERROR:g} for {right} of {len(loaded)}; "
-            f"INT8 has at least the SQNR of NNCF's default for {above} of {len(compared)}")
+            f"INT8 has at least the SQNR of NNCF's default for {above} of {len(compared)}{speed_summary(rows)}")
 
 
 def main():
