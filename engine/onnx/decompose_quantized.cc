@@ -187,10 +187,10 @@ const Node* QuantizerOf(const Value* value) {
                                          "Squeeze", "Split",   "Transpose", "Unsqueeze"};
   const Node* node = value == nullptr ? nullptr : value->producer;
   while (node != nullptr && std::ranges::find(kMoves, node->op) != std::end(kMoves))
-    node = node->inputs[0] == nullptr ? nullptr : node->inputs[0]->producer;
-  if (node == nullptr || node->op != "QuantizeLinear" || node->inputs.size() < 2) return nullptr;
-  const Value* scale = node->inputs[1];
-  return scale->is_constant() && scale->constant->count() == 1 ? node : nullptr;
+    node = node->input(0) == nullptr ? nullptr : node->input(0)->producer;
+  if (node == nullptr || node->op != "QuantizeLinear") return nullptr;
+  const Value* scale = node->input(1);
+  return scale != nullptr && scale->is_constant() && scale->constant->count() == 1 ? node : nullptr;
 }
 
 bool IsSameConstant(const Value* a, const Value* b) {

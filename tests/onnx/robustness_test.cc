@@ -1,7 +1,9 @@
 // Nothing that stands in a file may crash the import: the public test models, cut files, flipped bytes.
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <random>
+#include <set>
 
 #include "engine/base/file.h"
 #include "tests/onnx/model_builder.h"
@@ -63,6 +65,33 @@ TEST(RobustnessTest, PublicTestModelsAreImportedOrRefused) {
     }
   EXPECT_GT(models, 1000);
   EXPECT_GT(imported, 870);  // the others have opset 6 or ask for sequences, strings or control flow
+}
+
+// The operators of the public models.
+std::set<std::string> Operators() {
+  std::set<std::string> operators;
+  for (const auto& entry : std::filesystem::directory_iterator(kTestData / "node")) {
+    onnx::ModelProto model;
+    if (std::ifstream file(entry.path() / "model.onnx", std::ios::binary); model.ParseFromIstream(&file))
+      for (const onnx::NodeProto& node : model.graph().node()) operators.insert(node.op_type());
+  }
+  return operators;
+}
+
+TEST(RobustnessTest, NoOperatorReliesOnWhatItsProducerLeavesOut) {
+  for (const std::string& op : Operators())
+    for (const char* producer :
+         {"QuantizeLinear", "DequantizeLinear", "Split", "Reshape", "Transpose", "Constant"})
+      for (const std::vector<std::string>& left :
+           {std::vector<std::string>{}, {""}, {"", "x"}, {"x", ""}, {"x", "", "x"}}) {
+        ModelBuilder model;
+        model.Input("x", {"2", "2"});
+        model.Node(producer, left, {"y"});
+        model.Node(op, {"y", "y", "y"}, {"z"});
+        model.Output("z");
+        const auto graph = ImportOnnx(TempDir().Write("model.onnx", model.Bytes()));
+        EXPECT_TRUE(IsExpected(graph)) << producer << " before " << op << ": " << graph.status();
+      }
 }
 
 TEST(RobustnessTest, NoPrefixOfAModelCrashes) {
