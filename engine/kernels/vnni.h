@@ -6,7 +6,7 @@
 
 // Shared by the kernels that are written for AVX-512 VNNI; nobody outside this folder includes it.
 
-#define HACHI_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+#define HACHI_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 // Sums handed to a function that is not inlined would live in memory.
 #define HACHI_VNNI_INLINE HACHI_VNNI inline __attribute__((always_inline))
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/cpu/team.h"
+#include "engine/kernels/attention.h"
 #include "engine/kernels/avgpool.h"
 #include "engine/kernels/intake.h"
 #include "engine/kernels/lut.h"
@@ -159,6 +160,33 @@ void SoftmaxRows(benchmark::State& state) {
   Measure(state, in.size() * 8, [&] { Softmax(in, length, out); });
 }
 BENCHMARK(SoftmaxRows)->Arg(10)->Arg(128)->Arg(1000);
+
+// Arguments: tokens, masked or not; a layer of BERT-base. Bytes: those of its operands.
+void AttentionOf12Heads(benchmark::State& state) {
+  const int64_t tokens = state.range(0), heads = 12, depth = 64;
+  const HeadStrides strides = {tokens * heads * depth, depth, heads * depth};
+  const AttentionSpec spec = {.heads = heads,
+                              .queries = tokens,
+                              .keys = tokens,
+                              .depth = depth,
+                              .columns = depth,
+                              .q = strides,
+                              .k = strides,
+                              .v = strides,
+                              .out = strides,
+                              .mask = {tokens, 0, 0},
+                              .scale = 0.125f};
+  const Attention attention(spec, 1);
+  AlignedBuffer scratch(attention.scratch_bytes());
+  const size_t count = static_cast<size_t>(tokens * heads * depth);
+  const std::vector<float> q = Floats(count), k = Floats(count), v = Floats(count);
+  std::vector<float> out(count), mask(static_cast<size_t>(tokens), -1.0f);
+  Measure(state, count * 16, [&] {
+    attention.Run(q.data(), k.data(), v.data(), state.range(1) != 0 ? mask.data() : nullptr, out.data(),
+                  scratch.data());
+  });
+}
+BENCHMARK(AttentionOf12Heads)->Args({128, 0})->Args({128, 1})->Args({384, 0});
 
 // Arguments: bytes of an element; 256 channels of 56 x 56.
 void PermuteNchwToNhwc(benchmark::State& state) {
