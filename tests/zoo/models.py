@@ -1,12 +1,13 @@
 """Runs real models on Hachi, OpenVINO and ONNX Runtime, and prints how exact and how fast each is.
 
-usage: models.py HACHI FOLDER [--models NAME ...] [--no-speed | --fp32] [--rounds N] [--seconds S] [--json FILE]
+usage: models.py HACHI FOLDER [--models NAME ...] [--no-speed | --fp32 | --speed] [--rounds N] [--seconds S] [--json FILE]
 FOLDER is zoo.py's; what each engine's own tool makes of a model is kept there beside it: calibration.txt
 (hachi calibrate), openvino/ (NNCF's default), onnxruntime/ (static quantization), all from the same 64 samples.
 Columns: the worst FP32 error against ONNX Runtime over 32 other inputs, |difference| / (max - min) of the output; INT8's
 signal over quantization noise of the worst output over the same, 10 log10(sum y^2 / sum difference^2); share of multiply-adds in
 INT8; then Hachi / OpenVINO / ONNX Runtime: milliseconds of one row on all cores, rows a second at the best of
-peers.py's settings, medians of N rounds in turns. --fp32 ends after the first of these columns. A model that does not load
+peers.py's settings, medians of N rounds in turns. --fp32 ends after the first of these columns,
+--speed has only the speed of INT8. A model that does not load
 is a line with the reason.
 """
 
@@ -155,24 +156,28 @@ def fp32_accuracy(hachi, folder, row):
     return inputs, outputs, right
 
 
-def int8_accuracy(hachi, folder, row, inputs, outputs, right):
+def quantize(hachi, folder, row):
+    """By each engine's own tool, once."""
     if not (folder / "calibration.txt").exists():
         run(hachi, "calibrate", folder, "--data", folder / "samples", "--output", folder / "calibration.txt")
+    attempt(row, "openvino", lambda: peers.quantize_for_openvino(folder))
+    attempt(row, "onnxruntime", lambda: peers.quantize_for_onnxruntime(folder))
+
+
+def int8_accuracy(hachi, folder, row, inputs, outputs, right):
     found = hachi_answers(hachi, f"dir: '{folder}', precision: int8", outputs, inputs)
     row["sqnr_db"] = {"hachi": signal_to_noise(right, found)}
     row["int8_mac_ratio"] = attempt(row, "hachi inspect", lambda: json.loads(
         run(hachi, "inspect", folder, "--precision", "int8", "--json", *shape_options(folder)))["int8_mac_ratio"])
-    row["sqnr_db"]["openvino"] = attempt(row, "openvino", lambda: (
-        peers.quantize_for_openvino(folder),
-        signal_to_noise(right, openvino_answers(folder / "openvino/int8.xml", inputs)))[-1])
-    row["sqnr_db"]["onnxruntime"] = attempt(row, "onnxruntime", lambda: (
-        peers.quantize_for_onnxruntime(folder),
-        signal_to_noise(right, onnxruntime_answers(folder / "onnxruntime/int8.onnx", inputs)[1]))[-1])
+    row["sqnr_db"]["openvino"] = attempt(row, "openvino", lambda: signal_to_noise(
+        right, openvino_answers(folder / "openvino/int8.xml", inputs)))
+    row["sqnr_db"]["onnxruntime"] = attempt(row, "onnxruntime", lambda: signal_to_noise(
+        right, onnxruntime_answers(folder / "onnxruntime/int8.onnx", inputs)[1]))
 
 
-def speed(arguments, folder, model, row):
+def speed(arguments, folder, model, row, precisions):
     settings = [s for s in peers.SETTINGS if model.batches or s[2] == 1]
-    for precision in ("fp32", "int8"):
+    for precision in precisions:
         engines = {}
         for engine in peers.ENGINES:
             if engine == "hachi":
@@ -188,11 +193,14 @@ def measure(arguments, name):
     model, row = zoo.MODELS[name], {"maker": zoo.MODELS[name].maker}
     try:
         folder = zoo.prepare(arguments.folder, name)
-        known = fp32_accuracy(arguments.hachi, folder, row)
+        if not arguments.speed:
+            known = fp32_accuracy(arguments.hachi, folder, row)
         if not arguments.fp32:
+            quantize(arguments.hachi, folder, row)
+        if not (arguments.fp32 or arguments.speed):
             int8_accuracy(arguments.hachi, folder, row, *known)
         if not (arguments.fp32 or arguments.no_speed):
-            speed(arguments, folder, model, row)
+            speed(arguments, folder, model, row, ("int8",) if arguments.speed else ("fp32", "int8"))
     except zoo.NotExported as reason:
         row["reason"] = str(reason)
     except DoesNotLoad as reason:
@@ -220,17 +228,14 @@ HEADER = (f"{'model':19} {'FP32 error':>10} {'INT8 SQNR, dB':>16} {'INT8':>5} {'
 
 
 def line(name, row):
-    if "fp32_error" not in row:
-        return f"{name:19} {row['reason'][:240]}"
-    text = f"{name:19} {row['fp32_error']:10.1e}"
-    if "sqnr_db" not in row:
+    text = f"{name:19} {figure(row.get('fp32_error'), '.1e'):>10}"
+    if not row.keys() & {"sqnr_db", "int8"}:
         return f"{text} {row.get('reason', '')[:240]}"
-    decibels = "/".join(figure(row["sqnr_db"][engine], ".1f") for engine in peers.ENGINES)
-    text += f" {decibels:>16} {figure(row['int8_mac_ratio'], '.0%'):>5}"
-    if "int8" in row:
-        for key, form in (("p50", ".2f"), ("throughput", ".0f")):
-            for precision in ("fp32", "int8"):
-                text += f" {of_engines(row[precision], key, form):>20}"
+    decibels = "/".join(figure(row.get("sqnr_db", {}).get(engine), ".1f") for engine in peers.ENGINES)
+    text += f" {decibels:>16} {figure(row.get('int8_mac_ratio'), '.0%'):>5}"
+    for key, form in (("p50", ".2f"), ("throughput", ".0f")):
+        for precision in ("fp32", "int8"):
+            text += f" {of_engines(row.get(precision, {}), key, form):>20}"
     return text
 
 
@@ -265,6 +270,7 @@ def main():
     parser.add_argument("--models", nargs="+", default=list(zoo.MODELS), choices=list(zoo.MODELS), metavar="NAME")
     parser.add_argument("--no-speed", action="store_true")
     parser.add_argument("--fp32", action="store_true")
+    parser.add_argument("--speed", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--json", type=pathlib.Path)
