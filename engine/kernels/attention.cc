@@ -253,10 +253,9 @@ HACHI_VNNI_INLINE void AddTile(const uint8_t* rows, int64_t stride, const int8_t
 struct Tile {
   const AttentionSpec& spec;
   const Slot& slot;
-  int64_t keys;  // that are computed
-  int64_t rows;  // at most kRows
-  float
-      factors[kRows];  // what makes a product of integers and the key's scale a score; NaN: the row is spoilt
+  int64_t keys;               // that are computed
+  int64_t rows;               // at most kRows
+  float factors[kRows];       // of products and keys' scales to scores; NaN: the row is spoilt
   const float* masks[kRows];  // of its rows; null: none
   float* out[kRows];
 };

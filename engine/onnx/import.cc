@@ -6,6 +6,7 @@
 #include <cctype>
 #include <map>
 #include <new>
+#include <optional>
 #include <set>
 #include <span>
 #include <unordered_map>
@@ -53,8 +54,10 @@ class Names {
 // copied.
 class Importer {
  public:
-  Importer(onnx::ModelProto& model, const std::filesystem::path& directory)
-      : Importer(model, *model.mutable_graph(), directory, nullptr) {}
+  Importer(ModelFile& file, const std::filesystem::path& directory)
+      : Importer(file.model, *file.model.mutable_graph(), directory, nullptr) {
+    elements_ = file.elements;
+  }
 
   absl::StatusOr<Graph> Run(KnownOp known) {
     ASSIGN_OR_RETURN(const int64_t opset, CheckModel());
@@ -186,9 +189,13 @@ class Importer {
   }
 
   absl::Status AddInitializers() {
-    for (auto& initializer : *proto_.mutable_initializer()) {
+    for (int i = 0; i < proto_.initializer_size(); ++i) {
+      onnx::TensorProto& initializer = *proto_.mutable_initializer(i);
       RETURN_IF_ERROR(NewDefinition("initializer", initializer.name()));
-      auto tensor = ToTensor(initializer, &directory_);
+      const auto index = static_cast<size_t>(i);
+      absl::StatusOr<Tensor> tensor = index < elements_.size() && elements_[index]
+                                          ? *std::exchange(elements_[index], std::nullopt)
+                                          : ToTensor(initializer, &directory_);
       if (!tensor.ok())
         return WithContext(tensor.status(), absl::StrCat("initializer '", initializer.name(), "'"));
       graph_.AddConstant(initializer.name(), std::make_shared<const Tensor>(*std::move(tensor)));
@@ -493,6 +500,7 @@ class Importer {
 
   onnx::GraphProto& proto_;
   onnx::ModelProto& model_;
+  std::span<std::optional<Tensor>> elements_;  // of initializers whose messages are without
   const std::filesystem::path& directory_;
   Importer* const parent_;
   Graph graph_;
@@ -522,9 +530,9 @@ absl::StatusOr<std::vector<std::filesystem::path>> ExternalFiles(const onnx::Mod
 }
 
 absl::StatusOr<ImportedModel> Import(const std::filesystem::path& file, bool want_sha256, KnownOp known) {
-  onnx::ModelProto model;
   Sha256 sha256;
-  RETURN_IF_ERROR(ParseModelFile(file, model, want_sha256 ? &sha256 : nullptr));
+  ASSIGN_OR_RETURN(ModelFile parsed, ParseModelFile(file, want_sha256 ? &sha256 : nullptr));
+  const onnx::ModelProto& model = parsed.model;
   if (!model.has_graph()) return absl::InvalidArgumentError("has no graph, expected one");
   const std::filesystem::path directory = file.parent_path();
   ImportedModel imported;
@@ -533,7 +541,7 @@ absl::StatusOr<ImportedModel> Import(const std::filesystem::path& file, bool wan
     for (const auto& external : files) RETURN_IF_ERROR(AddFile(external, sha256));
     imported.sha256 = sha256.Digest();
   }
-  ASSIGN_OR_RETURN(imported.graph, Importer(model, directory).Run(known));
+  ASSIGN_OR_RETURN(imported.graph, Importer(parsed, directory).Run(known));
   return imported;
 }
 

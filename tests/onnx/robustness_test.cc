@@ -38,6 +38,7 @@ std::string Sample() {
   model.Input("x", {"N", "2", "4", "4"});
   model.Floats("w", {2, 2, 1, 1}, {1, 2, 3, 4});
   model.Int64s("shape", {0, -1});
+  model.Floats("rows", {64, 2}, std::vector<float>(128, 0.25f));
   auto* conv = model.Node("Conv", {"x", "w"}, {"c"}, "conv");
   SetInts(conv, "strides", {1, 1});
   SetString(conv, "auto_pad", "SAME_UPPER");
@@ -48,7 +49,8 @@ std::string Sample() {
   value->add_float_data(0.5f);
   model.Node("Mul", {"d", "k"}, {"e"});
   model.Node("Reshape", {"e", "shape"}, {"f"});
-  model.Node("Softmax", {"f"}, {"y"});
+  model.Node("Softmax", {"f"}, {"g"});
+  model.Node("MatMul", {"rows", "g"}, {"y"});
   model.Output("y");
   return model.Bytes();
 }
