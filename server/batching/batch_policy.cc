@@ -16,9 +16,6 @@ constexpr int kGapsOfPatience = 2;
 // The wide team has to answer in so much of a worker's time: it takes every core for it. Guessed.
 constexpr double kWorthTheMachine = 0.8;
 
-// And in so much where that is only tried.
-constexpr double kWorthTrying = 1.5;
-
 // The latency that `rows` and the next to come save together if the batch waits for it, compared with its
 // being run by whoever is free first. Negative: they lose.
 absl::Duration GainOfHolding(int64_t rows, const Outlook& outlook) {
@@ -124,7 +121,7 @@ std::optional<int64_t> BatchPolicy::WideShare(std::span<const Waiting> queue, co
   const absl::Duration by_wide =
       std::min(together, one_by_one) + UntilAllFree(outlook) * requests + others_wait;
   const bool is_tried = outlook.wide_is_tried && UntilAllFree(outlook) <= absl::ZeroDuration();
-  if (by_wide >= by_workers * (is_tried ? kWorthTrying : kWorthTheMachine)) return std::nullopt;
+  if (!is_tried && by_wide >= by_workers * kWorthTheMachine) return std::nullopt;
   return share;
 }
 

@@ -32,7 +32,7 @@ struct Outlook {
   // Of the wide team, which runs while no worker does; null: there is none, or it may not run this model.
   const RunEstimates* wide_runs = nullptr;
 
-  // Whether it is tried where it would not be worth the machine, to see how it does, while all is idle.
+  // Whether it is tried, whatever its runs are said to take, to see how it does, while all is idle.
   bool wide_is_tried = false;
 
   // When its last run ended. Who waits since before that came during the run.

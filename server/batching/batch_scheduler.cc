@@ -293,10 +293,13 @@ void BatchScheduler::Finish(const Batch& batch, absl::Duration run_time) {
   }
   if (run_time > absl::ZeroDuration()) {
     queue.fastest_run = std::min(queue.fastest_run, run_time);
-    if (was_wide && queue.runs_since_wide >= kRunsUntilWide)
+    if (was_wide && queue.wide_is_tried()) {
       queue.wide_runs = RunEstimates({{batch.rows, run_time}});  // what was seen long ago says nothing
-    else
+      queue.runs_until_wide = std::min(2 * queue.runs_until_wide, kMostRunsUntilWide);
+    } else {
       (was_wide ? queue.wide_runs : queue.runs).Record(batch.rows, run_time);
+      if (was_wide) queue.runs_until_wide = kRunsUntilWide;
+    }
     queue.runs_since_wide = was_wide ? 0 : queue.runs_since_wide + 1;
   }
   if (was_wide ? !NothingWaits() : queue.line->rows > 0) Wake(Team::kWorker);
@@ -406,7 +409,7 @@ BatchDecision BatchScheduler::Decide(const Queue& queue, absl::Time now, double 
        .others = others_,
        .arrival_gap = company_may_come ? queue.arrival_gap : absl::InfiniteDuration(),
        .wide_runs = may_be_wide ? &queue.wide_runs : nullptr,
-       .wide_is_tried = queue.runs_since_wide >= kRunsUntilWide,
+       .wide_is_tried = queue.wide_is_tried(),
        .wide_ended = wide_ended_,
        .other_arrivals_per_s = std::max(0.0, arrivals_per_s - ArrivalsPerSecond(queue, now))});
 }

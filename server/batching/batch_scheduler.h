@@ -115,8 +115,8 @@ class BatchScheduler {
 
  private:
   // So many runs of a model on workers later its requests are tried on the wide team once more, whatever was
-  // seen of that. Guessed.
-  static constexpr int64_t kRunsUntilWide = 100;
+  // seen of that; twice as many after each try that was followed by none on its merits. Guessed.
+  static constexpr int64_t kRunsUntilWide = 100, kMostRunsUntilWide = 64 * kRunsUntilWide;
 
   // What the queues of a model version share.
   struct Line {
@@ -135,7 +135,10 @@ class BatchScheduler {
     absl::Duration fastest_run = absl::InfiniteDuration();  // until the first run
     RunEstimates runs;                                      // empty until there is a plan
     RunEstimates wide_runs;                                 // empty where the wide team has no plans
-    int64_t runs_since_wide = kRunsUntilWide;               // on workers, while the wide team had plans
+    int64_t runs_until_wide = kRunsUntilWide;
+    int64_t runs_since_wide = kRunsUntilWide;  // on workers, while the wide team had plans
+
+    bool wide_is_tried() const { return runs_since_wide >= runs_until_wide; }
   };
   // Of late.
   static double ArrivalsPerSecond(const Queue& queue, absl::Time now) {

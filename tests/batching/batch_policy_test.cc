@@ -201,10 +201,14 @@ TEST(BatchPolicyTest, NearDeadlineDoesNotWaitForTheWideTeam) {
 }
 
 TEST(BatchPolicyTest, WideTeamThatGainsLittleIsNotWorthTheMachine) {
-  const RunEstimates little_longer = Runs(0, 5);
   EXPECT_EQ(WithWideTeam(Rows(1), {.runs = kNarrow}).team, Team::kWide);
   EXPECT_EQ(WithWideTeam(Rows(1), {.runs = kWide}).team, Team::kWorker);
-  EXPECT_EQ(WithWideTeam(Rows(1), {.runs = little_longer, .wide_is_tried = true}).team, Team::kWide);
+}
+
+TEST(BatchPolicyTest, WideTeamIsTriedHoweverSlowItWas) {
+  const RunEstimates far_less = Runs(0, 0.1);
+  EXPECT_EQ(WithWideTeam(Rows(1), {.runs = far_less}).team, Team::kWorker);
+  EXPECT_EQ(WithWideTeam(Rows(1), {.runs = far_less, .wide_is_tried = true}).team, Team::kWide);
 }
 
 TEST(BatchPolicyTest, WhoCameDuringTheLastWideRunGivesWayToTheNext) {

@@ -755,6 +755,18 @@ class WideTeamTest : public testing::Test {
     return batch.has_value() ? *std::move(batch) : Batch();
   }
 
+  // Runs of lone requests on workers before one on the wide team, which takes so long.
+  int RunsUntilWide(absl::Duration run_time) {
+    for (int runs = 0;; ++runs) {
+      scheduler_.clock().Advance(kMs);
+      const Call call(model_);
+      scheduler_->Push(call.request());
+      const std::optional<Batch> wide = scheduler_->TryTake(Team::kWide);
+      scheduler_->Finish(wide ? *wide : TakeOne(scheduler_), wide ? run_time : 9 * kMs);
+      if (wide) return runs;
+    }
+  }
+
   TestScheduler scheduler_{{.workers = 2, .has_wide_team = true}};
   ServedModel model_ = scheduler_.Serve();
   const Call first_{model_}, second_{model_};
@@ -808,16 +820,19 @@ TEST_F(WideTeamTest, RunThatIsOverdueIsNotWaitedForForever) {
   EXPECT_THAT(TakeOne(scheduler_).requests, ElementsAre(third.request()));
 }
 
-TEST_F(WideTeamTest, IsTriedAgainAfterManyRunsOnWorkers) {
-  scheduler_->Push(first_.request());
-  scheduler_->Finish(TakeWide(), 12 * kMs);  // slower than a worker, this time
-  for (int i = 0; i < 100; ++i) {
-    scheduler_.clock().Advance(kMs);
-    scheduler_->Push(Call(model_).request());
-    scheduler_->Finish(TakeOne(scheduler_), 9 * kMs);
-  }
-  scheduler_->Push(second_.request());
-  EXPECT_THAT(TakeWide().requests, ElementsAre(second_.request()));
+TEST_F(WideTeamTest, IsTriedAgainLessOftenTheLongerItIsNotWorthIt) {
+  EXPECT_EQ(RunsUntilWide(90 * kMs), 0);
+  EXPECT_EQ(RunsUntilWide(90 * kMs), 200);
+  EXPECT_EQ(RunsUntilWide(90 * kMs), 400);
+}
+
+TEST_F(WideTeamTest, IsTriedAsOftenAsEverOnceItWasWorthIt) {
+  RunsUntilWide(90 * kMs);
+  EXPECT_EQ(RunsUntilWide(3 * kMs), 200);
+  EXPECT_EQ(RunsUntilWide(3 * kMs), 0);
+  int runs = 0;
+  while (runs == 0) runs = RunsUntilWide(90 * kMs);
+  EXPECT_EQ(runs, 100);
 }
 
 TEST_F(WideTeamTest, RunsErrandsWhileNothingWaitsForItAndWorkersTakeRequests) {
