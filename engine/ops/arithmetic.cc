@@ -1,6 +1,7 @@
 // Arithmetic of real numbers and integers, element by element; operands broadcast as NumPy does. A member is
 // a row of kArithmetic.
 #include <algorithm>
+#include <bit>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -40,6 +41,14 @@ int64_t Wrapped(uint64_t x) { return static_cast<int64_t>(x); }
 
 constexpr size_t kAnyNumber = static_cast<size_t>(-1);
 
+// a × b where a's sign says negative, else a: of NaN NaN, of zeros zero. Without a branch, which random signs
+// would mislead, and in which compilers see no lanes.
+float ScaleNegative(float a, float b) {
+  const auto bits = std::bit_cast<int32_t>(a), product = std::bit_cast<int32_t>(a * b);
+  const int32_t negative = bits >> 31;  // all bits or none
+  return std::bit_cast<float>((product & negative) | (bits & ~negative));
+}
+
 constexpr Arithmetic kArithmetic[] = {
     {"Add", BinarySpec::Kind::kAdd, CombineBy([](float a, float b) { return a + b; }),
      [](double a, double b) { return a + b; },
@@ -63,7 +72,7 @@ constexpr Arithmetic kArithmetic[] = {
      [](double a, double b) { return a * b; },
      [](int64_t a, int64_t b) { return Wrapped(static_cast<uint64_t>(a) * static_cast<uint64_t>(b)); },
      [](const Dim& a, const Dim& b) { return std::optional(a * b); }},
-    {"PRelu", std::nullopt, CombineBy([](float a, float b) { return a < 0 ? a * b : a; }),
+    {"PRelu", std::nullopt, CombineBy([](float a, float b) { return ScaleNegative(a, b); }),
      [](double a, double b) { return a < 0 ? a * b : a; }},
     {"Sub", BinarySpec::Kind::kSub, CombineBy([](float a, float b) { return a - b; }),
      [](double a, double b) { return a - b; },

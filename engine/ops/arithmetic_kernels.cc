@@ -57,7 +57,8 @@ absl::StatusOr<StepMaker> TakeInLibrary(const LowerContext& context, BinarySpec:
   return TakePrimitive(FindBinary(spec), operands);
 }
 
-// Pieces of rows in memory order; each operand is brought to floats, combined, and stored.
+// Pieces of rows, or several rows where they are short, in memory order; each operand is brought to floats,
+// combined, and stored.
 class ArithmeticStep final : public KernelStep {
  public:
   ArithmeticStep(CombineFloats combine, BroadcastRows rows, std::vector<TensorSpec> operands,
@@ -67,51 +68,74 @@ class ArithmeticStep final : public KernelStep {
         operands_(std::move(operands)),
         dtype_(result.dtype),
         quant_(result.quant),
-        post_ops_(std::move(post_ops)) {}
+        post_ops_(std::move(post_ops)) {
+    for (size_t k = 0; k < operands_.size(); ++k) is_whole_.push_back(rows_.IsWhole(k));
+  }
 
  protected:
   absl::Status Run(const StepBuffers& buffers) const override {
     const int64_t length = rows_.length(), pieces = (length + kPiece - 1) / kPiece;
-    ParallelFor(
-        rows_.count() * pieces, kGrain / std::min(length + 1, kPiece) + 1, [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) {
-            const int64_t first = i % pieces * kPiece;
-            RunPiece(buffers, i / pieces, first, static_cast<size_t>(std::min(length - first, kPiece)));
-          }
-        });
+    const int64_t rows = std::max<int64_t>(kPiece / std::max<int64_t>(length, 1), 1);  // of a piece
+    const int64_t groups = (rows_.count() + rows - 1) / rows;
+    ParallelFor(groups * pieces, kGrain / (rows * std::min(length, kPiece) + 1) + 1,
+                [&](int64_t begin, int64_t end) {
+                  for (int64_t i = begin; i < end; ++i) {
+                    const int64_t row = i / pieces * rows, first = i % pieces * kPiece;
+                    RunPiece(buffers, row, std::min(rows, rows_.count() - row), first,
+                             std::min(length - first, kPiece));
+                  }
+                });
     return absl::OkStatus();
   }
 
  private:
   static constexpr int64_t kPiece = 512;    // floats that stay in the first cache with the operands'
   static constexpr int64_t kGrain = 16384;  // elements worth waking the team for: some µs
+  static constexpr size_t kFew = 32;        // elements that are not worth a kernel's call
 
-  // Elements `first` to `first + count` of row `row`.
-  void RunPiece(const StepBuffers& buffers, int64_t row, int64_t first, size_t count) const {
-    alignas(64) float result[kPiece], operand[kPiece];
-    Load(buffers, 0, row, first, {result, count});
+  // Elements `first` to `first + columns` of each of so many rows from `row` on; of more than one, all.
+  void RunPiece(const StepBuffers& buffers, int64_t row, int64_t rows, int64_t first, int64_t columns) const {
+    alignas(64) float results[kPiece], operands[kPiece];
+    const auto count = static_cast<size_t>(rows * columns);
+    const std::span<float> result(results, count), operand(operands, count);
+    Load(buffers, 0, row, rows, first, result);
     for (size_t k = 1; k < operands_.size(); ++k) {
-      Load(buffers, k, row, first, {operand, count});
-      combine_({result, count}, {operand, count});
+      Load(buffers, k, row, rows, first, operand);
+      combine_(result, operand);
     }
     for (const PostOp& post_op : post_ops_)
-      for (size_t i = 0; i < count; ++i) result[i] = ApplyPostOp(post_op, result[i], 0.0f);
+      for (float& each : result) each = ApplyPostOp(post_op, each, 0.0f);
     std::byte* out =
         buffers.outputs[0] + (row * rows_.length() + first) * static_cast<int64_t>(SizeOf(dtype_));
     if (!quant_) {
-      std::copy_n(result, count, reinterpret_cast<float*>(out));
+      std::ranges::copy(result, reinterpret_cast<float*>(out));
     } else if (dtype_ == DType::kU8) {
-      Quantize({result, count}, quant_->scale(), quant_->zero_point(),
-               {reinterpret_cast<uint8_t*>(out), count});
+      Quantize(result, quant_->scale(), quant_->zero_point(), {reinterpret_cast<uint8_t*>(out), count});
     } else {
-      Quantize({result, count}, quant_->scale(), quant_->zero_point(),
-               {reinterpret_cast<int8_t*>(out), count});
+      Quantize(result, quant_->scale(), quant_->zero_point(), {reinterpret_cast<int8_t*>(out), count});
     }
   }
 
-  void Load(const StepBuffers& buffers, size_t k, int64_t row, int64_t first, std::span<float> to) const {
+  void Load(const StepBuffers& buffers, size_t k, int64_t row, int64_t rows, int64_t first,
+            std::span<float> to) const {
+    const int64_t stride = rows_.stride(k);
+    if (is_whole_[k]) return LoadRun(buffers, k, row * rows_.length() + first, 1, to);
+    const size_t columns = to.size() / static_cast<size_t>(rows);
+    int64_t before = -1;
+    for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
+      const int64_t at = rows_.Begin(k, row + static_cast<int64_t>(r)) + first * stride;
+      const std::span<float> part = to.subspan(r * columns, columns);
+      if (at == before)  // every row has the same
+        std::ranges::copy(to.subspan((r - 1) * columns, columns), part.begin());
+      else
+        LoadRun(buffers, k, at, stride, part);
+      before = at;
+    }
+  }
+
+  // Elements from `at` on.
+  void LoadRun(const StepBuffers& buffers, size_t k, int64_t at, int64_t stride, std::span<float> to) const {
     const TensorSpec& operand = operands_[k];
-    const int64_t stride = rows_.stride(k), at = rows_.Begin(k, row) + first * stride;
     const auto load = [&](auto zero) {
       using T = decltype(zero);
       const T* from = reinterpret_cast<const T*>(buffers.inputs[k]) + at;
@@ -122,7 +146,13 @@ class ArithmeticStep final : public KernelStep {
       if (stride == 0) {
         std::ranges::fill(to, real(*from));
       } else if (stride == 1) {
-        for (size_t i = 0; i < to.size(); ++i) to[i] = real(from[i]);
+        if constexpr (std::is_same_v<T, float>) {
+          std::copy_n(from, to.size(), to.begin());
+        } else if (to.size() > kFew) {
+          Dequantize(std::span(from, to.size()), operand.quant->scale(), operand.quant->zero_point(), to);
+        } else {
+          for (size_t i = 0; i < to.size(); ++i) to[i] = real(from[i]);
+        }
       } else {
         for (size_t i = 0; i < to.size(); ++i) to[i] = real(from[static_cast<int64_t>(i) * stride]);
       }
@@ -139,6 +169,7 @@ class ArithmeticStep final : public KernelStep {
   const CombineFloats combine_;
   const BroadcastRows rows_;
   const std::vector<TensorSpec> operands_;
+  std::vector<bool> is_whole_;  // by operand
   const DType dtype_;
   const std::optional<QuantParams> quant_;
   const std::vector<PostOp> post_ops_;

@@ -16,6 +16,7 @@ using CombineFloats = void (*)(std::span<float> a, std::span<const float> b);
 template <typename Function>
 constexpr CombineFloats CombineBy(Function /*function*/) {
   return [](std::span<float> a, std::span<const float> b) {
+#pragma omp simd
     for (size_t i = 0; i < a.size(); ++i) a[i] = Function()(a[i], b[i]);
   };
 }

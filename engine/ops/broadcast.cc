@@ -66,6 +66,13 @@ BroadcastRows BroadcastRows::Of(const TensorSpec& result, std::span<const Tensor
 
 int64_t BroadcastRows::count() const { return CountOf(std::span(sizes).first(sizes.size() - 1)); }
 
+bool BroadcastRows::IsWhole(size_t operand) const {
+  int64_t elements = 1;
+  for (size_t axis = sizes.size(); axis-- > 0; elements *= sizes[axis])
+    if (strides[operand][axis] != elements) return false;
+  return true;
+}
+
 int64_t BroadcastRows::Begin(size_t operand, int64_t row) const {
   int64_t at = 0;
   for (size_t axis = sizes.size() - 1; axis-- > 0; row /= sizes[axis])

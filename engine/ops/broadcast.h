@@ -30,6 +30,9 @@ struct BroadcastRows {
   int64_t length() const { return sizes.back(); }
   int64_t stride(size_t operand) const { return strides[operand].back(); }  // within a row
 
+  // Whether an operand has an element for each of the result's, in the same order.
+  bool IsWhole(size_t operand) const;
+
   // Where an operand's elements of row `row` begin.
   int64_t Begin(size_t operand, int64_t row) const;
 };
