@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "tests/ops/op_tester.h"
 #include "tests/support/status_matchers.h"
 
@@ -46,6 +47,19 @@ TEST_P(ArithmeticTest, Int8AgreesWithAnyScalesAndZeroPoints) {
          {"u8[2,300] quant(0.0177:0)", "s8[300] quant(0.0133:0)", "u8[2,1] quant(0.051:9)", "f32[300]"})
       for (const char* y : {"u8[2,300] quant(0.0419:0)", "s8[2,300] quant(0.053:4)", "f32[2,300]"})
         EXPECT_OK(RunOpCase({.graph = Text(a, b, y), .low = GetParam().low})) << a << b << y;
+}
+
+TEST_P(ArithmeticTest, Int8AgreesWhateverTheNumberOfChannels) {
+  for (const int channels : {1, 3, 10, 64, 200, 600})
+    for (const char* b :
+         {"f32[%,1,1]", "f32[2,%,1,1]", "f32[2,1,7,9]", "u8[2,%,7,9] channels_last quant(0.0177:0)"}) {
+      const std::string count = absl::StrCat(channels),
+                        x = absl::StrCat("u8[2,", count, ",7,9] channels_last ");
+      EXPECT_OK(RunOpCase({.graph = Text(x + "quant(0.0213:119)", absl::StrReplaceAll(b, {{"%", count}}),
+                                         x + "quant(0.0419:60)"),
+                           .low = GetParam().low}))
+          << channels << b;
+    }
 }
 
 TEST_P(ArithmeticTest, HasTheKnownValues) {
