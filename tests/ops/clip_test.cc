@@ -42,6 +42,16 @@ TEST(ClipTest, ComputedBoundsAndPlainIntegersRunByReference) {
   EXPECT_THAT((*result)[0].As<int64_t>(), testing::ElementsAre(0, 2, 5, 5));
 }
 
+TEST(ClipTest, RealBoundsOfIntegersMayBeAnything) {
+  for (const auto& [low, high] : {std::pair("nan", "nan"), {"-inf", "inf"}, {"-1e30", "1e30"}}) {
+    const auto result =
+        RunReferences(absl::StrCat("graph g { const x: s64[2] = -9 99 const a: f32[] = ", low,
+                                   " const b: f32[] = ", high, "\n c: Clip(x, a, b) -> y: s64[2] }"));
+    ASSERT_OK(result);
+    EXPECT_THAT((*result)[0].As<int64_t>(), testing::ElementsAre(-9, 99)) << low;
+  }
+}
+
 TEST(ClipTest, ABoundThatIsNoScalarIsRefused) {
   EXPECT_THAT(InferText("graph g { input x: f32[2] const a: f32[2] = 0 1\n c: Clip(x, a) -> y: f32[?] }"),
               StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("[2], expected a scalar")));
