@@ -1,8 +1,5 @@
 // Cast (ONNX opset 13) and CastLike, which takes the type of its second input. Real numbers of 16 bits are
 // read and written through float.
-#include <cmath>
-#include <limits>
-
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/cpu/team.h"
@@ -10,6 +7,7 @@
 #include "engine/ops/function_step.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/op.h"
+#include "engine/ops/quantized.h"
 #include "engine/ops/take.h"
 #include "engine/tensor/half.h"
 
@@ -68,21 +66,6 @@ absl::Status Infer(Node& node) {
   return absl::OkStatus();
 }
 
-// Towards zero; what does not fit saturates, NaN is 0.
-template <typename To, typename From>
-To Convert(From x) {
-  if constexpr (std::is_same_v<To, bool>) {
-    return x != From{};
-  } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
-    if (std::isnan(x)) return 0;
-    if (x <= static_cast<From>(std::numeric_limits<To>::lowest())) return std::numeric_limits<To>::lowest();
-    if (x >= static_cast<From>(std::numeric_limits<To>::max())) return std::numeric_limits<To>::max();
-    return static_cast<To>(x);
-  } else {
-    return static_cast<To>(x);
-  }
-}
-
 // Numbers that are stored in 16 bits, as what they stand for.
 struct F16 {
   uint16_t bits;
@@ -108,9 +91,9 @@ To ConvertStored(From x) {
   if constexpr (requires { x.value(); }) {
     return ConvertStored<To>(x.value());
   } else if constexpr (requires { To::Of(0.0f); }) {
-    return To::Of(Convert<float>(x));
+    return To::Of(ConvertTo<float>(x));
   } else {
-    return Convert<To>(x);
+    return ConvertTo<To>(x);
   }
 }
 

@@ -47,34 +47,27 @@ absl::Status Infer(Node& node) {
   return SetOutput(node, real ? RealType(*node.outputs[0]) : node.inputs[0]->dtype, *node.inputs[0]->dims);
 }
 
-constexpr int64_t kLowest = std::numeric_limits<int64_t>::min(),
-                  kHighest = std::numeric_limits<int64_t>::max();
-
-// A real bound of integers; NaN bounds nothing.
-int64_t BoundOf(float bound, int64_t none) {
-  constexpr float kBeyond = 9223372036854775808.0f;  // 2^63
-  if (std::isnan(bound)) return none;
-  if (bound >= kBeyond) return kHighest;
-  return bound <= -kBeyond ? kLowest : static_cast<int64_t>(bound);
+// Bound `i` of integers, `none` where it is left out or not a number.
+int64_t IntegerBound(const Node& node, std::span<const TensorView> inputs, size_t i, int64_t none) {
+  if (node.input(i) == nullptr) return none;
+  if (inputs[i].dtype != DType::kF32) return IntegerAt(inputs[i], 0);
+  const float bound = inputs[i].As<float>()[0];
+  return std::isnan(bound) ? none : ConvertTo<int64_t>(bound);
 }
 
 absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std::span<Tensor> outputs) {
-  const auto has = [&](size_t i) { return node.input(i) != nullptr; };
   if (!IsReal(*node.inputs[0])) {
-    const auto bound = [&](size_t i, int64_t none) {
-      return inputs[i].dtype == DType::kF32 ? BoundOf(inputs[i].As<float>()[0], none)
-                                            : IntegerAt(inputs[i], 0);
-    };
+    const int64_t low = IntegerBound(node, inputs, 1, std::numeric_limits<int64_t>::min());
+    const int64_t high = IntegerBound(node, inputs, 2, std::numeric_limits<int64_t>::max());
     VisitDType(outputs[0].dtype(), [&](auto zero) {
       for (int64_t i = 0; i < outputs[0].count(); ++i) {
-        int64_t y = IntegerAt(inputs[0], i);
-        if (has(1)) y = std::max(y, bound(1, kLowest));
-        if (has(2)) y = std::min(y, bound(2, kHighest));
+        const int64_t y = std::min(std::max(IntegerAt(inputs[0], i), low), high);
         outputs[0].As<decltype(zero)>()[i] = static_cast<decltype(zero)>(y);
       }
     });
     return absl::OkStatus();
   }
+  const auto has = [&](size_t i) { return node.input(i) != nullptr; };
   const float low = has(1) ? RealAt(inputs[1], 0, std::nullopt) : -kInfinity;
   const float high = has(2) ? RealAt(inputs[2], 0, std::nullopt) : kInfinity;
   for (int64_t i = 0; i < outputs[0].count(); ++i) {

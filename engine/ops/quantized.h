@@ -1,10 +1,30 @@
 #pragma once
 
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
 #include "engine/graph/graph.h"
 #include "engine/tensor/tensor.h"
 
 // Reading and writing real numbers through quantization, for reference loops.
 namespace hachi {
+
+// A number as another type: real numbers towards zero, what is beyond the integers saturates, NaN is 0; bools
+// are true where the number is not 0. Integers keep their low bits.
+template <typename To, typename From>
+To ConvertTo(From x) {
+  if constexpr (std::is_same_v<To, bool>) {
+    return x != From{};
+  } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+    if (std::isnan(x)) return 0;
+    if (x <= static_cast<From>(std::numeric_limits<To>::lowest())) return std::numeric_limits<To>::lowest();
+    if (x >= static_cast<From>(std::numeric_limits<To>::max())) return std::numeric_limits<To>::max();
+    return static_cast<To>(x);
+  } else {
+    return static_cast<To>(x);
+  }
+}
 
 // Element `i` of a tensor of any number type as an integer, without its scale. REQUIRES: an integer type.
 int64_t IntegerAt(const TensorView& tensor, int64_t i);
