@@ -37,6 +37,7 @@ absl::Status Infer(Node& node) {
   RETURN_IF_ERROR(CheckInputCount(node, 2, 4));
   if (const Value* factors = node.input(3); factors != nullptr) {
     RETURN_IF_ERROR(CheckInputType(node, 3, {DType::kF32}));
+    RETURN_IF_ERROR(CheckRank(node, 0, 1, 12));
     if (*factors->dims != SymbolicShape{node.inputs[0]->dims->back()})
       return absl::InvalidArgumentError(absl::StrCat("factors have shape ", ShapeText(*factors->dims),
                                                      ", expected one for each index of the last axis"));
