@@ -15,11 +15,38 @@ Node* FusingMakerOf(const Graph& graph, const Value* value) {
   return op != nullptr && op->fuses_post_ops ? value->producer : nullptr;
 }
 
-// Kernels take each kind of operation with one set of parameters, and one residual.
+using Kind = PostOp::Kind;
+
+// Kernels take each kind of operation with one set of parameters, and one residual. What is linear they need
+// where a residual, or a hard sigmoid, would.
 bool Accepts(const Node& maker, const PostOp& post_op) {
   return std::ranges::all_of(maker.post_ops, [&](const PostOp& own) {
-    return own.kind != post_op.kind || (own == post_op && own.kind != PostOp::Kind::kAdd);
+    if (own.kind == Kind::kLinear && (post_op.kind == Kind::kAdd || post_op.kind == Kind::kHardSigmoid))
+      return false;
+    if (post_op.kind == Kind::kLinear && own.kind == Kind::kHardSigmoid) return false;
+    return own.kind != post_op.kind || (own == post_op && own.kind != Kind::kAdd);
   });
+}
+
+// Whether `node` is arithmetic with one number behind a product that takes it; then it is the product's.
+bool FuseLinear(Graph& graph, Node* node) {
+  const auto linear = LinearOf(*node);
+  if (!linear || linear->value->dims != node->output()->dims) return false;
+  Node* maker = FusingMakerOf(graph, linear->value);
+  if (maker == nullptr || FindOp(maker->op)->quantize != QuantRule::kWeighted) return false;
+  if (maker->output()->dtype != DType::kF32) return false;
+  PostOp post_op{Kind::kLinear, linear->factor, linear->addend};
+  if (!maker->post_ops.empty() && maker->post_ops.back().kind == Kind::kLinear) {
+    const PostOp& first = maker->post_ops.back();
+    post_op.alpha = first.alpha * linear->factor;
+    post_op.beta = first.beta * linear->factor + linear->addend;
+    maker->post_ops.pop_back();
+  } else if (!Accepts(*maker, post_op)) {
+    return false;
+  }
+  maker->post_ops.push_back(post_op);
+  Absorb(graph, maker, node);
+  return true;
 }
 
 }  // namespace
@@ -48,6 +75,7 @@ absl::Status FusePostOps(Graph& graph, const PassOptions& /*options*/) {
       if (post_op.ok() && Accepts(*maker, *post_op)) fuse(node, maker, *post_op);
       continue;
     }
+    if (FuseLinear(graph, node)) continue;
     if (node->op != "Add" || node->inputs[0]->dims != node->inputs[1]->dims) continue;
     size_t best = 2;
     for (const size_t side : {0, 1}) {
@@ -57,13 +85,13 @@ absl::Status FusePostOps(Graph& graph, const PassOptions& /*options*/) {
       const OpDef* maker_op = FindOp(maker->op);
       if (maker_op->residual_input < 0 || !maker->inputs[1]->is_constant()) continue;
       if (defined_at(residual) > position.at(maker)) continue;
-      if (Accepts(*maker, PostOp{.kind = PostOp::Kind::kAdd})) best = side;
+      if (Accepts(*maker, PostOp{.kind = Kind::kAdd})) best = side;
     }
     if (best == 2) continue;
     Node* maker = node->inputs[best]->producer;
     const int operand = FindOp(maker->op)->residual_input;
     graph.SetInput(maker, static_cast<size_t>(operand), node->inputs[1 - best]);
-    fuse(node, maker, PostOp{.kind = PostOp::Kind::kAdd, .operand = operand});
+    fuse(node, maker, PostOp{.kind = Kind::kAdd, .operand = operand});
   }
   return absl::OkStatus();
 }

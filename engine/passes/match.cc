@@ -65,6 +65,15 @@ std::optional<Scaled> ScaledBy(const Node& node) {
   return std::nullopt;
 }
 
+std::optional<Linear> LinearOf(const Node& node) {
+  if (const auto scaled = ScaledBy(node)) return Linear{scaled->value, scaled->factor, 0.0f};
+  if (!node.post_ops.empty() || (node.op != "Add" && node.op != "Sub")) return std::nullopt;
+  const float sign = node.op == "Sub" ? -1.0f : 1.0f;
+  if (const auto right = ScalarOf(node.inputs[1])) return Linear{node.inputs[0], 1.0f, sign * *right};
+  if (const auto left = ScalarOf(node.inputs[0])) return Linear{node.inputs[1], sign, *left};
+  return std::nullopt;
+}
+
 absl::StatusOr<Value*> InsertBefore(Graph& graph, Node* before, const std::string& op,
                                     std::vector<Value*> inputs, std::map<std::string, Attr> attrs) {
   const std::string name = absl::StrCat(before->name, "/", op);

@@ -43,6 +43,15 @@ struct Scaled {
 // What a Mul or Div by one number multiplies; nullopt: it is no such node.
 std::optional<Scaled> ScaledBy(const Node& node);
 
+// `value` times one number, plus another.
+struct Linear {
+  Value* value;
+  float factor, addend;
+};
+
+// What an Add, Sub, Mul or Div of a computed value and one number makes of it; nullopt: it is no such node.
+std::optional<Linear> LinearOf(const Node& node);
+
 // What a new node in front of `before`, named after it, makes of these inputs; inferred.
 absl::StatusOr<Value*> InsertBefore(Graph& graph, Node* before, const std::string& op,
                                     std::vector<Value*> inputs, std::map<std::string, Attr> attrs = {});

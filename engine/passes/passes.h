@@ -39,7 +39,8 @@ absl::Status FoldPads(Graph& graph, const PassOptions& options);
 // Conv or ConvTranspose, BatchNormalization -> the convolution with other weights and bias.
 absl::Status FoldBatchNormalization(Graph& graph, const PassOptions& options);
 
-// MatMul, Add of a constant vector -> MatMul with bias.
+// A product of constant weights, Add of one number or of one for each channel -> the product with another
+// bias.
 absl::Status FuseBias(Graph& graph, const PassOptions& options);
 
 // DynamicQuantizeLinear, a product with constant integers, and what scales the sums -> a product of integers
@@ -51,8 +52,9 @@ absl::Status FuseDynamicProducts(Graph& graph, const PassOptions& options);
 // are computed, with a linear post-op.
 absl::Status FoldScales(Graph& graph, const PassOptions& options);
 
-// Activations and additions of a tensor of equal shape (residuals) become post-ops of the node that makes
-// their input, where nobody else reads that. Of two makers of an addition the later one takes it.
+// Activations, additions of a tensor of equal shape (residuals) and, behind products, arithmetic with one
+// number become post-ops of the node that makes their input, where nobody else reads that. Of two makers of
+// an addition the later one takes it.
 absl::Status FusePostOps(Graph& graph, const PassOptions& options);
 
 // Heads of attention in models of INT8: products, mask, softmax and the transposes around them ->

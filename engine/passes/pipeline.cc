@@ -43,6 +43,8 @@ constexpr Pass kOptimize[] = {
     {"fuse_dynamic_products", FuseDynamicProducts},
     // With the biases, which a scale behind a product takes along.
     {"fold_scales", FoldScales},
+    // What is added to what was scaled.
+    {"fuse_bias", FuseBias},
     // What is left behind a convolution or product is computed on its accumulators.
     {"fuse_post_ops", FusePostOps},
     // With the scales and masks of scores where they are left.

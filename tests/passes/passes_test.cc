@@ -147,6 +147,40 @@ TEST(FuseBiasTest, VectorBehindAProductBecomesItsBias) {
             "m: MatMul(x, w, b) -> y: f32[N,2,4]\n");
 }
 
+TEST(FuseBiasTest, NumbersBehindAConvolutionAddToItsBias) {
+  auto graph = ParseGraph(R"(graph g {
+  input x: f32[N,1,3,3]
+  const w: f32[2,1,1,1] = splat 1
+  const b: f32[2] = 1 2
+  const number: f32[1] = 4
+  const channels: f32[1,2,1,1] = 10 20
+  conv: Conv(x, w, b) -> a: f32[?]
+  one: Add(a, number) -> c: f32[?]
+  each: Add(channels, c) -> y: f32[?]
+  output y = y
+})");
+  ASSERT_OK(graph.status());
+  const Pass pass{"fuse", FuseBias};
+  ASSERT_OK(RunPasses(*graph, {&pass, 1}, {}));
+  ASSERT_EQ(graph->nodes().size(), 1);
+  EXPECT_THAT(graph->nodes().front()->inputs[2]->constant->As<float>(), ElementsAre(15.0f, 26.0f));
+}
+
+TEST(FuseBiasTest, WhatIsAddedAlongAnotherAxisStays) {
+  for (const char* shape : {"[3]", "[2,1]", "[1,1,2,1]", "[2,1,1,1]"})
+    EXPECT_THAT(RunOne(FuseBias, absl::StrCat(R"(graph g {
+  input x: f32[1,1,2,3]
+  const w: f32[2,1,1,1] = splat 1
+  const b: f32)",
+                                              shape, R"( = splat 4
+  conv: Conv(x, w) -> a: f32[?]
+  add: Add(a, b) -> y: f32[?]
+  output y = y
+})")),
+                HasSubstr("Add"))
+        << shape;
+}
+
 // Layer normalization as PyTorch writes it; `pieces` are the square and what follows the deviation.
 std::string LayerNormText(std::string_view pieces) {
   return absl::StrCat(R"(graph g {
@@ -369,6 +403,36 @@ TEST(FusePostOpsTest, LaterOfTwoConvolutionsTakesTheAddition) {
 })"),
             "main: Conv(x, w) -> a: f32[N,4,3,3]\n"
             "shortcut: Conv(x, w, _, a) post add(3) -> y: f32[N,4,3,3]\n");
+}
+
+TEST(FusePostOpsTest, ArithmeticWithOneNumberFollowsAProductsActivation) {
+  EXPECT_EQ(RunOne(FusePostOps, R"(graph g {
+  input x: f32[N,4,3,3]
+  const w: f32[4,4,1,1] = splat 1
+  const half: f32[1] = 0.5
+  const three: f32[] = 3
+  conv: Conv(x, w) -> a: f32[?]
+  act: HardSwish(a) -> b: f32[?]
+  scale: Mul(half, b) -> c: f32[?]
+  shift: Sub(three, c) -> d: f32[?]
+  relu: Relu(d) -> y: f32[?]
+  output y = y
+})"),
+            "conv: Conv(x, w) post hard_swish() linear(-0.5,3) clip(0,inf) -> y: f32[N,4,3,3]\n");
+}
+
+TEST(FusePostOpsTest, ResidualBehindArithmeticStaysANode) {
+  EXPECT_THAT(RunOne(FusePostOps, R"(graph g {
+  input x: f32[N,4,3,3]
+  const w: f32[4,4,1,1] = splat 1
+  const half: f32[] = 0.5
+  conv: Conv(x, w) -> a: f32[?]
+  act: HardSwish(a) -> b: f32[?]
+  scale: Mul(b, half) -> c: f32[?]
+  add: Add(c, x) -> y: f32[?]
+  output y = y
+})"),
+              HasSubstr("Add(c, x)"));
 }
 
 TEST(FusePostOpsTest, ValueWithTwoReadersIsStoredAsItIs) {
