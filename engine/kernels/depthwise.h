@@ -5,28 +5,42 @@
 #include <vector>
 
 #include "engine/tensor/dtype.h"
+#include "engine/tensor/post_op.h"
 
 namespace hachi {
 
-// A depthwise convolution, 3 × 3, of u8 pixels whose zero is 0, channels innermost, with s8 weights.
+// A depthwise convolution, 3 × 3 or 5 × 5, of u8 pixels, channels innermost, with s8 weights.
 struct DepthwiseSpec {
   int64_t height = 1, width = 1, channels = 1;
   int64_t out_height = 1, out_width = 1;
-  int64_t stride = 1;  // 1 or 2, along both axes
-  int64_t pad_top = 0,
-          pad_left = 0;   // 0 or 1; below and right of the pixels there is as much as outputs need
-  DType to = DType::kU8;  // or s8
-  int32_t lowest = 0, highest = 255;  // bounds of the result, values of `to`
-  std::vector<int8_t> weights;        // [channels, 3, 3]
-  std::vector<float> factor, offset;  // one a channel
+  int64_t kernel = 3;                  // or 5, along both axes
+  int64_t stride_y = 1, stride_x = 1;  // 1 or 2
+  int64_t pad_top = 0, pad_left = 0;   // below and right of the pixels there is as much as outputs need
+  uint8_t zero_point = 0;              // of the pixels, what padding consists of
+  DType to = DType::kU8;               // or s8
+  int32_t lowest = 0, highest = 255;   // bounds of the result, values of `to`
+  std::vector<int8_t> weights;         // [channels, kernel, kernel]
+  std::vector<float> factor, offset;   // one a channel
+
+  // Fused operations, real numbers that then become the result's: times a factor for each channel, plus a
+  // zero point. Depthwise::Takes each.
+  std::vector<PostOp> post_ops;
+  std::vector<float> result_factor;  // used where there are post-ops
+  float result_zero_point = 0;
 };
 
-// Each result is round-half-to-even(fma(sum of products, factor[c], offset[c])) within the bounds.
+// Each result is round-half-to-even(y) within the bounds, where y = fma(sum of products, factor[c],
+// offset[c]), the sum being of the integers as they are stored; with post-ops,
+// fma(post-ops(y), result_factor[c], result_zero_point).
 //
-// Needs AVX-512 VNNI (HasVnni and a rung of AVX-512). Sums are exact: three rows of a column are one
-// instruction's four products. Thread-safe: immutable. Runs on the calling thread's team, without allocating.
+// Needs AVX-512 VNNI (HasVnni and a rung of AVX-512). Sums are exact: up to four rows of a column are
+// one instruction's four products. Thread-safe: immutable. Runs on the calling thread's team, without
+// allocating.
 class Depthwise {
  public:
+  // Whether it can be one of the fused operations.
+  static bool Takes(const PostOp& post_op);
+
   // REQUIRES: the spec's vectors have their sizes.
   explicit Depthwise(DepthwiseSpec spec);
 
@@ -35,13 +49,14 @@ class Depthwise {
 
  private:
   static constexpr int64_t kLanes = 64;  // results at a time
+  static constexpr int64_t kMaxTaps = 2 * 5;
 
   // Some channels, of one row of outputs or, where they are few, of two or four rows: so that each
   // instruction's lanes are full. What they need lies in the order in which unpacking bytes leaves it, again
   // for each row.
   struct alignas(64) Block {
-    int32_t weights[3][kLanes];  // by column; bytes are the three rows' weights and 0
-    float factor[kLanes], offset[kLanes];
+    int32_t weights[kMaxTaps][kLanes];  // by column, of rows 0 to 3, then of row 4; bytes without a row are 0
+    float factor[kLanes], offset[kLanes], result_factor[kLanes];
     int64_t first, channels;  // at most 64, 32 and 16 of one, two and four rows
     int rows;
   };

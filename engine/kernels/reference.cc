@@ -155,15 +155,20 @@ void Depthwise(const DepthwiseSpec& spec, const std::byte* in, int64_t images, s
       for (int64_t x = 0; x < spec.out_width; ++x)
         for (int64_t c = 0; c < spec.channels; ++c, ++o) {
           int32_t sum = 0;
-          for (int64_t tap = 0; tap < 9; ++tap) {
-            const int64_t row = y * spec.stride - spec.pad_top + tap / 3,
-                          column = x * spec.stride - spec.pad_left + tap % 3;
-            if (row < 0 || row >= spec.height || column < 0 || column >= spec.width) continue;
+          const int64_t kernel = spec.kernel;
+          for (int64_t tap = 0; tap < kernel * kernel; ++tap) {
+            const int64_t row = y * spec.stride_y - spec.pad_top + tap / kernel,
+                          column = x * spec.stride_x - spec.pad_left + tap % kernel;
+            const bool outside = row < 0 || row >= spec.height || column < 0 || column >= spec.width;
             const int64_t i = ((image * spec.height + row) * spec.width + column) * spec.channels + c;
-            sum += Load<uint8_t>(in, i) * spec.weights[static_cast<size_t>(c * 9 + tap)];
+            sum += (outside ? spec.zero_point : Load<uint8_t>(in, i)) *
+                   spec.weights[static_cast<size_t>(c * kernel * kernel + tap)];
           }
           const auto channel = static_cast<size_t>(c);
-          const float real = std::fma(static_cast<float>(sum), spec.factor[channel], spec.offset[channel]);
+          float real = std::fma(static_cast<float>(sum), spec.factor[channel], spec.offset[channel]);
+          for (const PostOp& post_op : spec.post_ops) real = ApplyPostOp(post_op, real, 0.0f);
+          if (!spec.post_ops.empty())
+            real = std::fma(real, spec.result_factor[channel], spec.result_zero_point);
           const float bounded = std::clamp(std::nearbyint(real), static_cast<float>(spec.lowest),
                                            static_cast<float>(spec.highest));
           if (spec.to == DType::kU8)

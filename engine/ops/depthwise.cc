@@ -16,9 +16,6 @@ bool IsOneOf(int64_t value, int64_t a, int64_t b) { return value == a || value =
 absl::Status CheckTypes(const ConvolutionSpec& spec) {
   if (spec.src.dtype != DType::kU8 || !spec.src.is_quantized_byte() || !spec.weight_quant)
     return absl::UnimplementedError("input is no u8 with a scale, expected one");
-  if (spec.src.quant->zero_point() != 0)
-    return absl::UnimplementedError(
-        absl::StrCat("zero point of the input is ", spec.src.quant->zero_point(), ", expected 0"));
   if (!spec.dst.is_quantized_byte())
     return absl::UnimplementedError("output is no u8 or s8 with a scale, expected one");
   for (const TensorSpec& tensor : {spec.src, spec.dst})
@@ -29,22 +26,20 @@ absl::Status CheckTypes(const ConvolutionSpec& spec) {
 }
 
 absl::Status CheckGeometry(const ConvolutionSpec& spec) {
-  if (const Shape& weights = spec.weights->shape();
-      weights != Shape{spec.groups, 1, 3, 3} || spec.src.shape[1] != spec.groups)
+  const Shape& weights = spec.weights->shape();
+  if ((weights != Shape{spec.groups, 1, 3, 3} && weights != Shape{spec.groups, 1, 5, 5}) ||
+      spec.src.shape[1] != spec.groups)
     return absl::UnimplementedError(absl::StrCat("weights are ", ShapeText(weights), " in ", spec.groups,
-                                                 " groups, expected one filter of 3 x 3 a channel"));
-  if (spec.strides[0] != spec.strides[1] || !IsOneOf(spec.strides[0], 1, 2))
+                                                 " groups, expected one filter of 3 x 3 or 5 x 5 a channel"));
+  if (!IsOneOf(spec.strides[0], 1, 2) || !IsOneOf(spec.strides[1], 1, 2))
     return absl::UnimplementedError(
-        absl::StrCat("strides are ", ShapeText(spec.strides), ", expected [1,1] or [2,2]"));
+        absl::StrCat("strides are ", ShapeText(spec.strides), ", expected each to be 1 or 2"));
   if (spec.dilations[0] != 1 || spec.dilations[1] != 1)
     return absl::UnimplementedError(
         absl::StrCat("dilations are ", ShapeText(spec.dilations), ", expected [1,1]"));
-  if (!IsOneOf(spec.pads_begin[0], 0, 1) || !IsOneOf(spec.pads_begin[1], 0, 1))
-    return absl::UnimplementedError(
-        absl::StrCat("padding in front is ", ShapeText(spec.pads_begin), ", expected 0 or 1"));
-  if (!spec.channel_factors.empty() || spec.post_ops.size() > 1 ||
-      (spec.post_ops.size() == 1 && spec.post_ops[0].kind != PostOp::Kind::kClip))
-    return absl::UnimplementedError("more is fused than a clip, expected at most that");
+  for (const PostOp& post_op : spec.post_ops)
+    if (!Depthwise::Takes(post_op))
+      return absl::UnimplementedError(absl::StrCat(ToText(post_op), " is fused, which this kernel does not"));
   return absl::OkStatus();
 }
 
@@ -66,21 +61,39 @@ class DepthwiseStep final : public KernelStep {
 };
 
 DepthwiseSpec KernelOf(const ConvolutionSpec& spec) {
-  const ClipBounds bounds = ClipBounds::Of(spec.post_ops, spec.dst);
+  // A clip that is the last operation is the result's bounds.
+  std::vector<PostOp> post_ops = spec.post_ops;
+  ClipBounds bounds = ClipBounds::Of({}, spec.dst);
+  if (!post_ops.empty() && post_ops.back().kind == PostOp::Kind::kClip && spec.channel_factors.empty()) {
+    bounds = ClipBounds::Of(post_ops, spec.dst);
+    post_ops.pop_back();
+  }
   DepthwiseSpec kernel{.height = spec.src.shape[2],
                        .width = spec.src.shape[3],
                        .channels = spec.groups,
                        .out_height = spec.dst.shape[2],
                        .out_width = spec.dst.shape[3],
-                       .stride = spec.strides[0],
+                       .kernel = spec.weights->shape()[2],
+                       .stride_y = spec.strides[0],
+                       .stride_x = spec.strides[1],
                        .pad_top = spec.pads_begin[0],
                        .pad_left = spec.pads_begin[1],
+                       .zero_point = static_cast<uint8_t>(spec.src.quant->zero_point()),
                        .to = spec.dst.dtype,
                        .lowest = bounds.lowest,
                        .highest = bounds.highest};
   const auto weights = spec.weights->As<int8_t>();
   kernel.weights.assign(weights.begin(), weights.end());
-  ChannelArithmetic arithmetic = ChannelArithmetic::Of(spec);
+  ConvolutionSpec sums = spec;
+  if (!post_ops.empty()) {  // sums become real numbers first
+    sums.dst.quant = QuantParams::PerTensor(1.0f, 0);
+    kernel.result_factor = spec.channel_factors;
+    kernel.result_factor.resize(static_cast<size_t>(spec.groups), 1.0f);
+    for (float& factor : kernel.result_factor) factor /= spec.dst.quant->scale();
+    kernel.result_zero_point = static_cast<float>(spec.dst.quant->zero_point());
+    kernel.post_ops = std::move(post_ops);
+  }
+  ChannelArithmetic arithmetic = ChannelArithmetic::Of(sums);
   kernel.factor = std::move(arithmetic.factor);
   kernel.offset = std::move(arithmetic.offset);
   return kernel;

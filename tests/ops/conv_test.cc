@@ -135,6 +135,22 @@ std::string ByChannel(int64_t channels, int zero_point) {
   return text + ")";
 }
 
+TEST(ConvTest, DepthwiseTakesWhatModelsFuse) {
+  for (const char* post : {"", " post clip(0,inf)", " post clip(0,6)", " post hard_swish()", " post swish(1)",
+                           " post leaky_relu(0.1)", " post hard_swish() linear(0.5,-1)",
+                           " post hard_swish() linear(0.5,-1) clip(0,1)"})
+    for (const bool by_channel : {false, true}) {
+      const Geometry g = {1, 24, 24, 9, 5, 24, "pads=[2,2,2,2], strides=[2,1]"};
+      EXPECT_OK(
+          RunOpCase({.graph = GraphText(g, absl::StrCat("u8", ShapeOf(g), " channels_last quant(0.02:117)"),
+                                        "s8", PerChannel(24),
+                                        absl::StrCat(post, " -> y: u8", OutputShape(g), " channels_last",
+                                                     by_channel ? ByChannel(24, 30) : " quant(0.05:30)")),
+                     .kernel = "hachi_depthwise"}))
+          << post << by_channel;
+    }
+}
+
 TEST(ConvTest, AnAxisOfOnePixelMayBeTheLast) {
   for (const char* types : {"f32", "u8"}) {
     const bool int8 = types[0] == 'u';
@@ -156,7 +172,7 @@ TEST(ConvTest, ADepthwiseInputMayHaveAScaleForEachChannel) {
         {.graph = GraphText(g, absl::StrCat("u8", ShapeOf(g), " channels_last", ByChannel(80, zero_point)),
                             "s8", PerChannel(80),
                             absl::StrCat(" -> y: s8", OutputShape(g), " channels_last quant(0.2:0)")),
-         .kernel = zero_point == 0 ? "hachi_depthwise" : ""}))
+         .kernel = "hachi_depthwise"}))
         << zero_point;
   }
 }
