@@ -85,6 +85,39 @@ void SoftmaxRow(const float* in, size_t count, float* out) {
   std::copy(last, last + (count - whole), out + whole);
 }
 
+// Rows of at most kMostColumns elements: a vector has one of each of as many rows as there are lanes.
+constexpr size_t kMostColumns = 8;
+
+void SoftmaxShortRows(const float* in, size_t rows, size_t columns, float* out) {
+  const hn::ScalableTag<float> d;
+  const size_t lanes = hn::Lanes(d);
+  constexpr size_t kMaxLanes = HWY_MAX_BYTES / sizeof(float);
+  alignas(64) float elements[kMostColumns * kMaxLanes] = {};
+  for (size_t first = 0; first < rows; first += lanes) {
+    const size_t count = std::min(lanes, rows - first);
+    for (size_t r = 0; r < count; ++r)
+      for (size_t c = 0; c < columns; ++c) elements[c * lanes + r] = in[(first + r) * columns + c];
+    auto max = hn::Load(d, elements);
+    for (size_t c = 1; c < columns; ++c) max = hn::Max(max, hn::Load(d, elements + c * lanes));
+    auto sum = hn::Zero(d);
+    for (size_t c = 0; c < columns; ++c) {
+      const auto e = ExpOfNegative(d, hn::Sub(hn::Load(d, elements + c * lanes), max));
+      hn::Store(e, d, elements + c * lanes);
+      sum = hn::Add(sum, e);
+    }
+    const auto factor = hn::Div(hn::Set(d, 1.0f), sum);
+    for (size_t c = 0; c < columns; ++c)
+      hn::Store(hn::Mul(hn::Load(d, elements + c * lanes), factor), d, elements + c * lanes);
+    for (size_t r = 0; r < count; ++r)
+      for (size_t c = 0; c < columns; ++c) out[(first + r) * columns + c] = elements[c * lanes + r];
+  }
+}
+
+void SoftmaxRows(const float* in, size_t rows, size_t columns, float* out) {
+  if (columns <= kMostColumns) return SoftmaxShortRows(in, rows, columns, out);
+  for (size_t r = 0; r < rows; ++r) SoftmaxRow(in + r * columns, columns, out + r * columns);
+}
+
 void LogSoftmaxRow(const float* in, size_t count, float* out) {
   const hn::ScalableTag<float> d;
   const size_t lanes = hn::Lanes(d), whole = count - count % lanes;
@@ -105,6 +138,10 @@ void LogSoftmaxRow(const float* in, size_t count, float* out) {
   for (size_t i = whole; i < count; ++i) out[i] = in[i] - largest - log;
 }
 
+void LogSoftmaxRows(const float* in, size_t rows, size_t columns, float* out) {
+  for (size_t r = 0; r < rows; ++r) LogSoftmaxRow(in + r * columns, columns, out + r * columns);
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace hachi
@@ -113,31 +150,32 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hachi {
 namespace {
-HWY_EXPORT(SoftmaxRow);
-HWY_EXPORT(LogSoftmaxRow);
+HWY_EXPORT(SoftmaxRows);
+HWY_EXPORT(LogSoftmaxRows);
 }  // namespace
 
 namespace {
 
-template <typename Row>
-void ForEachRow(const Row& row, std::span<const float> in, int64_t row_length, std::span<float> out) {
+using Rows = void (*)(const float* in, size_t rows, size_t columns, float* out);
+
+void OnTeam(Rows function, std::span<const float> in, int64_t row_length, std::span<float> out) {
   // Elements worth waking the team for: some µs of one core.
   constexpr int64_t kGrain = 1 << 13;
   const int64_t rows = static_cast<int64_t>(in.size()) / row_length;
   ParallelFor(rows, (kGrain - 1) / row_length + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r)
-      row(in.data() + r * row_length, static_cast<size_t>(row_length), out.data() + r * row_length);
+    function(in.data() + begin * row_length, static_cast<size_t>(end - begin),
+             static_cast<size_t>(row_length), out.data() + begin * row_length);
   });
 }
 
 }  // namespace
 
 void Softmax(std::span<const float> in, int64_t row_length, std::span<float> out) {
-  ForEachRow(HACHI_DISPATCH(SoftmaxRow), in, row_length, out);
+  OnTeam(HACHI_DISPATCH(SoftmaxRows), in, row_length, out);
 }
 
 void LogSoftmax(std::span<const float> in, int64_t row_length, std::span<float> out) {
-  ForEachRow(HACHI_DISPATCH(LogSoftmaxRow), in, row_length, out);
+  OnTeam(HACHI_DISPATCH(LogSoftmaxRows), in, row_length, out);
 }
 
 }  // namespace hachi

@@ -28,7 +28,7 @@ void ExpectNear(const std::vector<float>& found, const std::vector<float>& expec
 
 TEST(SoftmaxTest, AgreesWithTheReference) {
   OnEveryTarget([] {
-    for (const int64_t length : {1, 3, 10, 15, 16, 17, 64, 128, 1000, 4096})
+    for (const int64_t length : {1, 2, 3, 8, 9, 10, 15, 16, 17, 64, 128, 1000, 4096})
       for (const int64_t rows : {1, 7, 64})
         for (const float spread : {1.0f, 10.0f}) {
           const std::vector<float> in = RandomFloats(static_cast<size_t>(rows * length), spread);
@@ -41,7 +41,7 @@ TEST(SoftmaxTest, AgreesWithTheReference) {
 }
 
 TEST(SoftmaxTest, RowsAnswerIsTheSameInAnyBatchAndTeamAndAtAnyAddress) {
-  for (const int64_t length : {10, 37, 1000}) {
+  for (const int64_t length : {2, 7, 10, 37, 1000}) {
     const std::vector<float> in = RandomFloats(static_cast<size_t>(100 * length), 5.0f);
     std::vector<float> batch(in.size());
     SetTeam(3);
