@@ -36,7 +36,7 @@ struct Cost {
 // nullopt: the node stays computed.
 std::optional<Cost> CostOf(const Node& node) {
   Cost cost;
-  int64_t made = 0, read = 0;
+  int64_t made = 0;
   for (const Value* output : node.outputs) {
     const auto shape = ConstantShape(*output->dims);
     if (!shape || !CheckShape(*shape, SizeOf(output->dtype)).ok()) return std::nullopt;
@@ -47,14 +47,14 @@ std::optional<Cost> CostOf(const Node& node) {
     if (bytes > kMaxFoldedBytes) return std::nullopt;
     cost.bytes += bytes;
   }
-  for (const Value* input : node.inputs) read += input == nullptr ? 0 : input->constant->count();
   const OpDef& op = *FindOp(node.op);
   if (op.macs != nullptr) {
     WeightCache weights;
     cost.steps = op.macs({node, {}, /*threads=*/1, weights});
-  } else if (op.channels_last &&
-             __builtin_mul_overflow(made, read, &cost.steps)) {  // more than a window holds
-    return std::nullopt;
+  } else if (const Shape& image = node.inputs[0]->constant->shape(); op.channels_last && image.size() > 2) {
+    // No window holds more than an image of one channel.
+    const int64_t window = CountOf(std::span(image).subspan(2));
+    if (__builtin_mul_overflow(made, window, &cost.steps)) return std::nullopt;
   }
   return cost;
 }

@@ -50,6 +50,17 @@ TEST(FoldConstantsTest, ConstantsAndKnownShapesAreComputed) {
             "mul: Mul(z, b_folded) -> y: f32[2,3]\n");
 }
 
+TEST(FoldConstantsTest, AResizedTableOfPositionsIsComputed) {
+  EXPECT_EQ(RunOne(FoldConstants, R"(graph g {
+  const table: f32[1,384,37,37] = random 1 -1 1
+  const sizes: s64[4] = 1 384 16 16
+  resize: Resize(table, _, _, sizes) {mode="cubic"} -> positions: f32[?]
+  relu: Relu(positions) -> y: f32[?]
+  output y = y
+})"),
+            "");
+}
+
 // The integers behind the constant that the last node reads as input `i`, after constants were folded.
 std::shared_ptr<const ConstantIntegers> IntegersBehind(std::string_view text, size_t i = 1) {
   auto graph = ParseGraph(text);
