@@ -69,7 +69,10 @@ class ArithmeticStep final : public KernelStep {
         dtype_(result.dtype),
         quant_(result.quant),
         post_ops_(std::move(post_ops)) {
-    for (size_t k = 0; k < operands_.size(); ++k) is_whole_.push_back(rows_.IsWhole(k));
+    for (size_t k = 0; k < operands_.size(); ++k) {
+      is_whole_.push_back(rows_.IsWhole(k));
+      repeats_.push_back(rows_.Repeats(k));
+    }
   }
 
  protected:
@@ -77,14 +80,16 @@ class ArithmeticStep final : public KernelStep {
     const int64_t length = rows_.length(), pieces = (length + kPiece - 1) / kPiece;
     const int64_t rows = std::max<int64_t>(kPiece / std::max<int64_t>(length, 1), 1);  // of a piece
     const int64_t groups = (rows_.count() + rows - 1) / rows;
-    ParallelFor(groups * pieces, kGrain / (rows * std::min(length, kPiece) + 1) + 1,
-                [&](int64_t begin, int64_t end) {
-                  for (int64_t i = begin; i < end; ++i) {
-                    const int64_t row = i / pieces * rows, first = i % pieces * kPiece;
-                    RunPiece(buffers, row, std::min(rows, rows_.count() - row), first,
-                             std::min(length - first, kPiece));
-                  }
-                });
+    ParallelFor(
+        groups * pieces, kGrain / (rows * std::min(length, kPiece) + 1) + 1, [&](int64_t begin, int64_t end) {
+          Floats floats;
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t row = i / pieces * rows, first = i % pieces * kPiece;
+            RunPiece(buffers,
+                     {row, std::min(rows, rows_.count() - row), first, std::min(length - first, kPiece)},
+                     floats);
+          }
+        });
     return absl::OkStatus();
   }
 
@@ -94,13 +99,30 @@ class ArithmeticStep final : public KernelStep {
   static constexpr size_t kFew = 32;        // elements that are not worth a kernel's call
 
   // Elements `first` to `first + columns` of each of so many rows from `row` on; of more than one, all.
-  void RunPiece(const StepBuffers& buffers, int64_t row, int64_t rows, int64_t first, int64_t columns) const {
-    alignas(64) float results[kPiece], operands[kPiece];
+  struct Piece {
+    int64_t row, rows, first, columns;
+  };
+
+  // What a thread works on: a piece of the result and of one operand. The operand stays as long as the next
+  // rows have the same elements of it.
+  struct Floats {
+    alignas(64) float result[kPiece], operand[kPiece];
+    size_t held = 0;  // number of the operand; 0: none that may stay
+    Piece piece;
+  };
+
+  void RunPiece(const StepBuffers& buffers, const Piece& piece, Floats& floats) const {
+    const auto [row, rows, first, columns] = piece;
     const auto count = static_cast<size_t>(rows * columns);
-    const std::span<float> result(results, count), operand(operands, count);
+    const std::span<float> result(floats.result, count), operand(floats.operand, count);
     Load(buffers, 0, row, rows, first, result);
     for (size_t k = 1; k < operands_.size(); ++k) {
-      Load(buffers, k, row, rows, first, operand);
+      if (floats.held != k || floats.piece.first != first || floats.piece.rows < rows ||
+          !AreAlike(k, floats.piece.row, row + rows - 1)) {
+        Load(buffers, k, row, rows, first, operand);
+        floats.held = AreAlike(k, row, row + rows - 1) ? k : 0;
+        floats.piece = piece;
+      }
       combine_(result, operand);
     }
     for (const PostOp& post_op : post_ops_)
@@ -115,6 +137,9 @@ class ArithmeticStep final : public KernelStep {
       Quantize(result, quant_->scale(), quant_->zero_point(), {reinterpret_cast<int8_t*>(out), count});
     }
   }
+
+  // Whether the rows from `row` to `last` have the same elements of an operand.
+  bool AreAlike(size_t k, int64_t row, int64_t last) const { return row / repeats_[k] == last / repeats_[k]; }
 
   void Load(const StepBuffers& buffers, size_t k, int64_t row, int64_t rows, int64_t first,
             std::span<float> to) const {
@@ -169,7 +194,8 @@ class ArithmeticStep final : public KernelStep {
   const CombineFloats combine_;
   const BroadcastRows rows_;
   const std::vector<TensorSpec> operands_;
-  std::vector<bool> is_whole_;  // by operand
+  std::vector<bool> is_whole_;    // by operand
+  std::vector<int64_t> repeats_;  // of rows, by operand
   const DType dtype_;
   const std::optional<QuantParams> quant_;
   const std::vector<PostOp> post_ops_;

@@ -73,6 +73,12 @@ bool BroadcastRows::IsWhole(size_t operand) const {
   return true;
 }
 
+int64_t BroadcastRows::Repeats(size_t operand) const {
+  int64_t rows = 1;
+  for (size_t axis = sizes.size() - 1; axis-- > 0 && strides[operand][axis] == 0;) rows *= sizes[axis];
+  return rows;
+}
+
 int64_t BroadcastRows::Begin(size_t operand, int64_t row) const {
   int64_t at = 0;
   for (size_t axis = sizes.size() - 1; axis-- > 0; row /= sizes[axis])

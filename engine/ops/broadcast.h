@@ -33,6 +33,9 @@ struct BroadcastRows {
   // Whether an operand has an element for each of the result's, in the same order.
   bool IsWhole(size_t operand) const;
 
+  // So many rows, from a multiple of it on, have the same elements of an operand.
+  int64_t Repeats(size_t operand) const;
+
   // Where an operand's elements of row `row` begin.
   int64_t Begin(size_t operand, int64_t row) const;
 };
