@@ -2,12 +2,16 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/cpu/team.h"
 #include "engine/ops/activation.h"
 #include "engine/ops/infer.h"
 #include "engine/ops/quantized.h"
+#include "engine/ops/take.h"
 
 namespace hachi {
 namespace {
@@ -78,6 +82,54 @@ absl::Status Reference(const Node& node, std::span<const TensorView> inputs, std
   return absl::OkStatus();
 }
 
+// Bounds that a run finds.
+class ClipStep final : public KernelStep {
+ public:
+  explicit ClipStep(int64_t count) : count_(count) {}
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    const auto bound = [&](size_t i, float none) {
+      const bool given = i < buffers.inputs.size() && buffers.inputs[i] != nullptr;
+      return given ? *reinterpret_cast<const float*>(buffers.inputs[i]) : none;
+    };
+    const float low = bound(1, -kInfinity), high = bound(2, kInfinity);
+    const auto* in = reinterpret_cast<const float*>(buffers.inputs[0]);
+    auto* out = reinterpret_cast<float*>(buffers.outputs[0]);
+    ParallelFor(count_, kGrain, [&](int64_t begin, int64_t end) {
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) {
+        const float y = in[i] < low ? low : in[i];
+        out[i] = y > high ? high : y;
+      }
+    });
+    return absl::OkStatus();
+  }
+
+ private:
+  static constexpr int64_t kGrain = 1 << 15;  // elements worth waking the team for: some µs
+
+  const int64_t count_;
+};
+
+absl::StatusOr<StepMaker> TakeComputedBounds(const LowerContext& context) {
+  const TensorSpec src = context.Input(0), dst = context.Output();
+  RETURN_IF_ERROR(CheckNothingFused(context.node));
+  RETURN_IF_ERROR(CheckOneLayout(src, dst));
+  for (const Value* input : context.node.inputs)
+    if (input != nullptr && (input->dtype != DType::kF32 || input->quant))
+      return absl::UnimplementedError(
+          absl::StrCat("'", input->name, "' is ", std::string(NameOf(input->dtype)), ", expected f32"));
+  if (dst.dtype != DType::kF32) return absl::UnimplementedError("the result is no f32, expected f32");
+  return [count = src.count()] { return std::make_unique<ClipStep>(count); };
+}
+
+std::vector<Offer> Offers() {
+  std::vector<Offer> offers = ActivationOffers();
+  offers.push_back({.name = "hachi_clip", .take = TakeComputedBounds});
+  return offers;
+}
+
 }  // namespace
 
 std::span<const OpDef> clip_ops() {
@@ -86,7 +138,7 @@ std::span<const OpDef> clip_ops() {
                                 .quantize = QuantRule::kRescale,
                                 .rows = RowsOfElements,
                                 .reference = Reference,
-                                .offers = ActivationOffers(),
+                                .offers = Offers(),
                                 .layout_agnostic = true,
                                 .as_post_op = AsPostOp}};
   return defs;

@@ -30,11 +30,16 @@ TEST(ClipTest, Int8IsExact) {
         << y;
 }
 
-TEST(ClipTest, ComputedBoundsAndPlainIntegersRunByReference) {
-  EXPECT_OK(
-      RunOpCase({.graph = "graph g { input x: f32[9] input a: f32[] const b: f32[] = 1\n c: Clip(x, a, b) -> "
-                          "y: f32[9] }",
-                 .kernel = "ref"}));
+TEST(ClipTest, BoundsMayBeComputed) {
+  for (const char* inputs : {"x, a, b", "x, b, a", "x, _, a", "x, a"})
+    EXPECT_OK(RunOpCase(
+        {.graph = absl::StrCat("graph g { input x: f32[9,3] input a: f32[] const b: f32[1] = 1\n c: Clip(",
+                               inputs, ") -> y: f32[9,3] }"),
+         .kernel = "hachi_clip"}))
+        << inputs;
+}
+
+TEST(ClipTest, PlainIntegersRunByReference) {
   const auto result = RunReferences(
       "graph g { const x: s64[4] = -9 2 5 99 const a: s64[] = 0 const b: s64[] = 5\n c: Clip(x, a, b) "
       "-> y: s64[4] }");
