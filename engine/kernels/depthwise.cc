@@ -1,11 +1,10 @@
 #include "engine/kernels/depthwise.h"
 
 #include <algorithm>
-#include <span>
 #include <utility>
 
 #include "engine/cpu/team.h"
-#include "engine/kernels/post_ops.h"
+#include "engine/kernels/fused_ops_vnni.h"
 #include "engine/kernels/vnni.h"
 
 namespace hachi {
@@ -20,9 +19,8 @@ struct RowsTask {
   int64_t width, out_width, pad_left;
   int32_t padding;  // the zero point in each byte
   const int32_t (*weights)[64];
-  const float *factor, *offset, *result_factor;
-  std::span<const PostOp> post_ops;
-  float result_zero_point;
+  const float *factor, *offset, *fused_factor;
+  const FusedOps& fused;
   uint8_t* out[4];  // null: a row that isn't there
   __mmask64 channels;
   bool to_signed;
@@ -150,11 +148,11 @@ HACHI_VNNI_INLINE void Store(const RowsTask& task, const Sums& sums, int64_t x) 
     real[q] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums.v[q]), _mm512_load_ps(task.factor + int64_t{16} * q),
                               _mm512_load_ps(task.offset + int64_t{16} * q));
   if constexpr (kFuses) {
-    for (const PostOp& post_op : task.post_ops) ApplyToVectors(post_op, real);
+    for (const PostOp& post_op : task.fused.post_ops) ApplyToVectors(post_op, real);
 #pragma GCC unroll 4
     for (int q = 0; q < 4; ++q)
-      real[q] = _mm512_fmadd_ps(real[q], _mm512_load_ps(task.result_factor + int64_t{16} * q),
-                                _mm512_set1_ps(task.result_zero_point));
+      real[q] = _mm512_fmadd_ps(real[q], _mm512_load_ps(task.fused_factor + int64_t{16} * q),
+                                _mm512_set1_ps(task.fused.zero_point));
   }
   __m512i rounded[4];
 #pragma GCC unroll 4
@@ -197,8 +195,8 @@ HACHI_VNNI void RunRow(const RowsTask& task) {
 
 template <int kRows, int kKernel, int kStride>
 void RunEither(const RowsTask& task) {
-  task.post_ops.empty() ? RunRow<kRows, kKernel, kStride, false>(task)
-                        : RunRow<kRows, kKernel, kStride, true>(task);
+  task.fused.post_ops.empty() ? RunRow<kRows, kKernel, kStride, false>(task)
+                              : RunRow<kRows, kKernel, kStride, true>(task);
 }
 
 template <int kRows>
@@ -209,13 +207,11 @@ void RunRows(const RowsTask& task, int64_t kernel, int64_t stride) {
 
 }  // namespace
 
-bool Depthwise::Takes(const PostOp& post_op) { return HasVectorForm(post_op); }
-
 Depthwise::Depthwise(DepthwiseSpec spec) : spec_(std::move(spec)) {
   for (int64_t first = 0; first < spec_.channels; first += kLanes)
     AddBlock(first, std::min(kLanes, spec_.channels - first));
   spec_.weights = {};
-  spec_.factor = spec_.offset = spec_.result_factor = {};
+  spec_.factor = spec_.offset = spec_.fused.factor = {};
 }
 
 void Depthwise::AddBlock(int64_t first, int64_t channels) {
@@ -237,7 +233,7 @@ void Depthwise::AddBlock(int64_t first, int64_t channels) {
       }
     block.factor[place] = spec_.factor[c];
     block.offset[place] = spec_.offset[c];
-    if (!spec_.post_ops.empty()) block.result_factor[place] = spec_.result_factor[c];
+    if (!spec_.fused.post_ops.empty()) block.fused_factor[place] = spec_.fused.factor[c];
   }
 }
 
@@ -251,9 +247,8 @@ void Depthwise::RunBlock(const Block& block, const std::byte* in, int64_t image,
                 .weights = block.weights,
                 .factor = block.factor,
                 .offset = block.offset,
-                .result_factor = block.result_factor,
-                .post_ops = spec_.post_ops,
-                .result_zero_point = spec_.result_zero_point,
+                .fused_factor = block.fused_factor,
+                .fused = spec_.fused,
                 .channels = block.channels == kLanes ? ~__mmask64{0} : (__mmask64{1} << block.channels) - 1,
                 .to_signed = spec_.to == DType::kS8,
                 .lowest = spec_.lowest,

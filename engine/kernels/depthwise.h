@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/kernels/fused_ops.h"
 #include "engine/tensor/dtype.h"
-#include "engine/tensor/post_op.h"
 
 namespace hachi {
 
@@ -21,26 +21,18 @@ struct DepthwiseSpec {
   int32_t lowest = 0, highest = 255;   // bounds of the result, values of `to`
   std::vector<int8_t> weights;         // [channels, kernel, kernel]
   std::vector<float> factor, offset;   // one a channel
-
-  // Fused operations, real numbers that then become the result's: times a factor for each channel, plus a
-  // zero point. Depthwise::Takes each.
-  std::vector<PostOp> post_ops;
-  std::vector<float> result_factor;  // used where there are post-ops
-  float result_zero_point = 0;
+  FusedOps fused;
 };
 
 // Each result is round-half-to-even(y) within the bounds, where y = fma(sum of products, factor[c],
 // offset[c]), the sum being of the integers as they are stored; with post-ops,
-// fma(post-ops(y), result_factor[c], result_zero_point).
+// fma(post-ops(y), fused.factor[c], fused.zero_point).
 //
 // Needs AVX-512 VNNI (HasVnni and a rung of AVX-512). Sums are exact: up to four rows of a column are
 // one instruction's four products. Thread-safe: immutable. Runs on the calling thread's team, without
 // allocating.
 class Depthwise {
  public:
-  // Whether it can be one of the fused operations.
-  static bool Takes(const PostOp& post_op);
-
   // REQUIRES: the spec's vectors have their sizes.
   explicit Depthwise(DepthwiseSpec spec);
 
@@ -56,7 +48,7 @@ class Depthwise {
   // for each row.
   struct alignas(64) Block {
     int32_t weights[kMaxTaps][kLanes];  // by column, of rows 0 to 3, then of row 4; bytes without a row are 0
-    float factor[kLanes], offset[kLanes], result_factor[kLanes];
+    float factor[kLanes], offset[kLanes], fused_factor[kLanes];
     int64_t first, channels;  // at most 64, 32 and 16 of one, two and four rows
     int rows;
   };

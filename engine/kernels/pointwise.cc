@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/cpu/team.h"
+#include "engine/kernels/fused_ops_vnni.h"
 #include "engine/kernels/vnni.h"
 
 namespace hachi {
@@ -14,15 +15,20 @@ namespace {
 
 constexpr int64_t kLanes = 16;
 
-// Where channel `c` of a block lies among its vectors' dwords: four are packed together, fewer one by one.
-int64_t PlaceOf(int64_t c, int64_t vectors) { return vectors < 4 ? c : PlaceAmongFour(c); }
+// Where channel `c` of a block lies among its vectors' dwords: four are packed together to bytes, fewer, and
+// real numbers, are stored one by one.
+int64_t PlaceOf(int64_t c, int64_t vectors, DType to) {
+  return vectors < 4 || to == DType::kF32 ? c : PlaceAmongFour(c);
+}
 
 struct Task {
-  int64_t depth, channels;  // of the whole tensors: bytes from one pixel to the next
+  int64_t depth, channels;  // of the whole tensors: bytes from one pixel to the next, read and added
+  int64_t stored_bytes;     // from one pixel to the next
   const int32_t* panel;
-  const float *factor, *offset;
+  const float *factor, *offset, *fused_factor;
+  const FusedOps& fused;
   __mmask64 stored;  // channels of the block
-  bool to_signed;
+  bool to_float, to_signed;
   int32_t lowest, highest;
   bool has_residual, residual_signed;
   float residual_factor;
@@ -59,18 +65,38 @@ HACHI_VNNI_INLINE Vectors<kVectors> LoadResidual(const Task& task, const uint8_t
 }
 
 template <int kVectors>
+HACHI_VNNI_INLINE void Fuse(const Task& task, __m512 (&real)[kVectors]) {
+  for (const PostOp& post_op : task.fused.post_ops) ApplyToVectors(post_op, real);
+#pragma GCC unroll 4
+  for (int q = 0; q < kVectors; ++q)
+    real[q] = _mm512_fmadd_ps(real[q], _mm512_loadu_ps(task.fused_factor + kLanes * q),
+                              _mm512_set1_ps(task.fused.zero_point));
+}
+
+template <int kVectors>
 HACHI_VNNI_INLINE void Store(const Task& task, const Vectors<kVectors>& sums, const uint8_t* residual,
                              uint8_t* out) {
+  __m512 real[kVectors];
   Vectors<kVectors> rounded, added;
   if (task.has_residual) added = LoadResidual<kVectors>(task, residual);
 #pragma GCC unroll 4
   for (int q = 0; q < kVectors; ++q) {
-    __m512 real = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums.v[q]), _mm512_loadu_ps(task.factor + kLanes * q),
-                                  _mm512_loadu_ps(task.offset + kLanes * q));
+    real[q] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums.v[q]), _mm512_loadu_ps(task.factor + kLanes * q),
+                              _mm512_loadu_ps(task.offset + kLanes * q));
     if (task.has_residual)
-      real = _mm512_fmadd_ps(_mm512_cvtepi32_ps(added.v[q]), _mm512_set1_ps(task.residual_factor), real);
-    rounded.v[q] = _mm512_cvtps_epi32(real);
+      real[q] =
+          _mm512_fmadd_ps(_mm512_cvtepi32_ps(added.v[q]), _mm512_set1_ps(task.residual_factor), real[q]);
   }
+  if (!task.fused.post_ops.empty()) Fuse(task, real);
+  if (task.to_float) {
+#pragma GCC unroll 4
+    for (int q = 0; q < kVectors; ++q)
+      _mm512_mask_storeu_ps(out + 4 * kLanes * q, static_cast<__mmask16>(task.stored >> (kLanes * q)),
+                            real[q]);
+    return;
+  }
+#pragma GCC unroll 4
+  for (int q = 0; q < kVectors; ++q) rounded.v[q] = _mm512_cvtps_epi32(real[q]);
   if constexpr (kVectors == 4) {
     _mm512_mask_storeu_epi8(out, task.stored,
                             PackBytes(rounded.v, task.to_signed, task.lowest, task.highest));
@@ -111,7 +137,7 @@ HACHI_VNNI void Tile(const Task& task, const uint8_t* in, const uint8_t* residua
   }
 #pragma GCC unroll 16
   for (int p = 0; p < kPixels; ++p)
-    Store<kVectors>(task, sums[p], residual + p * task.channels, out + p * task.channels);
+    Store<kVectors>(task, sums[p], residual + p * task.channels, out + p * task.stored_bytes);
 }
 
 // All pixels of a range. The last tile reaches back over pixels that are done: the result doesn't overlap
@@ -120,7 +146,7 @@ template <int kVectors, int kPixels, bool kFromSigned>
 void Tiles(const Task& task, const uint8_t* in, int64_t begin, int64_t end, const uint8_t* residual,
            uint8_t* out) {
   const auto tile = [&](auto run, int64_t p) {
-    run(task, in + p * task.depth, residual + p * task.channels, out + p * task.channels);
+    run(task, in + p * task.depth, residual + p * task.channels, out + p * task.stored_bytes);
   };
   if (end - begin < kPixels) {
     for (int64_t p = begin; p < end; ++p) tile(Tile<kVectors, 1, kFromSigned>, p);
@@ -171,7 +197,7 @@ AlignedBuffer Pointwise::Pack(const PointwiseSpec& spec) {
   auto* dwords = reinterpret_cast<int32_t*>(packed.data());
   for (const Block& block : blocks)
     for (int64_t c = 0; c < block.channels; ++c) {
-      int32_t* to = dwords + block.panel + PlaceOf(c, block.vectors);
+      int32_t* to = dwords + block.panel + PlaceOf(c, block.vectors, spec.to);
       const int8_t* weights = spec.weights.data() + (block.first + c) * spec.depth;
       for (int64_t k = 0; k < spec.depth; k += 4, to += block.vectors * kLanes)
         std::memcpy(to, weights + k, 4);
@@ -183,12 +209,14 @@ Pointwise::Pointwise(PointwiseSpec spec, std::shared_ptr<const AlignedBuffer> pa
     : spec_(std::move(spec)), blocks_(BlocksOf(spec_)), panels_(std::move(packed)) {
   factor_.resize(blocks_.back().parameters + static_cast<size_t>(blocks_.back().vectors * kLanes));
   offset_.resize(factor_.size());
+  if (!spec_.fused.post_ops.empty()) fused_factor_.resize(factor_.size());
   for (const Block& block : blocks_)
     for (int64_t c = 0; c < block.channels; ++c) {
-      const size_t place = block.parameters + static_cast<size_t>(PlaceOf(c, block.vectors));
+      const size_t place = block.parameters + static_cast<size_t>(PlaceOf(c, block.vectors, spec_.to));
       const auto channel = static_cast<size_t>(block.first + c);
       factor_[place] = spec_.factor[channel];
       offset_[place] = spec_.offset[channel];
+      if (!spec_.fused.post_ops.empty()) fused_factor_[place] = spec_.fused.factor[channel];
       // s8 is computed as u8 with 128 added.
       if (spec_.from == DType::kS8) {
         const auto weights =
@@ -202,7 +230,7 @@ Pointwise::Pointwise(PointwiseSpec spec, std::shared_ptr<const AlignedBuffer> pa
         offset_[place] -= 128.0f * spec_.residual->factor;
     }
   spec_.weights = {};
-  spec_.factor = spec_.offset = {};
+  spec_.factor = spec_.offset = spec_.fused.factor = {};
 }
 
 void Pointwise::Run(const std::byte* in, int64_t pixels, const std::byte* residual, std::byte* out) const {
@@ -210,14 +238,19 @@ void Pointwise::Run(const std::byte* in, int64_t pixels, const std::byte* residu
       48;  // of a unit of work: their bytes and a panel of weights fit the first cache
   constexpr int64_t kGrain = 1 << 20;  // multiply-adds worth waking the team for: some µs of one core
   const int64_t strips = (pixels + kPixels - 1) / kPixels;
-  const auto blocks = static_cast<int64_t>(blocks_.size());
+  const auto blocks = static_cast<int64_t>(blocks_.size()),
+             result_bytes = static_cast<int64_t>(SizeOf(spec_.to));
   const auto run_unit = [&](int64_t strip, const Block& block) {
     const Task task{.depth = spec_.depth,
                     .channels = spec_.channels,
+                    .stored_bytes = spec_.channels * result_bytes,
                     .panel = reinterpret_cast<const int32_t*>(panels_->data()) + block.panel,
                     .factor = factor_.data() + block.parameters,
                     .offset = offset_.data() + block.parameters,
+                    .fused_factor = fused_factor_.data() + (fused_factor_.empty() ? 0 : block.parameters),
+                    .fused = spec_.fused,
                     .stored = block.channels == 64 ? ~__mmask64{0} : (__mmask64{1} << block.channels) - 1,
+                    .to_float = spec_.to == DType::kF32,
                     .to_signed = spec_.to == DType::kS8,
                     .lowest = spec_.lowest,
                     .highest = spec_.highest,
@@ -229,7 +262,7 @@ void Pointwise::Run(const std::byte* in, int64_t pixels, const std::byte* residu
     const auto* from = reinterpret_cast<const uint8_t*>(in);
     const auto* added = residual == nullptr ? from : reinterpret_cast<const uint8_t*>(residual) + block.first;
     tiles(task, from, pixels * strip / strips, pixels * (strip + 1) / strips, added,
-          reinterpret_cast<uint8_t*>(out) + block.first);
+          reinterpret_cast<uint8_t*>(out) + block.first * result_bytes);
   };
   const int64_t unit_macs = kPixels * spec_.depth * std::min<int64_t>(spec_.channels, 64);
   ParallelFor(strips * blocks, kGrain / unit_macs + 1, [&](int64_t begin, int64_t end) {

@@ -6,30 +6,35 @@
 #include <optional>
 #include <vector>
 
+#include "engine/kernels/fused_ops.h"
 #include "engine/tensor/dtype.h"
 #include "engine/tensor/tensor.h"
 
 namespace hachi {
 
-// A 1 × 1 convolution (a product of pixels and a matrix), channels innermost, s8 weights, bytes in and out.
+// A 1 × 1 convolution (a product of pixels and a matrix), channels innermost, s8 weights, bytes in.
 struct PointwiseSpec {
-  int64_t depth = 4;                         // channels in; a multiple of 4
-  int64_t channels = 1;                      // channels out
-  DType from = DType::kU8, to = DType::kU8;  // u8 or s8
-  int32_t lowest = 0, highest = 255;         // bounds of the result, values of `to`
-  std::vector<int8_t> weights;               // [channels, depth]
-  std::vector<float> factor, offset;         // one a channel
+  int64_t depth = 4;                  // channels in; a multiple of 4
+  int64_t channels = 1;               // channels out
+  DType from = DType::kU8;            // or s8
+  DType to = DType::kU8;              // or s8, or f32
+  int32_t lowest = 0, highest = 255;  // bounds of the result, values of `to`; not of f32
+  std::vector<int8_t> weights;        // [channels, depth]
+  std::vector<float> factor, offset;  // one a channel
 
   // Another tensor of the result's shape is added, times `factor`.
   struct Residual {
     DType type = DType::kU8;  // or s8
     float factor = 1.0f;
   };
-  std::optional<Residual> residual;
+  std::optional<Residual> residual;  // not of f32
+
+  FusedOps fused;
 };
 
-// Each result is round-half-to-even(fma(residual, its factor, fma(sum of products, factor[c], offset[c])))
-// within the bounds, where the sum is of the integers as they are stored.
+// Each result is round-half-to-even(y) within the bounds, or y itself for f32, where y = fma(residual, its
+// factor, fma(sum of products, factor[c], offset[c])), the sum being of the integers as they are stored; with
+// post-ops, fma(post-ops(y), fused.factor[c], fused.zero_point).
 //
 // Needs AVX-512 VNNI (a rung of AVX-512). Sums are exact. Thread-safe: immutable. Runs on the calling
 // thread's team, without allocating.
@@ -57,7 +62,7 @@ class Pointwise {
   PointwiseSpec spec_;
   std::vector<Block> blocks_;
   std::shared_ptr<const AlignedBuffer> panels_;
-  std::vector<float> factor_, offset_;
+  std::vector<float> factor_, offset_, fused_factor_;
 };
 
 }  // namespace hachi

@@ -148,6 +148,16 @@ void GlobalAveragePool(const AvgPoolSpec& spec, int64_t rows, const std::byte* i
     }
 }
 
+namespace {
+
+float ApplyFused(const FusedOps& fused, float y, size_t channel) {
+  if (fused.post_ops.empty()) return y;
+  for (const PostOp& post_op : fused.post_ops) y = ApplyPostOp(post_op, y, 0.0f);
+  return std::fma(y, fused.factor[channel], fused.zero_point);
+}
+
+}  // namespace
+
 void Depthwise(const DepthwiseSpec& spec, const std::byte* in, int64_t images, std::byte* out) {
   int64_t o = 0;
   for (int64_t image = 0; image < images; ++image)
@@ -166,9 +176,7 @@ void Depthwise(const DepthwiseSpec& spec, const std::byte* in, int64_t images, s
           }
           const auto channel = static_cast<size_t>(c);
           float real = std::fma(static_cast<float>(sum), spec.factor[channel], spec.offset[channel]);
-          for (const PostOp& post_op : spec.post_ops) real = ApplyPostOp(post_op, real, 0.0f);
-          if (!spec.post_ops.empty())
-            real = std::fma(real, spec.result_factor[channel], spec.result_zero_point);
+          real = ApplyFused(spec.fused, real, channel);
           const float bounded = std::clamp(std::nearbyint(real), static_cast<float>(spec.lowest),
                                            static_cast<float>(spec.highest));
           if (spec.to == DType::kU8)
@@ -195,6 +203,11 @@ void Pointwise(const PointwiseSpec& spec, const std::byte* in, int64_t pixels, c
       if (spec.residual)
         real =
             std::fma(static_cast<float>(load(spec.residual->type, residual, o)), spec.residual->factor, real);
+      real = ApplyFused(spec.fused, real, channel);
+      if (spec.to == DType::kF32) {
+        Store(real, out, o);
+        continue;
+      }
       const float bounded =
           std::clamp(std::nearbyint(real), static_cast<float>(spec.lowest), static_cast<float>(spec.highest));
       if (spec.to == DType::kU8)

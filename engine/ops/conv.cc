@@ -186,6 +186,11 @@ absl::StatusOr<StepMaker> TakeOurPointwise(const LowerContext& context) {
   return TakePointwise(spec, ResidualOf(context.node.post_ops), context.weights);
 }
 
+absl::StatusOr<StepMaker> TakeOurWindows(const LowerContext& context) {
+  ASSIGN_OR_RETURN(const ConvolutionSpec spec, SpecOf(context));
+  return TakeWindows(spec, ResidualOf(context.node.post_ops), context.weights);
+}
+
 absl::StatusOr<StepMaker> TakeInLibrary(const LowerContext& context) {
   ASSIGN_OR_RETURN(const ConvolutionSpec spec, SpecOf(context));
   return TakePrimitive(FindConvolution(spec, context.weights),
@@ -210,6 +215,7 @@ std::span<const OpDef> conv_ops() {
        .reference = Reference,
        .offers = {{.name = "hachi_depthwise", .needs = Isa::kAvx512Vnni, .take = TakeOurDepthwise},
                   {.name = "hachi_pointwise", .needs = Isa::kAvx512Vnni, .take = TakeOurPointwise},
+                  {.name = "hachi_windows", .needs = Isa::kAvx512Vnni, .take = TakeOurWindows},
                   {.name = "onednn", .take = TakeInLibrary}},
        .channels_last = true,
        .fuses_post_ops = true,

@@ -5,8 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/kernels/depthwise.h"
-#include "engine/product/channel_arithmetic.h"
-#include "engine/product/clip_bounds.h"
+#include "engine/ops/fused_result.h"
 
 namespace hachi {
 namespace {
@@ -37,10 +36,7 @@ absl::Status CheckGeometry(const ConvolutionSpec& spec) {
   if (spec.dilations[0] != 1 || spec.dilations[1] != 1)
     return absl::UnimplementedError(
         absl::StrCat("dilations are ", ShapeText(spec.dilations), ", expected [1,1]"));
-  for (const PostOp& post_op : spec.post_ops)
-    if (!Depthwise::Takes(post_op))
-      return absl::UnimplementedError(absl::StrCat(ToText(post_op), " is fused, which this kernel does not"));
-  return absl::OkStatus();
+  return CheckFused(spec, /*adds_residual=*/false);
 }
 
 class DepthwiseStep final : public KernelStep {
@@ -61,42 +57,26 @@ class DepthwiseStep final : public KernelStep {
 };
 
 DepthwiseSpec KernelOf(const ConvolutionSpec& spec) {
-  // A clip that is the last operation is the result's bounds.
-  std::vector<PostOp> post_ops = spec.post_ops;
-  ClipBounds bounds = ClipBounds::Of({}, spec.dst);
-  if (!post_ops.empty() && post_ops.back().kind == PostOp::Kind::kClip && spec.channel_factors.empty()) {
-    bounds = ClipBounds::Of(post_ops, spec.dst);
-    post_ops.pop_back();
-  }
-  DepthwiseSpec kernel{.height = spec.src.shape[2],
-                       .width = spec.src.shape[3],
-                       .channels = spec.groups,
-                       .out_height = spec.dst.shape[2],
-                       .out_width = spec.dst.shape[3],
-                       .kernel = spec.weights->shape()[2],
-                       .stride_y = spec.strides[0],
-                       .stride_x = spec.strides[1],
-                       .pad_top = spec.pads_begin[0],
-                       .pad_left = spec.pads_begin[1],
-                       .zero_point = static_cast<uint8_t>(spec.src.quant->zero_point()),
-                       .to = spec.dst.dtype,
-                       .lowest = bounds.lowest,
-                       .highest = bounds.highest};
+  FusedResult result = FusedResult::Of(spec);
   const auto weights = spec.weights->As<int8_t>();
-  kernel.weights.assign(weights.begin(), weights.end());
-  ConvolutionSpec sums = spec;
-  if (!post_ops.empty()) {  // sums become real numbers first
-    sums.dst.quant = QuantParams::PerTensor(1.0f, 0);
-    kernel.result_factor = spec.channel_factors;
-    kernel.result_factor.resize(static_cast<size_t>(spec.groups), 1.0f);
-    for (float& factor : kernel.result_factor) factor /= spec.dst.quant->scale();
-    kernel.result_zero_point = static_cast<float>(spec.dst.quant->zero_point());
-    kernel.post_ops = std::move(post_ops);
-  }
-  ChannelArithmetic arithmetic = ChannelArithmetic::Of(sums);
-  kernel.factor = std::move(arithmetic.factor);
-  kernel.offset = std::move(arithmetic.offset);
-  return kernel;
+  return {.height = spec.src.shape[2],
+          .width = spec.src.shape[3],
+          .channels = spec.groups,
+          .out_height = spec.dst.shape[2],
+          .out_width = spec.dst.shape[3],
+          .kernel = spec.weights->shape()[2],
+          .stride_y = spec.strides[0],
+          .stride_x = spec.strides[1],
+          .pad_top = spec.pads_begin[0],
+          .pad_left = spec.pads_begin[1],
+          .zero_point = static_cast<uint8_t>(spec.src.quant->zero_point()),
+          .to = spec.dst.dtype,
+          .lowest = result.bounds.lowest,
+          .highest = result.bounds.highest,
+          .weights = {weights.begin(), weights.end()},
+          .factor = std::move(result.arithmetic.factor),
+          .offset = std::move(result.arithmetic.offset),
+          .fused = std::move(result.fused)};
 }
 
 }  // namespace

@@ -7,9 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "engine/kernels/pointwise.h"
-#include "engine/product/channel_arithmetic.h"
-#include "engine/product/clip_bounds.h"
+#include "engine/ops/fused_result.h"
 
 namespace hachi {
 namespace {
@@ -22,26 +20,6 @@ bool AreAll(std::span<const int64_t> values, int64_t value) {
   return std::ranges::all_of(values, [&](int64_t v) { return v == value; });
 }
 
-// The fused operations are at most a residual, then at most a clip.
-bool FusesOnlyResidualAndClip(std::span<const PostOp> post_ops) {
-  if (!post_ops.empty() && post_ops.front().kind == PostOp::Kind::kAdd) post_ops = post_ops.subspan(1);
-  return post_ops.empty() || (post_ops.size() == 1 && post_ops[0].kind == PostOp::Kind::kClip);
-}
-
-absl::Status CheckTypes(const ConvolutionSpec& spec) {
-  std::vector<TensorSpec> tensors = {spec.src, spec.dst};
-  if (spec.residual) tensors.push_back(*spec.residual);
-  for (const TensorSpec& tensor : tensors) {
-    if (!tensor.is_quantized_byte())
-      return absl::UnimplementedError("a tensor is no u8 or s8 with a scale, expected each to be one");
-    if (tensor.layout != Layout::ChannelsLast(tensor.shape.size()))
-      return absl::UnimplementedError(
-          absl::StrCat("a layout is ", tensor.layout.ToText(), ", expected channels_last"));
-  }
-  if (!spec.weight_quant) return absl::UnimplementedError("weights are f32, expected s8");
-  return absl::OkStatus();
-}
-
 absl::Status CheckGeometry(const ConvolutionSpec& spec) {
   if (spec.groups != 1)
     return absl::UnimplementedError(absl::StrCat("group is ", spec.groups, ", expected 1"));
@@ -52,9 +30,7 @@ absl::Status CheckGeometry(const ConvolutionSpec& spec) {
     return absl::UnimplementedError(absl::StrCat("strides are ", ShapeText(spec.strides), ", expected 1"));
   if (!AreAll(spec.pads_begin, 0) || !AreAll(spec.pads_end, 0))
     return absl::UnimplementedError("there is padding, expected none");
-  if (!FusesOnlyResidualAndClip(spec.post_ops) || !spec.channel_factors.empty())
-    return absl::UnimplementedError("more is fused than a residual and a clip, expected at most those");
-  return absl::OkStatus();
+  return CheckFused(spec, /*adds_residual=*/true);
 }
 
 absl::Status CheckSpeed(const ConvolutionSpec& spec) {
@@ -87,38 +63,60 @@ class PointwiseStep final : public KernelStep {
   const int residual_;
 };
 
-PointwiseSpec KernelOf(const ConvolutionSpec& spec) {
-  const ClipBounds bounds = ClipBounds::Of(spec.post_ops, spec.dst);
-  PointwiseSpec kernel{.depth = spec.src.shape[1],
-                       .channels = spec.dst.shape[1],
-                       .from = spec.src.dtype,
-                       .to = spec.dst.dtype,
-                       .lowest = bounds.lowest,
-                       .highest = bounds.highest};
-  const auto weights = spec.weights->As<int8_t>();
-  kernel.weights.assign(weights.begin(), weights.end());
-  ChannelArithmetic arithmetic = ChannelArithmetic::Of(spec);
-  if (spec.residual) kernel.residual = {spec.residual->dtype, arithmetic.residual_factor};
-  kernel.factor = std::move(arithmetic.factor);
-  kernel.offset = std::move(arithmetic.offset);
-  return kernel;
-}
-
 absl::StatusOr<std::unique_ptr<Step>> Make(const ConvolutionSpec& spec, int residual, WeightCache& cache) {
-  PointwiseSpec kernel = KernelOf(spec);
-  constexpr std::string_view kLayout = "hachi_pointwise";
-  ASSIGN_OR_RETURN(auto packed, cache.GetOrPack(spec.weights.get(), {kLayout.begin(), kLayout.end()},
-                                                [&]() -> absl::StatusOr<AlignedBuffer> {
-                                                  return Pointwise::Pack(kernel);
-                                                }));
-  const int64_t pixels = spec.src.count() / kernel.depth;
-  return std::make_unique<PointwiseStep>(Pointwise(std::move(kernel), std::move(packed)), pixels, residual);
+  ASSIGN_OR_RETURN(Pointwise kernel, MakePointwise(spec, cache));
+  const int64_t pixels = spec.src.count() / spec.src.shape[1];
+  return std::make_unique<PointwiseStep>(std::move(kernel), pixels, residual);
 }
 
 }  // namespace
 
+absl::Status CheckPointwiseTypes(const ConvolutionSpec& spec) {
+  std::vector<TensorSpec> tensors = {spec.src};
+  if (spec.residual) tensors.push_back(*spec.residual);
+  if (spec.residual || spec.dst.dtype != DType::kF32) tensors.push_back(spec.dst);
+  for (const TensorSpec& tensor : tensors)
+    if (!tensor.is_quantized_byte())
+      return absl::UnimplementedError("a tensor is no u8 or s8 with a scale, expected each to be one");
+  for (const TensorSpec& tensor : {spec.src, spec.dst})
+    if (tensor.layout != Layout::ChannelsLast(tensor.shape.size()))
+      return absl::UnimplementedError(
+          absl::StrCat("a layout is ", tensor.layout.ToText(), ", expected channels_last"));
+  if (!spec.weight_quant) return absl::UnimplementedError("weights are f32, expected s8");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Pointwise> MakePointwise(const ConvolutionSpec& spec, WeightCache& cache) {
+  FusedResult result = FusedResult::Of(spec);
+  const Shape& shape = spec.weights->shape();
+  const int64_t own = CountOf(std::span(shape).subspan(1)), pixels = CountOf(std::span(shape).subspan(2));
+  PointwiseSpec kernel{.depth = (own + 3) / 4 * 4,
+                       .channels = shape[0],
+                       .from = spec.src.dtype,
+                       .to = spec.dst.dtype,
+                       .lowest = result.bounds.lowest,
+                       .highest = result.bounds.highest,
+                       .factor = std::move(result.arithmetic.factor),
+                       .offset = std::move(result.arithmetic.offset),
+                       .fused = std::move(result.fused)};
+  if (spec.residual) kernel.residual = {spec.residual->dtype, result.arithmetic.residual_factor};
+  // Channels innermost, as in what they meet.
+  const auto weights = spec.weights->As<int8_t>();
+  kernel.weights.resize(static_cast<size_t>(kernel.channels * kernel.depth));
+  for (int64_t c = 0; c < kernel.channels; ++c)
+    for (int64_t k = 0; k < own; ++k)
+      kernel.weights[static_cast<size_t>(c * kernel.depth + k % pixels * shape[1] + k / pixels)] =
+          weights[static_cast<size_t>(c * own + k)];
+  const std::string_view layout = kernel.to == DType::kF32 ? "hachi_pointwise_f32" : "hachi_pointwise";
+  ASSIGN_OR_RETURN(auto packed, cache.GetOrPack(spec.weights.get(), {layout.begin(), layout.end()},
+                                                [&]() -> absl::StatusOr<AlignedBuffer> {
+                                                  return Pointwise::Pack(kernel);
+                                                }));
+  return Pointwise(std::move(kernel), std::move(packed));
+}
+
 absl::StatusOr<StepMaker> TakePointwise(const ConvolutionSpec& spec, int residual, WeightCache& cache) {
-  RETURN_IF_ERROR(CheckTypes(spec));
+  RETURN_IF_ERROR(CheckPointwiseTypes(spec));
   RETURN_IF_ERROR(CheckGeometry(spec));
   RETURN_IF_ERROR(CheckSpeed(spec));
   return [spec, residual, &cache] { return Make(spec, residual, cache); };

@@ -100,15 +100,15 @@ TEST(DepthwiseTest, FusedOperationsAreThoseOfTheReference) {
     for (size_t i = 0; i < c.spec.offset.size(); ++i) {
       c.spec.factor[i] *= 0.1f;  // numbers of about 4
       c.spec.offset[i] = static_cast<float>(i % 7) - 3.0f;
-      c.spec.result_factor.push_back(10.0f + static_cast<float>(i));
+      c.spec.fused.factor.push_back(10.0f + static_cast<float>(i));
     }
-    c.spec.result_zero_point = 30;
-    c.spec.post_ops = post_ops;
-    for (const PostOp& post_op : post_ops) EXPECT_TRUE(Depthwise::Takes(post_op));
+    c.spec.fused.zero_point = 30;
+    c.spec.fused.post_ops = post_ops;
+    for (const PostOp& post_op : post_ops) EXPECT_TRUE(HasVectorForm(post_op));
     // Rounded from numbers that differ in their last digits.
     EXPECT_LE(c.Difference(), 1) << ToText(post_ops.front());
   }
-  EXPECT_FALSE(Depthwise::Takes({Kind::kGelu}));
+  EXPECT_FALSE(HasVectorForm(PostOp{Kind::kGelu}));
 }
 
 }  // namespace

@@ -59,5 +59,36 @@ TEST(PointwiseTest, EqualsTheReferenceForEveryWidthDepthAndType) {
             }
 }
 
+TEST(PointwiseTest, FusedOperationsAndRealResultsAreThoseOfTheReference) {
+  if (DetectIsa() < Isa::kAvx512Vnni) GTEST_SKIP() << "no AVX-512 VNNI";
+  using Kind = PostOp::Kind;
+  std::mt19937 random(1);
+  constexpr int64_t kPixels = 13, kDepth = 24;
+  for (const int64_t channels : {17, 48, 64, 100})
+    for (const DType to : {DType::kU8, DType::kF32})
+      for (const std::vector<PostOp>& post_ops : std::vector<std::vector<PostOp>>{
+               {}, {{Kind::kHardSwish}, {Kind::kLinear, 0.3f, -0.1f}}, {{Kind::kSwish, 1.0f}}}) {
+        PointwiseSpec spec{.depth = kDepth, .channels = channels, .to = to};
+        spec.fused = {.post_ops = post_ops, .zero_point = 30};
+        for (int64_t i = 0; i < channels * kDepth; ++i) spec.weights.push_back(static_cast<int8_t>(random()));
+        for (int64_t c = 0; c < channels; ++c) {
+          spec.factor.push_back(static_cast<float>(random() % 1000 + 1) * 1e-7f);
+          spec.offset.push_back(static_cast<float>(random() % 7) - 3.0f);
+          spec.fused.factor.push_back(10.0f + static_cast<float>(c));
+        }
+        Tensor in(DType::kU8, {kPixels, kDepth}), got(to, {kPixels, channels}), want(to, {kPixels, channels});
+        for (uint8_t& byte : in.As<uint8_t>()) byte = static_cast<uint8_t>(random());
+        const auto packed = std::make_shared<const AlignedBuffer>(Pointwise::Pack(spec));
+        Pointwise(spec, packed).Run(in.bytes().data(), kPixels, nullptr, got.bytes().data());
+        reference::Pointwise(spec, in.bytes().data(), kPixels, nullptr, want.bytes().data());
+        for (int64_t i = 0; i < want.count(); ++i)
+          if (to == DType::kF32)
+            ASSERT_NEAR(got.As<float>()[i], want.As<float>()[i], 1e-5f * (1 + std::abs(want.As<float>()[i])))
+                << i;
+          else
+            ASSERT_LE(std::abs(ValueAt(to, got, i) - ValueAt(to, want, i)), post_ops.empty() ? 0 : 1) << i;
+      }
+}
+
 }  // namespace
 }  // namespace hachi

@@ -1,7 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "engine/cpu/isa.h"
 #include "engine/graph/graph.h"
 #include "engine/ops/op.h"
@@ -151,6 +153,48 @@ TEST(ConvTest, DepthwiseTakesWhatModelsFuse) {
     }
 }
 
+TEST(ConvTest, LongWindowsOfFewChannelsAreCopiedSideBySide) {
+  struct Case {
+    const char *x, *w, *attrs, *y;
+  };
+  for (const Case& c : {Case{"[3,1,400]", "[40,1,64]", "strides=[16]", "[3,40,22]"},
+                        {"[2,1,100]", "[33,1,50]", "strides=[25], pads=[30,25]", "[2,33,5]"},
+                        {"[2,3,30,31]", "[20,3,14,11]", "strides=[7,9], pads=[3,0,2,4]", "[2,20,4,3]"}})
+    for (const char* types :
+         {"u8 quant(0.02:7) f32", "s8 quant(0.02:-3) f32", "u8 quant(0.02:0) u8 quant(0.3:20)"}) {
+      if (types[0] == 's' && !SumsBytesExactly()) continue;
+      const std::vector<std::string> words = absl::StrSplit(types, ' ');
+      EXPECT_OK(RunOpCase(
+          {.graph = absl::StrCat("graph g { input x: ", words[0], c.x, " channels_last ", words[1],
+                                 "\n const w: s8", c.w, " quant(0.01:0) = random 5 -63 63\n const b: f32[",
+                                 std::string(c.y).substr(3, 2), "] = random 6 -1 1\n c: Conv(x, w, b) {",
+                                 c.attrs, "} post leaky_relu(0.1) -> y: ", words[2], c.y, " channels_last ",
+                                 words.size() > 3 ? words[3] : "", "}"),
+           .kernel = "hachi_windows",
+           .threads = 2}))
+          << c.x << types;
+    }
+}
+
+TEST(ConvTest, PointwiseTakesWhatModelsFuse) {
+  for (const char* post : {"", " post clip(0,6)", " post hard_swish()", " post hard_swish() linear(0.5,-1)",
+                           " post add(3) clip(0,inf)", " post add(3) swish(1)"})
+    for (const char* to : {"u8 quant(0.05:30)", "f32"}) {
+      if (absl::StrContains(post, "add") && to[0] == 'f') continue;
+      const std::string y(to);
+      EXPECT_OK(
+          RunOpCase({.graph = absl::StrCat("graph g { input x: u8[2,24,5,5] channels_last quant(0.02:7)\n "
+                                           "input r: s8[2,40,5,5] channels_last "
+                                           "quant(0.03:-5)\n const w: s8[40,24,1,1]",
+                                           PerChannel(40), " = random 5 -63 63\n c: Conv(x, w",
+                                           absl::StrContains(post, "add") ? ", _, r)" : ")", post,
+                                           " -> y: ", y.substr(0, y.find(' ')), "[2,40,5,5] channels_last",
+                                           y[0] == 'u' ? y.substr(2) : "", " }"),
+                     .kernel = "hachi_pointwise"}))
+          << post << to;
+    }
+}
+
 TEST(ConvTest, AnAxisOfOnePixelMayBeTheLast) {
   for (const char* types : {"f32", "u8"}) {
     const bool int8 = types[0] == 'u';
@@ -238,13 +282,14 @@ TEST(ConvTest, ALowerRungThanTheProcessesLeavesOurKernelsOut) {
 TEST(ConvTest, EveryOfferSaysWhyItDoesNotTakeANode) {
   if (DetectIsa() != Isa::kAvx512Vnni) GTEST_SKIP() << "no AVX-512 VNNI, or tiles";
   const auto answers = AskOffers(ConvOffers(kGeometries[0]).context());
-  ASSERT_EQ(answers.size(), 3);
+  ASSERT_EQ(answers.size(), 4);
   using testing::HasSubstr;
   EXPECT_THAT(answers[0].answer.message(),
               HasSubstr("weights are [16,3,3,3] in 1 groups, expected one filter"));
   EXPECT_THAT(answers[1].answer.message(), HasSubstr("weights are [16,3,3,3], expected 1 x 1"));
-  EXPECT_EQ(answers[2].offer, "onednn");
-  EXPECT_OK(answers[2].answer);
+  EXPECT_THAT(answers[2].answer.message(), HasSubstr("3 channels in rows of 3, expected at most 4 and 32"));
+  EXPECT_EQ(answers[3].offer, "onednn");
+  EXPECT_OK(answers[3].answer);
 }
 
 TEST(ConvTest, AKernelThatIsAskedForIsTakenOrAnError) {
@@ -257,7 +302,7 @@ TEST(ConvTest, AKernelThatIsAskedForIsTakenOrAnError) {
   EXPECT_THAT(with("fastest"),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        testing::HasSubstr("expected one of hachi_depthwise, hachi_pointwise, "
-                                          "onednn, ref")));
+                                          "hachi_windows, onednn, ref")));
 }
 
 TEST(ConvTest, ContradictionsAreRefused) {

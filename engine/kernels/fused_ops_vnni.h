@@ -2,8 +2,8 @@
 
 #include <immintrin.h>
 
+#include "engine/kernels/fused_ops.h"
 #include "engine/kernels/vnni.h"
-#include "engine/tensor/post_op.h"
 
 // Post-ops on vectors of real numbers; nobody outside this folder includes it.
 namespace hachi {
@@ -26,22 +26,6 @@ HACHI_VNNI_INLINE __m512 SigmoidOf(__m512 x, float factor) {
   power = _mm512_min_ps(_mm512_max_ps(power, _mm512_set1_ps(-126)), _mm512_set1_ps(126));
   const __m512 one = _mm512_set1_ps(1.0f);
   return _mm512_div_ps(one, _mm512_add_ps(one, PowerOfTwo(power)));
-}
-
-inline bool HasVectorForm(const PostOp& post_op) {
-  using Kind = PostOp::Kind;
-  switch (post_op.kind) {
-    case Kind::kClip:
-    case Kind::kLeakyRelu:
-    case Kind::kSigmoid:
-    case Kind::kHardSigmoid:
-    case Kind::kHardSwish:
-    case Kind::kSwish:
-    case Kind::kLinear:
-      return true;
-    default:
-      return false;
-  }
 }
 
 // ApplyPostOp of each number. REQUIRES: HasVectorForm.
@@ -71,9 +55,10 @@ HACHI_VNNI_INLINE __m512 ApplyToVector(const PostOp& post_op, __m512 x) {
   }
 }
 
-HACHI_VNNI_INLINE void ApplyToVectors(const PostOp& post_op, __m512 (&x)[4]) {
+template <int kVectors>
+HACHI_VNNI_INLINE void ApplyToVectors(const PostOp& post_op, __m512 (&x)[kVectors]) {
 #pragma GCC unroll 4
-  for (__m512& v : x) v = ApplyToVector(post_op, v);
+  for (int q = 0; q < kVectors; ++q) x[q] = ApplyToVector(post_op, x[q]);
 }
 
 }  // namespace hachi
