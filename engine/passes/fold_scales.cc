@@ -1,3 +1,6 @@
+#include <span>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "engine/ops/op.h"
 #include "engine/passes/integers.h"
@@ -21,24 +24,50 @@ bool HasComputedOperands(const Node& product) {
   return product.op == "MatMul" && product.inputs.size() == 2 && !product.inputs[1]->is_constant();
 }
 
-void ScaleConstant(Graph& graph, Node* node, size_t input, float factor, const char* what) {
-  const double factors[] = {static_cast<double>(factor)};
+void ScaleConstant(Graph& graph, Node* node, size_t input, std::span<const double> factors, size_t axis,
+                   const char* what) {
   graph.SetInput(node, input,
-                 AddScaled(graph, *node->inputs[input], absl::StrCat(node->name, what), factors, 0));
+                 AddScaled(graph, *node->inputs[input], absl::StrCat(node->name, what), factors, axis));
+}
+
+void ScaleWeights(Graph& graph, Node* product, std::span<const double> factors, size_t axis) {
+  ScaleConstant(graph, product, 1, factors, axis, "_weights");
+  if (product->input(2) != nullptr) ScaleConstant(graph, product, 2, factors, 0, "_bias");
+}
+
+// Scales a product by a constant with a factor for each channel; whether `node` was such a Mul.
+bool FoldChannelFactors(Graph& graph, Node* node) {
+  if (node->op != "Mul" || !node->post_ops.empty()) return false;
+  for (const size_t side : {0, 1}) {
+    Value *result = node->inputs[side], *factors = node->inputs[1 - side];
+    Node* product = result->producer;
+    if (product == nullptr || OnlyReader(graph, result, "Mul") == nullptr) continue;
+    const auto channels = ChannelsOf(*product);
+    if (!channels || product->op == "ConvTranspose" || !HasOwnWeights(*product)) continue;
+    if (result->dims != node->output()->dims ||
+        !IsByChannel(*factors, channels->count, channels->axis, result->rank()))
+      continue;
+    const auto numbers = factors->constant->As<float>();
+    ScaleWeights(graph, product, std::vector<double>(numbers.begin(), numbers.end()), channels->weights_axis);
+    Absorb(graph, product, node);
+    return true;
+  }
+  return false;
 }
 
 }  // namespace
 
 absl::Status FoldScales(Graph& graph, const PassOptions& /*options*/) {
   for (Node* node : graph.NodeList()) {
+    if (FoldChannelFactors(graph, node)) continue;
     const auto scale = ScaledBy(*node);
     if (!scale || scale->value->dtype != DType::kF32 || scale->value->dims != node->output()->dims) continue;
     Node* product = scale->value->producer;
     if (product == nullptr || FindOp(product->op)->quantize != QuantRule::kWeighted) continue;
     if (!product->post_ops.empty() || OnlyReader(graph, scale->value, node->op) != node) continue;
     if (HasOwnWeights(*product)) {
-      ScaleConstant(graph, product, 1, scale->factor, "_weights");
-      if (product->input(2) != nullptr) ScaleConstant(graph, product, 2, scale->factor, "_bias");
+      const double factors[] = {static_cast<double>(scale->factor)};
+      ScaleWeights(graph, product, factors, 0);
     } else if (HasComputedOperands(*product)) {
       product->post_ops.push_back({PostOp::Kind::kLinear, scale->factor, 0.0f});
     } else {

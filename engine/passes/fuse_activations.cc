@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <numbers>
 #include <optional>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
@@ -53,14 +55,42 @@ bool IsMishGateOf(const Value* value, const Value* x) {
   return softplus != nullptr && softplus->inputs[0] == x;
 }
 
-// Whether `value` is x³.
-bool IsCubeOf(const Value* value, const Value* x) {
-  const Node* pow = MakerOf(value, "Pow");
-  if (pow != nullptr) return pow->inputs[0] == x && IsScalar(pow->inputs[1], 3.0);
+// What a value is the product of, in whatever order it is multiplied: numbers, as one, and values. `whole` is
+// taken for one, whatever made it.
+struct Factors {
+  double number = 1;
+  std::vector<Value*> values;
+};
+
+void AddFactors(Value* value, const Value* whole, Factors& factors) {
+  constexpr size_t kMost = 8;  // more than any pattern has
+  if (const auto number = ScalarOf(value)) {
+    factors.number *= static_cast<double>(*number);
+    return;
+  }
+  if (value == whole) return factors.values.push_back(value);
   const Node* mul = MakerOf(value, "Mul");
-  const Value* square = mul == nullptr ? nullptr : OtherInput(*mul, x);
-  const Node* squared = square == nullptr ? nullptr : MakerOf(square, "Mul");
-  return squared != nullptr && squared->inputs[0] == x && squared->inputs[1] == x;
+  if (mul != nullptr && factors.values.size() < kMost) {
+    for (Value* input : mul->inputs) AddFactors(input, whole, factors);
+    return;
+  }
+  const Node* div = MakerOf(value, "Div");
+  if (const auto divisor = div == nullptr ? std::nullopt : ScalarOf(div->inputs[1]);
+      divisor && *divisor != 0.0f) {
+    factors.number /= static_cast<double>(*divisor);
+    return AddFactors(div->inputs[0], whole, factors);
+  }
+  const Node* pow = MakerOf(value, "Pow");
+  const bool cubes = pow != nullptr && IsScalar(pow->inputs[1], 3.0);
+  factors.values.insert(factors.values.end(), cubes ? 3 : 1, cubes ? pow->inputs[0] : value);
+}
+
+// Whether `value` is number × x³.
+bool IsCubeOf(Value* value, double number, const Value* x) {
+  Factors factors;
+  AddFactors(value, x, factors);
+  return std::abs(factors.number - number) <= 1e-5 * number && factors.values.size() == 3 &&
+         std::ranges::all_of(factors.values, [&](const Value* v) { return v == x; });
 }
 
 // x where `value` is 1 + tanh(sqrt(2 / pi) × (x + 0.044715 x³)).
@@ -73,25 +103,24 @@ Value* GeluTanhGateOf(const Value* value) {
   if (add == nullptr) return nullptr;
   for (const size_t side : {0, 1}) {
     Value* x = add->inputs[1 - side];
-    const Value* cube = UnscaledBy(add->inputs[side], 0.044715);
-    if (cube != nullptr && IsCubeOf(cube, x)) return x;
+    if (IsCubeOf(add->inputs[side], 0.044715, x)) return x;
   }
   return nullptr;
 }
 
-// x where the product of `a` and `b` is x / 2 × the gate.
-Value* GeluTanhOf(Value* a, Value* b) {
-  if (Value* x = GeluTanhGateOf(b); x != nullptr && UnscaledBy(a, 0.5) == x) return x;
-  if (const Value* gate = UnscaledBy(b, 0.5); gate != nullptr && GeluTanhGateOf(gate) == a) return a;
-  return nullptr;
-}
-
-// x where half of `product` is the function of it.
-Value* HalvedGeluTanhOf(const Value* product) {
-  const Node* mul = MakerOf(product, "Mul");
-  if (mul == nullptr) return nullptr;
-  for (const size_t side : {0, 1})
-    if (GeluTanhGateOf(mul->inputs[side]) == mul->inputs[1 - side]) return mul->inputs[1 - side];
+// x where `value` is x / 2 × the gate; null: it is not.
+Value* GeluTanhOf(Value* value) {
+  Factors factors;
+  AddFactors(value, nullptr, factors);
+  for (const Value* gate : factors.values) {
+    Value* x = GeluTanhGateOf(gate);
+    if (x == nullptr) continue;
+    Factors of_x;
+    AddFactors(value, x, of_x);
+    const bool one_each = of_x.values.size() == 2 && std::ranges::count(of_x.values, x) == 1 &&
+                          std::ranges::count(of_x.values, gate) == 1;
+    if (one_each && std::abs(of_x.number - 0.5) <= 1e-5) return x;
+  }
   return nullptr;
 }
 
@@ -107,12 +136,10 @@ void FuseGate(Graph& graph, Node* mul) {
     }
     if (IsHardSigmoidOf(gate, x)) return Become(graph, mul, "HardSwish", {x});
     if (IsMishGateOf(gate, x)) return Become(graph, mul, "Mish", {x});
-    if (Value* in = GeluTanhOf(x, gate); in != nullptr && in->dims == mul->output()->dims)
-      return Become(graph, mul, "Gelu", {in}, {{"approximate", std::string("tanh")}});
   }
 }
 
-// `node` is (x × ramp(x)) ÷ 6, or half of x × gate(x).
+// `node` is (x × ramp(x)) ÷ 6, or x ÷ 2 × gate(x) in whatever order.
 void FuseScaled(Graph& graph, Node* node) {
   if (const Value* product = UnscaledBy(node->output(), 1.0 / 6)) {
     const Node* mul = MakerOf(product, "Mul");
@@ -120,9 +147,8 @@ void FuseScaled(Graph& graph, Node* node) {
     for (const size_t side : {0, 1})
       if (IsRampOf(mul->inputs[1 - side], mul->inputs[side]))
         return Become(graph, node, "HardSwish", {mul->inputs[side]});
-  } else if (const Value* whole = UnscaledBy(node->output(), 0.5)) {
-    if (Value* x = HalvedGeluTanhOf(whole))
-      Become(graph, node, "Gelu", {x}, {{"approximate", std::string("tanh")}});
+  } else if (Value* x = GeluTanhOf(node->output()); x != nullptr && x->dims == node->output()->dims) {
+    Become(graph, node, "Gelu", {x}, {{"approximate", std::string("tanh")}});
   }
 }
 

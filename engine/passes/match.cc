@@ -53,6 +53,31 @@ Value* UnscaledBy(const Value* value, double factor) {
   return div != nullptr && IsScalar(div->inputs[1], 1 / factor) ? div->inputs[0] : nullptr;
 }
 
+std::optional<ProductChannels> ChannelsOf(const Node& product) {
+  if (!product.post_ops.empty() || product.inputs.size() < 2 || product.inputs.size() > 3)
+    return std::nullopt;
+  const bool convolves = product.op == "Conv" || product.op == "ConvTranspose";
+  if ((!convolves && product.op != "MatMul") || !product.inputs[1]->is_constant()) return std::nullopt;
+  if (const Value* bias = product.input(2);
+      bias != nullptr && (!bias->is_constant() || bias->dtype != DType::kF32))
+    return std::nullopt;
+  const Shape& weights = product.inputs[1]->constant->shape();
+  if (product.op == "Conv") return ProductChannels{weights[0], 1, 0};
+  if (!convolves && weights.size() != 2) return std::nullopt;
+  const auto groups = convolves ? product.Int("group", 1) : absl::StatusOr<int64_t>(1);
+  if (!groups.ok()) return std::nullopt;
+  return ProductChannels{weights[1] * *groups, convolves ? 1 : product.output()->rank() - 1, 1};
+}
+
+bool IsByChannel(const Value& constant, int64_t channels, size_t axis, size_t rank) {
+  if (!constant.is_constant() || constant.dtype != DType::kF32) return false;
+  if (constant.constant->count() == 1) return true;
+  const Shape& shape = constant.constant->shape();
+  const size_t behind = rank - axis;  // the axis and those after it
+  return constant.constant->count() == channels && shape.size() >= behind &&
+         shape[shape.size() - behind] == channels;
+}
+
 std::optional<Scaled> ScaledBy(const Node& node) {
   if (!node.post_ops.empty()) return std::nullopt;
   if (node.op == "Div") {

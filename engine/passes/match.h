@@ -40,6 +40,21 @@ struct Scaled {
   float factor;
 };
 
+// The result of a product of constant weights has a bias, and may have a factor, for each index of an axis.
+struct ProductChannels {
+  int64_t count;
+  size_t axis;          // of the result
+  size_t weights_axis;  // of the weights; of a transposed convolution in groups no axis has them all
+};
+
+// Those of Conv, ConvTranspose, or a MatMul of a matrix of weights, behind which nothing is fused and whose
+// bias, if it has one, is a constant; nullopt: it is none such.
+std::optional<ProductChannels> ChannelsOf(const Node& product);
+
+// Whether the constant is one number, or one for each index of that axis of a tensor of that rank that it
+// broadcasts to.
+bool IsByChannel(const Value& constant, int64_t channels, size_t axis, size_t rank);
+
 // What a Mul or Div by one number multiplies; nullopt: it is no such node.
 std::optional<Scaled> ScaledBy(const Node& node);
 

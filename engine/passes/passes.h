@@ -48,8 +48,8 @@ absl::Status FuseBias(Graph& graph, const PassOptions& options);
 // with PassOptions::int8_weights, an Int8WeightProduct.
 absl::Status FuseDynamicProducts(Graph& graph, const PassOptions& options);
 
-// Mul or Div by one number behind a product -> a product with other weights and bias, or, where both operands
-// are computed, with a linear post-op.
+// Mul or Div by one number, or Mul by one for each channel, behind a product -> a product with other weights
+// and bias, or, where both operands are computed, with a linear post-op.
 absl::Status FoldScales(Graph& graph, const PassOptions& options);
 
 // Activations, additions of a tensor of equal shape (residuals) and, behind products, arithmetic with one

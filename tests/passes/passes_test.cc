@@ -350,6 +350,37 @@ TEST(FoldScalesTest, ProductOfComputedOperandsIsScaledAsItIsStored) {
             "m: MatMul(x, z) post linear(0.125,0) -> y: f32[N,2,2]\n");
 }
 
+TEST(FoldScalesTest, WeightsTakeAFactorForEachChannel) {
+  auto graph = ParseGraph(R"(graph g {
+  input x: f32[N,1,3,3]
+  const w: f32[2,1,1,1] = 1 2
+  const b: f32[2] = 5 6
+  const s: f32[1,2,1,1] = 10 100
+  conv: Conv(x, w, b) -> a: f32[?]
+  scale: Mul(s, a) -> y: f32[?]
+  output y = y
+})");
+  ASSERT_OK(graph.status());
+  const Pass pass{"fold", FoldScales};
+  ASSERT_OK(RunPasses(*graph, {&pass, 1}, {}));
+  ASSERT_EQ(graph->nodes().size(), 1);
+  const Node& conv = *graph->nodes().front();
+  EXPECT_THAT(conv.inputs[1]->constant->As<float>(), ElementsAre(10.0f, 200.0f));
+  EXPECT_THAT(conv.inputs[2]->constant->As<float>(), ElementsAre(50.0f, 600.0f));
+}
+
+TEST(FoldScalesTest, FactorsAlongAnotherAxisStay) {
+  EXPECT_THAT(RunOne(FoldScales, R"(graph g {
+  input x: f32[N,1,3,2]
+  const w: f32[2,1,1,1] = 1 2
+  const s: f32[2] = 10 100
+  conv: Conv(x, w) -> a: f32[?]
+  scale: Mul(s, a) -> y: f32[?]
+  output y = y
+})"),
+              HasSubstr("Mul(s, a)"));
+}
+
 TEST(FoldScalesTest, SharedWeightsStayAsTheyAre) {
   EXPECT_THAT(RunOne(FoldScales, R"(graph g {
   input x: f32[N,2]
@@ -877,6 +908,29 @@ TEST(FuseActivationsTest, FormsOfExportersAreRecognised) {
                  "  t: Tanh(b) -> t: f32[?]\n  g: Add(t, one) -> g: f32[?]\n  h: Mul(x, half) -> h: f32[?]\n"
                  "  m: Mul(h, g) -> y: f32[?]\n"),
       "m: Gelu(x) {approximate=\"tanh\"}");
+}
+
+TEST(FuseActivationsTest, GeluByTanhIsOneNodeInAnyOrder) {
+  for (const char* cube :
+       {"  p: Pow(x, three) -> p: f32[?]\n  q: Mul(p, c) -> q: f32[?]\n",
+        "  o: Mul(c, x) -> o: f32[?]\n  p: Mul(x, o) -> p: f32[?]\n  q: Mul(x, p) -> q: f32[?]\n"})
+    for (const char* halved : {"  h: Mul(x, half) -> h: f32[?]\n  m: Mul(h, g) -> y: f32[?]\n",
+                               "  h: Mul(half, g) -> h: f32[?]\n  m: Mul(x, h) -> y: f32[?]\n",
+                               "  h: Mul(g, x) -> h: f32[?]\n  m: Mul(h, half) -> y: f32[?]\n"})
+      for (const char* x : {"  x: Relu(in) -> x: f32[?]\n", "  x: Mul(in, in) -> x: f32[?]\n",
+                            "  x: Mul(in, half) -> x: f32[?]\n"})
+        EXPECT_THAT(
+            RunOne(
+                FuseActivations,
+                absl::StrCat("graph g {\n  input in: f32[N,4]\n  const three: f32[] = 3\n  const c: f32[] = "
+                             "0.044715\n  const r: f32[] = 0.7978846\n  const one: f32[] = 1\n  const half: "
+                             "f32[] = 0.5\n",
+                             x, cube,
+                             "  a: Add(x, q) -> a: f32[?]\n  b: Mul(a, r) -> b: f32[?]\n  t: Tanh(b) -> t: "
+                             "f32[?]\n  g: Add(t, one) -> g: f32[?]\n",
+                             halved, "  output y = y\n}")),
+            testing::EndsWith("m: Gelu(x) {approximate=\"tanh\"} -> y: f32[N,4]\n"))
+            << x << cube << halved;
 }
 
 TEST(FuseActivationsTest, AGateOfAnotherTensorStays) {
