@@ -18,14 +18,14 @@ namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Elements times their factors; null: one.
-template <typename Q>
+// Elements times their factors (null: one), divided by the scale, or times it.
+template <bool kMultiplies, typename Q>
 void QuantizeRun(const float* in, const float* factors, size_t count, float scale, int32_t zero_point,
                  Q* out) {
   const hn::ScalableTag<float> d;
   const hn::Rebind<Q, decltype(d)> dq;
   const size_t lanes = hn::Lanes(d);
-  const auto divisor = hn::Set(d, scale);
+  const auto scales = hn::Set(d, scale);
   const auto zero = hn::Set(hn::RebindToSigned<decltype(d)>(), zero_point);
   // Bounds are whole numbers, so clamping before the rounding changes no result and keeps it within 32 bits.
   const auto lowest = hn::Set(d, static_cast<float>(std::numeric_limits<Q>::lowest() - zero_point));
@@ -33,7 +33,7 @@ void QuantizeRun(const float* in, const float* factors, size_t count, float scal
   const auto step = [&](const float* from, const float* factor, Q* to) HWY_ATTR {
     auto x = hn::LoadU(d, from);
     if (factor != nullptr) x = hn::Mul(x, hn::LoadU(d, factor));
-    x = hn::Div(x, divisor);
+    x = kMultiplies ? hn::Mul(x, scales) : hn::Div(x, scales);
     x = hn::IfThenElseZero(hn::Eq(x, x), x);
     const auto q = hn::NearestInt(hn::Min(hn::Max(x, lowest), highest));
     hn::StoreU(hn::DemoteTo(dq, hn::Add(q, zero)), dq, to);
@@ -68,11 +68,17 @@ void DequantizeRun(const Q* in, size_t count, float scale, int32_t zero_point, f
 
 void QuantizeU8(const float* in, const float* factors, size_t n, float scale, int32_t zero_point,
                 uint8_t* out) {
-  QuantizeRun(in, factors, n, scale, zero_point, out);
+  QuantizeRun<false>(in, factors, n, scale, zero_point, out);
 }
 void QuantizeS8(const float* in, const float* factors, size_t n, float scale, int32_t zero_point,
                 int8_t* out) {
-  QuantizeRun(in, factors, n, scale, zero_point, out);
+  QuantizeRun<false>(in, factors, n, scale, zero_point, out);
+}
+void QuantizeU8By(const float* in, size_t n, float factor, int32_t zero_point, uint8_t* out) {
+  QuantizeRun<true>(in, nullptr, n, factor, zero_point, out);
+}
+void QuantizeS8By(const float* in, size_t n, float factor, int32_t zero_point, int8_t* out) {
+  QuantizeRun<true>(in, nullptr, n, factor, zero_point, out);
 }
 void DequantizeU8(const uint8_t* in, size_t n, float scale, int32_t zero_point, float* out) {
   DequantizeRun(in, n, scale, zero_point, out);
@@ -92,6 +98,8 @@ namespace {
 
 HWY_EXPORT(QuantizeU8);
 HWY_EXPORT(QuantizeS8);
+HWY_EXPORT(QuantizeU8By);
+HWY_EXPORT(QuantizeS8By);
 HWY_EXPORT(DequantizeU8);
 HWY_EXPORT(DequantizeS8);
 
@@ -129,6 +137,12 @@ void Quantize(std::span<const float> in, float scale, int32_t zero_point, std::s
              [kernel = HACHI_DISPATCH(QuantizeS8)](const float* from, auto... rest) {
                kernel(from, nullptr, rest...);
              });
+}
+void QuantizeBy(std::span<const float> in, float factor, int32_t zero_point, std::span<uint8_t> out) {
+  InParallel(in, out, factor, zero_point, HACHI_DISPATCH(QuantizeU8By));
+}
+void QuantizeBy(std::span<const float> in, float factor, int32_t zero_point, std::span<int8_t> out) {
+  InParallel(in, out, factor, zero_point, HACHI_DISPATCH(QuantizeS8By));
 }
 void QuantizeRows(std::span<const float> in, std::span<const float> factors, float scale, int32_t zero_point,
                   std::span<uint8_t> out) {

@@ -16,6 +16,10 @@ void QuantizeRows(std::span<const float> in, std::span<const float> factors, flo
 void QuantizeRows(std::span<const float> in, std::span<const float> factors, float scale, int32_t zero_point,
                   std::span<int8_t> out);
 
+// Elements times `factor`, where that is meant, and not a division by its inverse, whose last digit differs.
+void QuantizeBy(std::span<const float> in, float factor, int32_t zero_point, std::span<uint8_t> out);
+void QuantizeBy(std::span<const float> in, float factor, int32_t zero_point, std::span<int8_t> out);
+
 void Dequantize(std::span<const uint8_t> in, float scale, int32_t zero_point, std::span<float> out);
 void Dequantize(std::span<const int8_t> in, float scale, int32_t zero_point, std::span<float> out);
 

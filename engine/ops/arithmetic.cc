@@ -1,11 +1,11 @@
 // Arithmetic of real numbers and integers, element by element; operands broadcast as NumPy does. A member is
 // a row of kArithmetic.
 #include <algorithm>
-#include <bit>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/kernels/combine.h"
 #include "engine/ops/arithmetic_kernels.h"
 #include "engine/ops/broadcast.h"
 #include "engine/ops/family.h"
@@ -41,45 +41,30 @@ int64_t Wrapped(uint64_t x) { return static_cast<int64_t>(x); }
 
 constexpr size_t kAnyNumber = static_cast<size_t>(-1);
 
-// a × b where a's sign says negative, else a: of NaN NaN, of zeros zero. Without a branch, which random signs
-// would mislead, and in which compilers see no lanes.
-float ScaleNegative(float a, float b) {
-  const auto bits = std::bit_cast<int32_t>(a), product = std::bit_cast<int32_t>(a * b);
-  const int32_t negative = bits >> 31;  // all bits or none
-  return std::bit_cast<float>((product & negative) | (bits & ~negative));
-}
-
 constexpr Arithmetic kArithmetic[] = {
-    {"Add", BinarySpec::Kind::kAdd, CombineBy([](float a, float b) { return a + b; }),
-     [](double a, double b) { return a + b; },
+    {"Add", BinarySpec::Kind::kAdd, AddFloats, [](double a, double b) { return a + b; },
      [](int64_t a, int64_t b) { return Wrapped(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); },
      [](const Dim& a, const Dim& b) { return std::optional(a + b); }},
-    {"Div", BinarySpec::Kind::kDiv, CombineBy([](float a, float b) { return a / b; }),
-     [](double a, double b) { return a / b; },
+    {"Div", BinarySpec::Kind::kDiv, DivideFloats, [](double a, double b) { return a / b; },
      // Towards zero, and 0 for a divisor of 0. The one quotient that does not fit wraps, as the others do.
      [](int64_t a, int64_t b) {
        if (b == -1) return Wrapped(0 - static_cast<uint64_t>(a));
        return b == 0 ? 0 : a / b;
      },
      Quotient, 2, /*divides=*/true},
-    {"Max", BinarySpec::Kind::kMax, CombineBy([](float a, float b) { return a < b ? b : a; }),
-     [](double a, double b) { return a < b ? b : a; }, [](int64_t a, int64_t b) { return a < b ? b : a; },
-     nullptr, kAnyNumber},
-    {"Min", BinarySpec::Kind::kMin, CombineBy([](float a, float b) { return b < a ? b : a; }),
-     [](double a, double b) { return b < a ? b : a; }, [](int64_t a, int64_t b) { return b < a ? b : a; },
-     nullptr, kAnyNumber},
-    {"Mul", BinarySpec::Kind::kMul, CombineBy([](float a, float b) { return a * b; }),
-     [](double a, double b) { return a * b; },
+    {"Max", BinarySpec::Kind::kMax, TakeLarger, [](double a, double b) { return a < b ? b : a; },
+     [](int64_t a, int64_t b) { return a < b ? b : a; }, nullptr, kAnyNumber},
+    {"Min", BinarySpec::Kind::kMin, TakeSmaller, [](double a, double b) { return b < a ? b : a; },
+     [](int64_t a, int64_t b) { return b < a ? b : a; }, nullptr, kAnyNumber},
+    {"Mul", BinarySpec::Kind::kMul, MultiplyFloats, [](double a, double b) { return a * b; },
      [](int64_t a, int64_t b) { return Wrapped(static_cast<uint64_t>(a) * static_cast<uint64_t>(b)); },
      [](const Dim& a, const Dim& b) { return std::optional(a * b); }},
-    {"PRelu", std::nullopt, CombineBy([](float a, float b) { return ScaleNegative(a, b); }),
-     [](double a, double b) { return a < 0 ? a * b : a; }},
-    {"Sub", BinarySpec::Kind::kSub, CombineBy([](float a, float b) { return a - b; }),
-     [](double a, double b) { return a - b; },
+    {"PRelu", std::nullopt, ScaleNegatives, [](double a, double b) { return a < 0 ? a * b : a; }},
+    {"Sub", BinarySpec::Kind::kSub, SubtractFloats, [](double a, double b) { return a - b; },
      [](int64_t a, int64_t b) { return Wrapped(static_cast<uint64_t>(a) - static_cast<uint64_t>(b)); },
      [](const Dim& a, const Dim& b) { return std::optional(a - b); }},
-    {"Sum", BinarySpec::Kind::kAdd, CombineBy([](float a, float b) { return a + b; }),
-     [](double a, double b) { return a + b; }, nullptr, nullptr, kAnyNumber},
+    {"Sum", BinarySpec::Kind::kAdd, AddFloats, [](double a, double b) { return a + b; }, nullptr, nullptr,
+     kAnyNumber},
 };
 
 // Every input real (f32 or quantized), or every one of the same integer or f64 type.

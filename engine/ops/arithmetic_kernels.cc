@@ -132,9 +132,11 @@ class ArithmeticStep final : public KernelStep {
     if (!quant_) {
       std::ranges::copy(result, reinterpret_cast<float*>(out));
     } else if (dtype_ == DType::kU8) {
-      Quantize(result, quant_->scale(), quant_->zero_point(), {reinterpret_cast<uint8_t*>(out), count});
+      QuantizeBy(result, 1.0f / quant_->scale(), quant_->zero_point(),
+                 {reinterpret_cast<uint8_t*>(out), count});
     } else {
-      Quantize(result, quant_->scale(), quant_->zero_point(), {reinterpret_cast<int8_t*>(out), count});
+      QuantizeBy(result, 1.0f / quant_->scale(), quant_->zero_point(),
+                 {reinterpret_cast<int8_t*>(out), count});
     }
   }
 

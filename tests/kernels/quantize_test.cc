@@ -33,6 +33,18 @@ TEST(QuantizeTest, AgreesWithTheDefinitionForEveryKindOfValue) {
   }
 }
 
+TEST(QuantizeTest, AFactorIsMultipliedBy) {
+  OnEveryTarget([] {
+    for (const size_t count : kCounts) {
+      const std::vector<float> in = TrickyFloats(count, 0.25f);
+      std::vector<int8_t> expected, out(count);
+      for (const float x : in) expected.push_back(QuantizeValue<int8_t>(x * 3.0f, 1.0f, -5));
+      QuantizeBy(in, 3.0f, -5, std::span<int8_t>(out));
+      ExpectSame<int8_t>(out, expected);
+    }
+  });
+}
+
 TEST(QuantizeTest, RowsAreMultipliedByTheirFactorsFirst) {
   OnEveryTarget([&] {
     for (const size_t length : {1, 5, 16, 70}) {
