@@ -46,10 +46,11 @@ def cpu_seconds(process):
 
 
 class Replay:
+    load_command = sweep.Server.load_command
+
     def __init__(self, binary, hachi):
         self.process = subprocess.Popen([binary, hachi.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.address = self.process.stdout.readline().strip()
-        self.load_command = lambda *arguments: sweep.Server.load_command(self, *arguments)
         self.through = []
 
     def compute_seconds(self):
