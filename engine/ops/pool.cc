@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/kernels/avgpool.h"
+#include "engine/kernels/maxpool.h"
 #include "engine/onednn/pooling.h"
 #include "engine/ops/family.h"
 #include "engine/ops/infer.h"
@@ -223,6 +224,59 @@ absl::StatusOr<StepMaker> TakeAveragePixels(const LowerContext& context) {
       [spec = std::move(spec), rows = src.shape[0]] { return std::make_unique<AveragePixels>(spec, rows); };
 }
 
+class LargestBytes final : public KernelStep {
+ public:
+  LargestBytes(const MaxPoolSpec& spec, int64_t images) : spec_(spec), images_(images) {}
+
+ protected:
+  absl::Status Run(const StepBuffers& buffers) const override {
+    MaxPool(spec_, buffers.inputs[0], images_, buffers.outputs[0]);
+    return absl::OkStatus();
+  }
+
+ private:
+  const MaxPoolSpec spec_;
+  const int64_t images_;
+};
+
+absl::StatusOr<StepMaker> TakeLargestBytes(const Pooling& pooling, const LowerContext& context) {
+  RETURN_IF_ERROR(CheckNothingFused(context.node));
+  if (context.node.outputs.size() > 1)
+    return absl::UnimplementedError("the places of the maxima are asked for, expected the maxima alone");
+  const TensorSpec src = context.Input(0), dst = context.Output();
+  const size_t rank = src.shape.size();
+  if (rank > 4) return absl::UnimplementedError(absl::StrCat("rank is ", rank, ", expected at most 4"));
+  if (src.dtype != DType::kU8 && src.dtype != DType::kS8)
+    return absl::UnimplementedError(
+        absl::StrCat("input is ", std::string(NameOf(src.dtype)), ", expected u8 or s8"));
+  for (const TensorSpec& tensor : {src, dst})
+    if (!tensor.layout.SameBytes(Layout::ChannelsLast(rank), tensor.shape))
+      return absl::UnimplementedError(
+          absl::StrCat("a layout is ", tensor.layout.ToText(), ", expected channels_last"));
+  ASSIGN_OR_RETURN(const Windows windows, Windows::Of(pooling, context.node, src.shape, dst.shape));
+  const Window& window = windows.whole;
+  // A signal is a picture of one row.
+  const auto x = rank - 3, y = rank == 3 ? 0 : x - 1;
+  const auto along_y = [&](const auto& numbers, int64_t otherwise) {
+    return rank == 3 ? otherwise : numbers[y];
+  };
+  const MaxPoolSpec spec{.height = rank == 3 ? 1 : src.shape[2],
+                         .width = src.shape[rank - 1],
+                         .channels = src.shape[1],
+                         .out_height = rank == 3 ? 1 : dst.shape[2],
+                         .out_width = dst.shape[rank - 1],
+                         .kernel_y = along_y(window.kernel, 1),
+                         .kernel_x = window.kernel[x],
+                         .stride_y = along_y(window.strides, 1),
+                         .stride_x = window.strides[x],
+                         .dilation_y = along_y(window.dilations, 1),
+                         .dilation_x = window.dilations[x],
+                         .pad_top = along_y(window.pads_begin, 0),
+                         .pad_left = window.pads_begin[x],
+                         .type = src.dtype};
+  return [spec, images = src.shape[0]] { return std::make_unique<LargestBytes>(spec, images); };
+}
+
 constexpr auto kAverage = PoolingSpec::Kind::kAverageWithoutPadding;
 constexpr auto kMax = PoolingSpec::Kind::kMax;
 
@@ -239,6 +293,11 @@ OpDef DefOf(const Pooling& pooling) {
   std::vector<Offer> offers;
   if (pooling.averages_channels())
     offers.push_back({.name = "hachi_average_pixels", .take = TakeAveragePixels});
+  if (pooling.library == kMax)
+    offers.push_back(
+        {.name = "hachi_max_pool",
+         .needs = Isa::kAvx512Vnni,
+         .take = [&pooling](const LowerContext& context) { return TakeLargestBytes(pooling, context); }});
   if (pooling.library)
     offers.push_back({.name = "onednn", .take = [&pooling](const LowerContext& context) {
                         return TakeInLibrary(pooling, context);

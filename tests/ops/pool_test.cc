@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "tests/ops/op_tester.h"
 #include "tests/support/status_matchers.h"
@@ -24,6 +26,14 @@ const Case kCases[] = {
     {"[1,3,6,6]", "[1,3,3,3]", "kernel_shape=[3,3], strides=[2,2], ceil_mode=1"},
     {"[2,8,10]", "[2,8,4]", "kernel_shape=[3], strides=[2]"},
     {"[1,5,4,4,4]", "[1,5,2,2,2]", "kernel_shape=[2,2,2], strides=[2,2,2]"},
+};
+// Around the width of a vector, dilated, with more padding in front than a stride, in ranges for two threads.
+const Case kBytes[] = {
+    {"[2,63,9,11]", "[2,63,4,5]", "kernel_shape=[3,3], strides=[2,2]"},
+    {"[2,65,9,11]", "[2,65,10,12]", "kernel_shape=[4,4], pads=[2,3,2,1]"},
+    {"[1,130,12,12]", "[1,130,8,4]", "kernel_shape=[3,3], dilations=[2,4], strides=[1,1]"},
+    {"[1,10,12,12]", "[1,10,14,10]", "kernel_shape=[2,3], dilations=[3,2], pads=[2,0,3,2]"},
+    {"[8,40,40,40]", "[8,40,20,20]", "kernel_shape=[3,3], strides=[2,2], pads=[1,1,0,0]"},
 };
 const Case kChannels[] = {
     {"[1,1,1,1]", "[1,1,1,1]", ""}, {"[2,17,7,7]", "[2,17,1,1]", ""},   {"[1,64,5,3]", "[1,64,1,1]", ""},
@@ -80,12 +90,19 @@ TEST_P(PoolTest, MatricesAreRefused) {
 
 TEST(MaxPoolTest, IntegersKeepTheirScaleExactly) {
   for (const char* type : {"u8 channels_last quant(0.1:7)", "s8 channels_last quant(0.1:7)"}) {
+    const auto kernel = [](const Case& c) {
+      return std::ranges::count(std::string_view(c.x), ',') < 4 ? "hachi_max_pool" : "onednn";
+    };
     for (const Case& c : kCases)
-      EXPECT_OK(RunOpCase({.graph = GraphOf("MaxPool", c, type, type), .tie_share = 1, .kernel = "onednn"}))
+      EXPECT_OK(RunOpCase({.graph = GraphOf("MaxPool", c, type, type), .tie_share = 1, .kernel = kernel(c)}))
+          << type << c.x << c.attrs;
+    for (const Case& c : kBytes)
+      EXPECT_OK(RunOpCase(
+          {.graph = GraphOf("MaxPool", c, type, type), .tie_share = 1, .kernel = kernel(c), .threads = 2}))
           << type << c.x << c.attrs;
     for (const Case& c : kChannels)
       EXPECT_OK(
-          RunOpCase({.graph = GraphOf("GlobalMaxPool", c, type, type), .tie_share = 1, .kernel = "onednn"}))
+          RunOpCase({.graph = GraphOf("GlobalMaxPool", c, type, type), .tie_share = 1, .kernel = kernel(c)}))
           << type << c.x;
   }
 }
