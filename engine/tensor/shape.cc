@@ -19,21 +19,18 @@ int64_t CountOf(std::span<const int64_t> shape) {
 absl::StatusOr<int64_t> CheckedCount(std::span<const int64_t> shape, size_t element_bytes) {
   const int64_t limit = (int64_t{1} << 62) / static_cast<int64_t>(element_bytes);
   bool empty = false;
+  int64_t count = 1;  // of a tensor without elements, what its other dimensions multiply to
   for (const int64_t dim : shape) {
     if (dim < 0)
       return absl::InvalidArgumentError(
           absl::StrCat("shape ", ShapeText(shape), " has a negative dimension, expected none"));
     empty = empty || dim == 0;
-  }
-  if (empty) return 0;
-  int64_t count = 1;
-  for (const int64_t dim : shape) {
     if (dim > limit / count)
       return absl::InvalidArgumentError(
           absl::StrCat("shape ", ShapeText(shape), " is too large, expected at most ", limit, " elements"));
-    count *= dim;
+    count *= std::max<int64_t>(dim, 1);
   }
-  return count;
+  return empty ? 0 : count;
 }
 
 absl::Status CheckShape(std::span<const int64_t> shape, size_t element_bytes) {

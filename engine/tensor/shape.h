@@ -28,7 +28,8 @@ inline constexpr int64_t kMaxDim = (int64_t{1} << 31) - 1;
 int64_t CountOf(std::span<const int64_t> shape);
 
 // The product for shapes that come from outside: INVALID_ARGUMENT on a negative dimension or when
-// product × element_bytes passes 2^62.
+// product × element_bytes passes 2^62, also where a dimension of 0 beside the others leaves no elements:
+// strides are products of the others.
 absl::StatusOr<int64_t> CheckedCount(std::span<const int64_t> shape, size_t element_bytes);
 
 // The most dimensions: the library's limit, and more than any operator of ONNX needs.

@@ -27,10 +27,12 @@ TEST(ShapeTest, CountThatOverflowsIsRefused) {
   EXPECT_THAT(CheckedCount(shape, 1), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
-TEST(ShapeTest, ZeroBesideHugeDimensionsCountsZero) {
+TEST(ShapeTest, ZeroBesideHugeDimensionsCountsZeroButIsRefusedFromOutside) {
   const Shape shape{int64_t{1} << 62, int64_t{1} << 62, 0};
-  EXPECT_THAT(CheckedCount(shape, 8), IsOkAndHolds(0));
   EXPECT_EQ(CountOf(shape), 0);  // without the overflow that the sanitizer would see
+  EXPECT_THAT(CheckedCount(shape, 8), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(CheckedCount(Shape{0, int64_t{1} << 59, 8}, 8), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(CheckedCount(Shape{7, 0, 9}, 8), IsOkAndHolds(0));
 }
 
 TEST(QuantParamsTest, TiesRoundToEven) {
