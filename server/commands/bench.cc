@@ -7,6 +7,7 @@
 #include <chrono>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -21,6 +22,7 @@
 #include "engine/cpu/budget.h"
 #include "engine/cpu/peak.h"
 #include "engine/cpu/team.h"
+#include "engine/decide/decisions.h"
 #include "server/commands/bench_request.h"
 #include "server/commands/commands.h"
 #include "server/commands/model_argument.h"
@@ -41,7 +43,7 @@ struct Arguments {
   int instances = 0;  // 0: as many as the CPU budget has room for
   int threads = 1;
   double seconds = 5;
-  bool profile = false, json = false;
+  bool profile = false, kernels = false, json = false;
 };
 
 int64_t ResidentBytes() {
@@ -230,6 +232,102 @@ void PrintProfile(const nlohmann::json& profile) {
   std::cout << absl::StrFormat("%9.1f us in all steps\n", total);
 }
 
+// A step that several kernels take, and what each takes for it.
+struct Choice {
+  std::string step;
+  std::vector<std::string> kernels;          // as offers are called, the one that is used first
+  std::vector<std::vector<double>> us = {};  // of each, of each round
+};
+
+double Median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+// The steps of which something was decided, so that a kernel can be asked for, and that have a choice.
+absl::StatusOr<std::vector<Choice>> ChoicesOf(const Candidate& candidate, const Decisions& decisions,
+                                              int64_t rows) {
+  ASSIGN_OR_RETURN(const auto steps, candidate.model->Steps(candidate.shapes.get(), rows));
+  std::vector<Choice> choices;
+  for (const StepFacts& step : steps) {
+    if (decisions.Find(step.name) == nullptr) continue;
+    Choice choice{step.name, {}};
+    for (const KernelAnswer& answer : step.answers)
+      if (answer.refusal.empty()) choice.kernels.push_back(answer.kernel);
+    choice.us.resize(choice.kernels.size());
+    if (choice.kernels.size() > 1) choices.push_back(std::move(choice));
+  }
+  return choices;
+}
+
+// The model once more for each kernel, which then runs all steps that it takes.
+absl::StatusOr<std::vector<Choice>> TimeKernels(const Arguments& arguments, LoadOptions options,
+                                                int64_t rows) {
+  options.explain = true;
+  ASSIGN_OR_RETURN(const Candidate own, Load(arguments, options, arguments.precisions.front(), 0));
+  ASSIGN_OR_RETURN(const Decisions decisions, Decisions::Parse(own.model->info().decisions));
+  ASSIGN_OR_RETURN(std::vector<Choice> choices, ChoicesOf(own, decisions, rows));
+  options.explain = false;
+  std::map<std::string, Candidate> candidates;
+  for (const Choice& choice : choices)
+    for (const std::string& kernel : choice.kernels) {
+      if (candidates.contains(kernel)) continue;
+      Decisions with = decisions;
+      for (const Choice& other : choices)
+        if (std::ranges::count(other.kernels, kernel) > 0) {
+          Decision decision = *decisions.Find(other.step);
+          decision.kernel = kernel;
+          with.Set(other.step, std::move(decision));
+        }
+      options.decisions = with.ToText();
+      ASSIGN_OR_RETURN(Candidate candidate, Load(arguments, options, arguments.precisions.front(), 0));
+      candidates.emplace(kernel, std::move(candidate));
+    }
+  Arguments part = arguments;
+  part.seconds /= kRounds * static_cast<double>(std::max<size_t>(candidates.size(), 1));
+  for (int round = 0; round < kRounds; ++round)
+    for (const auto& [kernel, candidate] : candidates) {
+      ASSIGN_OR_RETURN(const nlohmann::json profile, Profile(part, rows, candidate));
+      std::map<std::string, double> us;
+      for (const auto& step : profile) us[step["name"]] = step["us"];
+      for (Choice& choice : choices) {
+        const auto found = std::ranges::find(choice.kernels, kernel);
+        if (found != choice.kernels.end())
+          choice.us[static_cast<size_t>(found - choice.kernels.begin())].push_back(us[choice.step]);
+      }
+    }
+  return choices;
+}
+
+// Each choice, the time of the used kernel first, and what the fastest ones would save.
+void PrintKernels(const std::vector<Choice>& choices, nlohmann::json& json, bool as_text) {
+  constexpr double kAlike = 1.05;  // times that noise tells apart
+  double used = 0, fastest = 0;
+  int right = 0;
+  json = nlohmann::json::array();
+  for (const Choice& choice : choices) {
+    std::vector<double> us;
+    for (const auto& rounds : choice.us) us.push_back(Median(rounds));
+    const double least = *std::ranges::min_element(us);
+    const bool is_right = us.front() <= kAlike * least;
+    used += us.front();
+    fastest += is_right ? us.front() : least;
+    right += is_right;
+    json.push_back({{"step", choice.step}, {"kernels", choice.kernels}, {"us", us}});
+    if (!as_text) continue;
+    std::cout << absl::StrFormat("%-32s", choice.step);
+    for (size_t i = 0; i < us.size(); ++i)
+      std::cout << absl::StrFormat("  %s %.1f us", choice.kernels[i], us[i]);
+    std::cout << (is_right ? "\n" : absl::StrFormat("  %.2f times the fastest\n", us.front() / least));
+  }
+  if (as_text)
+    std::cout << absl::StrFormat(
+        "%d of %d steps with a choice run on the fastest kernel, within %.0f %%; the fastest everywhere "
+        "would take %.3f of "
+        "their time\n",
+        right, choices.size(), 100 * (kAlike - 1), used > 0 ? fastest / used : 1.0);
+}
+
 absl::Status Run(Arguments arguments) {
   const int budget = CpuBudget();
   if (arguments.instances == 0) arguments.instances = std::max(1, budget / arguments.threads);
@@ -261,6 +359,11 @@ absl::Status Run(Arguments arguments) {
     ASSIGN_OR_RETURN(results.back()["profile"],
                      OnThreadOfItsOwn([&] { return Profile(arguments, rows, candidate); }));
     if (!arguments.json) PrintProfile(results.back()["profile"]);
+  }
+  if (arguments.kernels) {
+    ASSIGN_OR_RETURN(const auto choices,
+                     OnThreadOfItsOwn([&] { return TimeKernels(arguments, options, rows); }));
+    PrintKernels(choices, results.front()["kernels"], !arguments.json);
   }
   if (arguments.json) {
     std::cout << (results.size() == 1 ? results.front() : results).dump() << "\n";
@@ -301,6 +404,9 @@ std::function<absl::Status()> Add(CLI::App& app) {
       ->capture_default_str();
   app.add_flag("--profile", arguments->profile,
                "Lists each step's time, speed, share of its ceiling, bytes moved");
+  app.add_flag("--kernels", arguments->kernels,
+               "Times every kernel that takes a step, for steps of which something was decided (of the first "
+               "precision)");
   app.add_flag("--json", arguments->json,
                "Prints one JSON object, or a list where there are several precisions");
   return [arguments] { return Run(*arguments); };
