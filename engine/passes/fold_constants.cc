@@ -72,6 +72,7 @@ void Replace(Graph& graph, Value* value, Tensor tensor,
   Value* constant = graph.AddConstant(graph.UniqueValueName(absl::StrCat(value->name, "_folded")),
                                       std::make_shared<const Tensor>(std::move(tensor)));
   constant->integers = std::move(integers);
+  constant->quant = value->quant;
   graph.ReplaceUses(value, constant);
 }
 

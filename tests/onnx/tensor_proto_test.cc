@@ -64,9 +64,11 @@ TEST(TensorProtoTest, BoolsAreZeroOrOne) {
   EXPECT_THAT(tensor->bytes(), ElementsAre(std::byte{0}, std::byte{1}));
 }
 
-TEST(TensorProtoTest, EmptyTensorsNeedNoData) {
-  EXPECT_OK(Convert(Proto(TensorProto::FLOAT, {0, 3})));
-  EXPECT_OK(Convert(Proto(TensorProto::FLOAT, {0, INT64_MAX, INT64_MAX})));
+TEST(TensorProtoTest, EmptyTensorsNeedNoData) { EXPECT_OK(Convert(Proto(TensorProto::FLOAT, {0, 3}))); }
+
+TEST(TensorProtoTest, DimensionsBesideNoElementsAreBounded) {
+  EXPECT_THAT(Convert(Proto(TensorProto::FLOAT, {0, INT64_MAX, INT64_MAX})),
+              StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST(TensorProtoTest, DataThatDoesNotFitTheDimensionsIsRefused) {

@@ -50,6 +50,22 @@ TEST(FoldConstantsTest, ConstantsAndKnownShapesAreComputed) {
             "mul: Mul(z, b_folded) -> y: f32[2,3]\n");
 }
 
+TEST(FoldConstantsTest, IntegersOfAScaleStayRealNumbersToTheirReaders) {
+  auto graph = ParseGraph(R"(graph g {
+  const x: f32[2] = 0 1
+  const s: f32[] = 0.5
+  const z: u8[] = 10
+  quantize: QuantizeLinear(x, s, z) -> q: u8[?]
+  function: Sin(q) -> y: f32[?]
+  output y = y
+})");
+  ASSERT_OK(graph.status());
+  const Pass pass{"fold", FoldConstants};
+  ASSERT_OK(RunPasses(*graph, {&pass, 1}, {}));
+  EXPECT_THAT(graph->outputs()[0].value->constant->As<float>(),
+              ElementsAre(0.0f, testing::FloatEq(std::sin(1.0f))));
+}
+
 TEST(FoldConstantsTest, AResizedTableOfPositionsIsComputed) {
   EXPECT_EQ(RunOne(FoldConstants, R"(graph g {
   const table: f32[1,384,37,37] = random 1 -1 1
