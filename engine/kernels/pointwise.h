@@ -43,7 +43,8 @@ class Pointwise {
   // `packed` is Pack of the spec. REQUIRES: the spec's vectors have their sizes.
   Pointwise(PointwiseSpec spec, std::shared_ptr<const AlignedBuffer> packed);
 
-  // The weights in the order in which they are read; depends on them, depth and channels only.
+  // The weights in the order in which they are read; depends on them, depth, channels and whether the result
+  // is f32.
   static AlignedBuffer Pack(const PointwiseSpec& spec);
 
   // REQUIRES: `in`, `out` and, where the spec has one, `residual` hold so many pixels; `out` overlaps
