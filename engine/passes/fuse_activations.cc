@@ -60,17 +60,18 @@ bool IsMishGateOf(const Value* value, const Value* x) {
 struct Factors {
   double number = 1;
   std::vector<Value*> values;
+  int looked_into = 0;  // operators, so that no chain of them in a file costs more than a pattern does
 };
 
 void AddFactors(Value* value, const Value* whole, Factors& factors) {
-  constexpr size_t kMost = 8;  // more than any pattern has
+  constexpr int kMostOperators = 8;  // more than any pattern has
   if (const auto number = ScalarOf(value)) {
     factors.number *= static_cast<double>(*number);
     return;
   }
   if (value == whole) return factors.values.push_back(value);
-  const Node* mul = MakerOf(value, "Mul");
-  if (mul != nullptr && factors.values.size() < kMost) {
+  if (factors.looked_into++ >= kMostOperators) return factors.values.push_back(value);
+  if (const Node* mul = MakerOf(value, "Mul")) {
     for (Value* input : mul->inputs) AddFactors(input, whole, factors);
     return;
   }

@@ -949,6 +949,20 @@ TEST(FuseActivationsTest, GeluByTanhIsOneNodeInAnyOrder) {
             << x << cube << halved;
 }
 
+TEST(FuseActivationsTest, ALongChainOfFactorsIsNotFollowed) {
+  constexpr int kLength = 20000;
+  for (const char* op : {"Mul", "Div"}) {
+    std::string text = "graph g {\n  input x0: f32[N]\n  const c: f32[] = 2\n";
+    for (int i = 0; i < kLength; ++i)
+      absl::StrAppend(&text, "  n", i, ": ", op, "(x", i, ", c) -> x", i + 1, ": f32[?]\n");
+    auto graph = ParseGraph(absl::StrCat(text, "  output y = x", kLength, "\n}"));
+    ASSERT_OK(graph.status());
+    ASSERT_OK(InferGraph(*graph));
+    EXPECT_OK(FuseActivations(*graph, {}));
+    EXPECT_EQ(graph->nodes().size(), kLength);
+  }
+}
+
 TEST(FuseActivationsTest, AGateOfAnotherTensorStays) {
   EXPECT_EQ(
       Activation("  n: Neg(x) -> n: f32[?]\n  s: Sigmoid(n) -> s: f32[?]\n  m: Mul(x, s) -> y: f32[?]\n"),
