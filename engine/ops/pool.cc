@@ -255,24 +255,22 @@ absl::StatusOr<StepMaker> TakeLargestBytes(const Pooling& pooling, const LowerCo
           absl::StrCat("a layout is ", tensor.layout.ToText(), ", expected channels_last"));
   ASSIGN_OR_RETURN(const Windows windows, Windows::Of(pooling, context.node, src.shape, dst.shape));
   const Window& window = windows.whole;
-  // A signal is a picture of one row.
-  const auto x = rank - 3, y = rank == 3 ? 0 : x - 1;
-  const auto along_y = [&](const auto& numbers, int64_t otherwise) {
-    return rank == 3 ? otherwise : numbers[y];
-  };
-  const MaxPoolSpec spec{.height = rank == 3 ? 1 : src.shape[2],
-                         .width = src.shape[rank - 1],
+  const auto in = Three(std::span(src.shape).subspan(2), 1), out = Three(std::span(dst.shape).subspan(2), 1),
+             kernel = Three(window.kernel, 1), stride = Three(window.strides, 1),
+             dilation = Three(window.dilations, 1), pad = Three(window.pads_begin, 0);
+  const MaxPoolSpec spec{.height = in[1],
+                         .width = in[2],
                          .channels = src.shape[1],
-                         .out_height = rank == 3 ? 1 : dst.shape[2],
-                         .out_width = dst.shape[rank - 1],
-                         .kernel_y = along_y(window.kernel, 1),
-                         .kernel_x = window.kernel[x],
-                         .stride_y = along_y(window.strides, 1),
-                         .stride_x = window.strides[x],
-                         .dilation_y = along_y(window.dilations, 1),
-                         .dilation_x = window.dilations[x],
-                         .pad_top = along_y(window.pads_begin, 0),
-                         .pad_left = window.pads_begin[x],
+                         .out_height = out[1],
+                         .out_width = out[2],
+                         .kernel_y = kernel[1],
+                         .kernel_x = kernel[2],
+                         .stride_y = stride[1],
+                         .stride_x = stride[2],
+                         .dilation_y = dilation[1],
+                         .dilation_x = dilation[2],
+                         .pad_top = pad[1],
+                         .pad_left = pad[2],
                          .type = src.dtype};
   return [spec, images = src.shape[0]] { return std::make_unique<LargestBytes>(spec, images); };
 }

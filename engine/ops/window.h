@@ -34,7 +34,8 @@ struct Window {
   int64_t Reach(size_t i) const { return (kernel[i] - 1) * dilations[i] + 1; }
 };
 
-// Numbers along up to three spatial axes as along three, with `fill` in front. For references.
+// Numbers along up to three spatial axes as along three, with `fill` in front: a signal is a picture of one
+// row.
 inline std::array<int64_t, 3> Three(std::span<const int64_t> values, int64_t fill) {
   std::array<int64_t, 3> three{fill, fill, fill};
   std::ranges::copy_backward(values, three.end());

@@ -8,11 +8,12 @@
 #include "engine/cpu/team.h"
 #include "engine/ops/fused_result.h"
 #include "engine/ops/pointwise.h"
+#include "engine/ops/window.h"
 
 namespace hachi {
 namespace {
 
-// Windows of rows of pixels, channels innermost. A signal is a picture of one row.
+// Windows of rows of pixels, channels innermost.
 struct Windows {
   int64_t images, channels;
   int64_t height, width, out_height, out_width;
@@ -21,24 +22,22 @@ struct Windows {
   int64_t bytes;  // from one window to the next where they are copied to
 
   static Windows Of(const ConvolutionSpec& spec) {
-    const auto along = [](const auto& numbers, size_t from_last, int64_t otherwise) {
-      return from_last < numbers.size() ? numbers[numbers.size() - 1 - from_last] : otherwise;
-    };
-    const std::span<const int64_t> in = std::span(spec.src.shape).subspan(2),
-                                   out = std::span(spec.dst.shape).subspan(2),
-                                   kernel = std::span(spec.weights->shape()).subspan(2);
+    const auto in = Three(std::span(spec.src.shape).subspan(2), 1),
+               out = Three(std::span(spec.dst.shape).subspan(2), 1),
+               kernel = Three(std::span(spec.weights->shape()).subspan(2), 1),
+               stride = Three(spec.strides, 1), pad = Three(spec.pads_begin, 0);
     Windows w{.images = spec.src.shape[0],
               .channels = spec.src.shape[1],
-              .height = along(in, 1, 1),
-              .width = along(in, 0, 1),
-              .out_height = along(out, 1, 1),
-              .out_width = along(out, 0, 1),
-              .kernel_y = along(kernel, 1, 1),
-              .kernel_x = along(kernel, 0, 1),
-              .stride_y = along(spec.strides, 1, 1),
-              .stride_x = along(spec.strides, 0, 1),
-              .pad_top = along(spec.pads_begin, 1, 0),
-              .pad_left = along(spec.pads_begin, 0, 0),
+              .height = in[1],
+              .width = in[2],
+              .out_height = out[1],
+              .out_width = out[2],
+              .kernel_y = kernel[1],
+              .kernel_x = kernel[2],
+              .stride_y = stride[1],
+              .stride_x = stride[2],
+              .pad_top = pad[1],
+              .pad_left = pad[2],
               .padding = static_cast<uint8_t>(spec.src.quant->zero_points[0])};
     w.bytes = (w.kernel_y * w.kernel_x * w.channels + 3) / 4 * 4;
     return w;

@@ -63,6 +63,11 @@ auto OnThreadOfItsOwn(const Fn& fn) {
   return *std::move(result);
 }
 
+double Median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
 // One model in one precision, and what its rounds have shown.
 struct Candidate {
   std::unique_ptr<Model> model;
@@ -76,11 +81,7 @@ struct Candidate {
     const auto index = static_cast<size_t>(quantile * static_cast<double>(latencies.size() - 1) + 0.5);
     return latencies[index];
   }
-  double Throughput() const {  // the median round's
-    std::vector<double> sorted = throughput;
-    std::ranges::sort(sorted);
-    return sorted[sorted.size() / 2];
-  }
+  double Throughput() const { return Median(throughput); }  // the median round's
   bool is_int8() const { return model->info().precision == Precision::kInt8; }
 };
 
@@ -239,11 +240,6 @@ struct Choice {
   std::vector<std::vector<double>> us = {};  // of each, of each round
 };
 
-double Median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
-
 // The steps of which something was decided, so that a kernel can be asked for, and that have a choice.
 absl::StatusOr<std::vector<Choice>> ChoicesOf(const Candidate& candidate, const Decisions& decisions,
                                               int64_t rows) {
@@ -260,11 +256,10 @@ absl::StatusOr<std::vector<Choice>> ChoicesOf(const Candidate& candidate, const 
   return choices;
 }
 
-// The model once more for each kernel, which then runs all steps that it takes.
+// The model once more for each kernel, which then runs all steps that it takes. `own` was loaded with
+// explanations.
 absl::StatusOr<std::vector<Choice>> TimeKernels(const Arguments& arguments, LoadOptions options,
-                                                int64_t rows) {
-  options.explain = true;
-  ASSIGN_OR_RETURN(const Candidate own, Load(arguments, options, arguments.precisions.front(), 0));
+                                                const Candidate& own, int64_t rows) {
   ASSIGN_OR_RETURN(const Decisions decisions, Decisions::Parse(own.model->info().decisions));
   ASSIGN_OR_RETURN(std::vector<Choice> choices, ChoicesOf(own, decisions, rows));
   options.explain = false;
@@ -335,7 +330,8 @@ absl::Status Run(Arguments arguments) {
     return absl::InvalidArgumentError(absl::StrCat("bench: ", arguments.instances, " instances of ",
                                                    arguments.threads, " threads, expected at most ", budget,
                                                    " threads in all, the CPU budget"));
-  ASSIGN_OR_RETURN(const LoadOptions options, ReadModelArgument(arguments.model));
+  ASSIGN_OR_RETURN(LoadOptions options, ReadModelArgument(arguments.model));
+  options.explain = arguments.kernels;
   const int64_t resident_without_models = ResidentBytes();
   std::vector<Candidate> candidates;
   for (const std::string& precision : arguments.precisions) {
@@ -361,8 +357,9 @@ absl::Status Run(Arguments arguments) {
     if (!arguments.json) PrintProfile(results.back()["profile"]);
   }
   if (arguments.kernels) {
-    ASSIGN_OR_RETURN(const auto choices,
-                     OnThreadOfItsOwn([&] { return TimeKernels(arguments, options, rows); }));
+    ASSIGN_OR_RETURN(const auto choices, OnThreadOfItsOwn([&] {
+                       return TimeKernels(arguments, options, candidates.front(), rows);
+                     }));
     PrintKernels(choices, results.front()["kernels"], !arguments.json);
   }
   if (arguments.json) {
