@@ -100,7 +100,7 @@ absl::Status CheckPointwiseTypes(const ConvolutionSpec& spec) {
 absl::StatusOr<Pointwise> MakePointwise(const ConvolutionSpec& spec, WeightCache& cache) {
   FusedResult result = FusedResult::Of(spec);
   const Shape& shape = spec.weights->shape();
-  const int64_t own = CountOf(std::span(shape).subspan(1)), pixels = CountOf(std::span(shape).subspan(2));
+  const int64_t inputs = shape[1], pixels = CountOf(std::span(shape).subspan(2)), own = inputs * pixels;
   PointwiseSpec kernel{.depth = (own + 3) / 4 * 4,
                        .channels = shape[0],
                        .from = spec.src.dtype,
@@ -115,9 +115,10 @@ absl::StatusOr<Pointwise> MakePointwise(const ConvolutionSpec& spec, WeightCache
   const auto weights = spec.weights->As<int8_t>();
   kernel.weights.resize(static_cast<size_t>(kernel.channels * kernel.depth));
   for (int64_t c = 0; c < kernel.channels; ++c)
-    for (int64_t k = 0; k < own; ++k)
-      kernel.weights[static_cast<size_t>(c * kernel.depth + k % pixels * shape[1] + k / pixels)] =
-          weights[static_cast<size_t>(c * own + k)];
+    for (int64_t p = 0; p < pixels; ++p)
+      for (int64_t i = 0; i < inputs; ++i)
+        kernel.weights[static_cast<size_t>(c * kernel.depth + p * inputs + i)] =
+            weights[static_cast<size_t>(c * own + i * pixels + p)];
   const std::string_view layout = kernel.to == DType::kF32 ? "hachi_pointwise_f32" : "hachi_pointwise";
   ASSIGN_OR_RETURN(auto packed, cache.GetOrPack(spec.weights.get(), {layout.begin(), layout.end()},
                                                 [&]() -> absl::StatusOr<AlignedBuffer> {
